@@ -1,0 +1,165 @@
+/**
+ * The contract between the VMM and the guest kernel: addresses, ports and the shared page.
+ * Written once, here; `abi-header.ts` turns it into `firmware/include/abi.h`.
+ * docs/guest-abi.md explains it.
+ */
+
+/** Raised whenever a number or a field below changes its meaning. */
+export const ABI_VERSION = 1;
+
+/** Guest-physical and guest-virtual layout. RAM is one slot at GPA 0. */
+export const layout = {
+  /** First bytes of RAM: tables that the VMM builds. */
+  GDT_GPA: 0x1000,
+  TSS_GPA: 0x2000,
+  IDT_GPA: 0x3000,
+  SHARED_GPA: 0x4000,
+  BOOT_GPA: 0x5000,
+  /** Top of the exception stack (IST1), 16 KiB below it. */
+  IST_TOP_GPA: 0xc000,
+  /** Page tables: the root first, then a pool that the VMM starts to use and the guest kernel goes on with. */
+  PT_GPA: 0x10000,
+  PT_END_GPA: 0x100000,
+  /** Arguments, environment: NUL-terminated strings. */
+  STRINGS_GPA: 0x100000,
+  STRINGS_SIZE: 0x100000,
+  /** The guest kernel's image. */
+  KERNEL_GPA: 0x200000,
+  KERNEL_VA: 0x70000000,
+  /** The kernel window maps GPA 0 upward at this address: KERNEL_VA - KERNEL_GPA. */
+  WINDOW_VA: 0x6fe00000,
+  WINDOW_SIZE: 0x2000000,
+  /** All RAM, all images and the MMIO pages, mapped linearly. */
+  RAM_VA: 0x7e0000000000,
+  IMAGE_VA: 0x7d0000000000,
+  MMIO_VA: 0x7c0000000000,
+  IMAGE_GPA: 0x2000000000,
+  MMIO_GPA: 0x1000000000,
+  MMIO_STRIDE: 0x1000,
+} as const;
+
+/** Virtual addresses that programs get. */
+export const arenas = {
+  USER_MIN: 0x10000,
+  PROGRAM_END: 0x6f000000,
+  LOW_ARENA: 0x80000000,
+  LOW_ARENA_END: 0xefe00000,
+  HIGH_ARENA: 0x1000000000,
+  HIGH_ARENA_END: 0x40000000000,
+  RESERVE_ARENA: 0x40000000000,
+  RESERVE_ARENA_END: 0x700000000000,
+} as const;
+
+/** Selectors of the GDT that the VMM builds. */
+export const selectors = {
+  KERNEL_CS: 0x10,
+  KERNEL_DS: 0x18,
+  USER_DS: 0x2b,
+  USER_CS: 0x33,
+  TSS_SEL: 0x40,
+} as const;
+
+/** Every exit that the guest asks for is a 32-bit OUT to one of these ports (never an IN). */
+export const ports = {
+  /** Nothing to do: look at all queues; come back at shared.idle_deadline or on input. */
+  PORT_IDLE: 0x600,
+  /** The machine ends; the value is the program's wait status (exit code << 8, or signal). */
+  PORT_EXIT: 0x604,
+  /** The guest kernel gave up; shared.panic_* tell why. */
+  PORT_PANIC: 0x608,
+  /** A present mapping was changed: flush the guest's TLB and come back. */
+  PORT_FLUSH: 0x60c,
+  /** Rings are full or input is wanted now: look at all queues and come back at once. */
+  PORT_POLL: 0x610,
+} as const;
+
+export const flags = {
+  BOOT_STRACE: 1,
+  BOOT_VERBOSE: 2,
+} as const;
+
+type FieldType = 'u32' | 'u64' | `u8[${number}]` | `u64[${number}]`;
+export type Field = readonly [name: string, type: FieldType, comment: string];
+
+/** The shared page: IN is written by the VMM, OUT by the guest. */
+export const sharedFields = [
+  ['clock_seq', 'u64', 'IN  unused, 0'],
+  ['tsc_base', 'u64', 'IN  TSC at the entry'],
+  ['mono_base', 'u64', 'IN  CLOCK_MONOTONIC at tsc_base, ns'],
+  ['wall_base', 'u64', 'IN  CLOCK_REALTIME at tsc_base, ns'],
+  ['tsc_mult', 'u64', 'IN  ns = (tsc - tsc_base) * mult >> shift'],
+  ['tsc_shift', 'u64', 'IN'],
+  [
+    'mono_offset',
+    'u64',
+    'IN  added to CLOCK_MONOTONIC: a clone goes on at the time of its template, no timer is late',
+  ],
+  ['generation', 'u64', 'IN  another number after each clone or rewind'],
+  ['pid', 'u64', 'IN  process id of the program in this generation'],
+  ['entropy', 'u8[64]', 'IN  fresh random bytes of this generation'],
+  ['preempt_pending', 'u32', 'IN  set when an upcall could not be delivered'],
+  ['upcall_entry', 'u64', 'OUT address of the upcall handler'],
+  ['kernel_start', 'u64', 'OUT no upcall while rip is in [kernel_start, kernel_end)'],
+  ['kernel_end', 'u64', 'OUT'],
+  [
+    'kstack_top',
+    'u64',
+    'OUT stack for the upcall frame: the running thread’s kernel stack, empty while it runs user code',
+  ],
+  [
+    'idle_deadline',
+    'u64',
+    'OUT the host’s CLOCK_MONOTONIC ns at which to come back, ~0 = only on input',
+  ],
+  ['panic_message', 'u8[256]', 'OUT NUL-terminated'],
+  ['panic_rip', 'u64', 'OUT'],
+  ['panic_frames', 'u64[16]', 'OUT return addresses, 0 ends'],
+  ['stat_traps', 'u64', 'OUT system calls that trapped (unpatched)'],
+  ['stat_patched', 'u64', 'OUT sites patched'],
+  ['stat_blocks', 'u64', 'OUT 2 MiB blocks in use'],
+  ['stat_syscalls', 'u64', 'OUT system calls'],
+  ['stat_switches', 'u64', 'OUT thread switches'],
+] as const satisfies readonly Field[];
+
+/** The boot page: written by the VMM before the first instruction. */
+export const bootFields = [
+  ['abi_version', 'u64', 'ABI_VERSION'],
+  ['ram_size', 'u64', 'bytes, multiple of 2 MiB'],
+  ['pt_next', 'u64', 'GPA of the first free page of the page-table pool'],
+  ['flags', 'u64', 'BOOT_*'],
+  ['device_count', 'u64', 'virtio-mmio devices from MMIO_GPA on'],
+  ['argc', 'u64', 'strings at STRINGS_GPA: argv, then envp'],
+  ['envc', 'u64', ''],
+  ['strings_size', 'u64', 'bytes'],
+  ['cwd', 'u64', 'offset of the working directory in the strings'],
+  ['execfn', 'u64', 'offset of the program’s path in the strings'],
+  ['image_count', 'u64', 'EROFS layers, bottom first'],
+  ['image_gpa', 'u64[16]', ''],
+  ['image_size', 'u64[16]', 'bytes'],
+  ['hostname', 'u8[64]', 'NUL-terminated'],
+] as const satisfies readonly Field[];
+
+function sizeOf(type: FieldType): [size: number, align: number] {
+  const array = /^(u8|u32|u64)\[(\d+)\]$/.exec(type);
+  const scalar = { u8: 1, u32: 4, u64: 8 }[(array?.[1] ?? type) as 'u8' | 'u32' | 'u64'];
+  return [scalar * Number(array?.[2] ?? 1), scalar];
+}
+
+type Offsets<F extends readonly Field[]> = { readonly [K in F[number][0]]: number };
+
+function offsetsOf<F extends readonly Field[]>(fields: F): Offsets<F> {
+  const offsets: Record<string, number> = {};
+  let at = 0;
+  for (const [name, type] of fields) {
+    const [size, align] = sizeOf(type);
+    at = Math.ceil(at / align) * align;
+    offsets[name] = at;
+    at += size;
+  }
+  if (at > 4096) throw new RangeError('an ABI page is larger than a page');
+  return offsets as Offsets<F>;
+}
+
+/** Byte offsets of the fields in their page. */
+export const shared = offsetsOf(sharedFields);
+export const boot = offsetsOf(bootFields);
