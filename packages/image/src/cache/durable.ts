@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import { open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+const TEMPORARY = /^\.new-(\d+)-[0-9a-f]+$/;
+
+/** Temporaries of this process that are being written. */
+const live = new Set<string>();
+
+/**
+ * Lets `write` make a file under a temporary name in `dir`, then gives it the name that `write` returns. The name appears with
+ * the whole file behind it or not at all; `write` syncs the content, this syncs the folder.
+ */
+export async function createFile(
+  dir: string,
+  write: (temporary: string) => Promise<string>,
+): Promise<string> {
+  const name = `.new-${process.pid}-${randomBytes(8).toString('hex')}`;
+  const temporary = join(dir, name);
+  live.add(name);
+  try {
+    const final = join(dir, await write(temporary));
+    await rename(temporary, final);
+    await syncFolder(dir);
+    return final;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  } finally {
+    live.delete(name);
+  }
+}
+
+/** Replaces a small file whose loss is harmless; readers see the old or the new one, never a half. */
+export async function replaceFile(path: string, content: string): Promise<void> {
+  await createFile(dirname(path), async (temporary) => {
+    await writeFile(temporary, content);
+    return path.slice(dirname(path).length + 1);
+  });
+}
+
+/** Removes temporaries whose writers are gone. */
+export async function removeAbandoned(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) {
+    const match = TEMPORARY.exec(name);
+    if (match !== null && !isLive(name, Number(match[1])))
+      await rm(join(dir, name), { force: true });
+  }
+}
+
+/** A process in a container is often number 1 at every start, so the own number alone proves nothing. */
+function isLive(name: string, pid: number): boolean {
+  if (pid === process.pid) return live.has(name);
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

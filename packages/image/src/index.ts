@@ -1,0 +1,13 @@
+export { ImageStore, type StoredImage } from './cache/store.js';
+export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
+export { type ElfSymbol, readSymbols, type SymbolisedAddress, symbolise } from './elf/symbols.js';
+export { ErofsReader, type ListedEntry } from './erofs/reader.js';
+export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer.js';
+export { addFolder, type FolderOptions, type Owner, treeFromFolder } from './tree/folder.js';
+export {
+  type Extra,
+  type Program,
+  type ProgramsOptions,
+  treeFromPrograms,
+} from './tree/programs.js';
+export { type Attributes, type Entry, type FileSourceOf, Tree } from './tree/tree.js';

@@ -1,0 +1,177 @@
+import { MayflyError } from '@mayfly/protocol';
+import { checkPath, checkTarget, joinPath, parentOf, partsOf } from './path.js';
+
+const LINKS_MAX = 40;
+
+/** Owner, permission bits (07777) and time of an entry. */
+export interface Attributes {
+  mode: number;
+  uid: number;
+  gid: number;
+  mtimeNs: bigint;
+}
+
+/** Where a file's bytes are. `size` is what the host file had when the tree was made. */
+export type FileSourceOf =
+  | { kind: 'host'; hostPath: string; size: number }
+  | { kind: 'bytes'; bytes: Uint8Array };
+
+export type EntryBody =
+  | { type: 'dir' }
+  | { type: 'file'; source: FileSourceOf }
+  | { type: 'symlink'; target: string }
+  /** Another name of the file at the guest path `target`; its own attributes are ignored. */
+  | { type: 'hardlink'; target: string }
+  | { type: 'char' | 'block'; major: number; minor: number }
+  | { type: 'fifo' | 'socket' };
+
+export type Entry = { path: string } & Attributes & EntryBody;
+
+/** A folder that nobody described: root's, 0755, at time 0, so that equal trees are equal bytes. */
+export const PLAIN_DIR: Attributes & { type: 'dir' } = {
+  type: 'dir',
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  mtimeNs: 0n,
+};
+
+/** Bytes of a file's content. */
+export function sourceSize(source: FileSourceOf): number {
+  return source.kind === 'host' ? source.size : source.bytes.byteLength;
+}
+
+/**
+ * A root file system before it is an image: entries by absolute guest path. Parents exist for every entry, and no entry
+ * lies below anything but a folder, so a tree can always be written.
+ */
+export class Tree {
+  readonly #entries = new Map<string, Entry>();
+  readonly #children = new Map<string, Set<string>>();
+
+  constructor() {
+    this.#entries.set('/', { path: '/', ...PLAIN_DIR });
+    this.#children.set('/', new Set());
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(path: string): Entry | undefined {
+    return this.#entries.get(path);
+  }
+
+  /** Every entry, parents before children, siblings in byte order of their names. */
+  *entries(from = '/'): Generator<Entry> {
+    const entry = this.#entries.get(from);
+    if (entry === undefined) return;
+    yield entry;
+    for (const name of this.childrenOf(from)) yield* this.entries(joinPath(from, name));
+  }
+
+  /** The names in a folder in byte order, which is the order EROFS searches by. */
+  childrenOf(path: string): string[] {
+    const names = [...(this.#children.get(path) ?? [])].map((name) => Buffer.from(name));
+    return names.sort(Buffer.compare).map((name) => name.toString());
+  }
+
+  /**
+   * Puts an entry at its path, creating plain parents. What was there is replaced, except that a folder keeps its
+   * children. Throws MAYFLY_IMAGE_BAD_PATH for an unusable path, MAYFLY_IMAGE_BAD_ATTRIBUTE for numbers that an
+   * inode cannot hold, MAYFLY_IMAGE_CONFLICT where a folder would be lost.
+   */
+  add(entry: Entry): void {
+    checkPath(entry.path);
+    if (entry.type === 'symlink') checkTarget(entry.path, entry.target);
+    checkAttributes(entry);
+    this.#checkConflict(entry);
+    if (entry.path !== '/') this.#link(entry.path);
+    if (entry.type === 'dir' && !this.#children.has(entry.path)) {
+      this.#children.set(entry.path, new Set());
+    }
+    if (entry.type !== 'dir') this.#children.delete(entry.path);
+    this.#entries.set(entry.path, entry);
+  }
+
+  /** Like add, unless the path is taken. */
+  addMissing(entry: Entry): void {
+    if (!this.#entries.has(entry.path)) this.add(entry);
+  }
+
+  /** The path with the symbolic links of its parents (as far as they are in the tree) followed. */
+  resolveParents(path: string): string {
+    checkPath(path);
+    let left = partsOf(path);
+    let done = '/';
+    for (let links = 0; left.length > 1; ) {
+      const next = joinPath(done, left[0]!);
+      const entry = this.#entries.get(next);
+      if (entry?.type !== 'symlink') {
+        done = next;
+        left = left.slice(1);
+        continue;
+      }
+      if (++links > LINKS_MAX) throw conflict(path, `${next} leads in circles`);
+      const base = entry.target.startsWith('/') ? '/' : done;
+      left = [...partsOf(joinPath(base, entry.target)), ...left.slice(1)];
+      done = '/';
+    }
+    return left.length === 0 ? done : joinPath(done, left[0]!);
+  }
+
+  /** The file that a hard link stands for. Throws MAYFLY_IMAGE_BAD_LINK if its target is no file. */
+  linkTarget(entry: Entry & { type: 'hardlink' }): Entry {
+    const target = this.#entries.get(entry.target);
+    if (target === undefined || target.type === 'dir' || target.type === 'hardlink') {
+      throw new MayflyError(
+        'MAYFLY_IMAGE_BAD_LINK',
+        `${entry.path} is a hard link to ${entry.target}, which is no file of this tree`,
+      );
+    }
+    return target;
+  }
+
+  #checkConflict(entry: Entry): void {
+    const children = this.#children.get(entry.path);
+    if (entry.type !== 'dir' && (entry.path === '/' || (children?.size ?? 0) > 0)) {
+      throw conflict(entry.path, `a ${entry.type} cannot replace a folder that has entries`);
+    }
+  }
+
+  /** Enters a path in its parent, making the parents that are missing. */
+  #link(path: string): void {
+    const parent = parentOf(path);
+    if (!this.#entries.has(parent)) this.add({ path: parent, ...PLAIN_DIR });
+    const siblings = this.#children.get(parent);
+    if (siblings === undefined) throw conflict(path, `${parent} is not a folder`);
+    siblings.add(path.slice(parent === '/' ? 1 : parent.length + 1));
+  }
+}
+
+const TIME_NS_MAX = 2n ** 63n - 1n;
+
+function checkAttributes(entry: Entry): void {
+  const { path, mode, uid, gid, mtimeNs } = entry;
+  const device = entry.type === 'char' || entry.type === 'block';
+  const numbers: [name: string, value: number, max: number][] = [
+    ['mode', mode, 0o7777],
+    ['uid', uid, 0xffffffff],
+    ['gid', gid, 0xffffffff],
+    ['major device number', device ? entry.major : 0, 0xfff],
+    ['minor device number', device ? entry.minor : 0, 0xfffff],
+  ];
+  const bad = numbers.find(
+    ([, value, max]) => !Number.isInteger(value) || value < 0 || value > max,
+  );
+  const time = mtimeNs >= -TIME_NS_MAX && mtimeNs <= TIME_NS_MAX;
+  if (bad === undefined && time) return;
+  throw new MayflyError(
+    'MAYFLY_IMAGE_BAD_ATTRIBUTE',
+    `${path} cannot have ${bad === undefined ? `the time ${mtimeNs} ns` : `${bad[0]} ${bad[1]}`}`,
+  );
+}
+
+function conflict(path: string, why: string): MayflyError {
+  return new MayflyError('MAYFLY_IMAGE_CONFLICT', `${path} cannot be put into the image: ${why}`);
+}
