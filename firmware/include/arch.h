@@ -1,0 +1,50 @@
+/* What only the processor offers, and the shared pages. */
+#pragma once
+#include "abi.h"
+#include "types.h"
+
+#define SHARED ((volatile struct shared *)(WINDOW_VA + SHARED_GPA))
+#define BOOT ((const struct boot *)(WINDOW_VA + BOOT_GPA))
+
+static inline void outl(u16 port, u32 value) {
+  __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory");
+}
+static inline void barrier(void) { __asm__ volatile("" : : : "memory"); }
+static inline u64 rdtsc(void) {
+  u32 low, high;
+  __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+  return (u64)high << 32 | low;
+}
+static inline void cpuid(u32 leaf, u32 subleaf, u32 out[4]) {
+  __asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
+}
+static inline u64 fs_base_get(void) {
+  u64 v;
+  __asm__ volatile("rdfsbase %0" : "=r"(v));
+  return v;
+}
+static inline u64 gs_base_get(void) {
+  u64 v;
+  __asm__ volatile("rdgsbase %0" : "=r"(v));
+  return v;
+}
+static inline void fs_base_set(u64 v) { __asm__ volatile("wrfsbase %0" : : "r"(v)); }
+static inline void gs_base_set(u64 v) { __asm__ volatile("wrgsbase %0" : : "r"(v)); }
+static inline void fpu_save(void *area) {
+  __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+}
+static inline void fpu_restore(const void *area) {
+  __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+}
+
+/* arch/entry.S */
+extern u8 kernel_text_start[], kernel_text_end[], kernel_image_end[];
+void switch_stacks(u64 *save, u64 load);
+void thread_begin(void);
+struct regs;
+_Noreturn void start_program(struct regs *regs);
+void upcall_entry(void);
+void syscall_fast(void);
+
+/* arch/patch.c: makes the system-call site at `after - 2` jump here next time. Returns where this call is to return. */
+u64 patch_site(u64 after, u64 number);

@@ -1,0 +1,185 @@
+/* Starts the program: maps its ELF segments and its interpreter's, lays out the stack as the System V ABI (AMD64
+ * supplement, 3.4.1) says, and jumps. */
+#include "arch.h"
+#include "errno.h"
+#include "file.h"
+#include "lib.h"
+#include "mm.h"
+#include "thread.h"
+
+struct elf_header {
+  u8 ident[16];
+  u16 type, machine;
+  u32 version;
+  u64 entry, phoff, shoff;
+  u32 flags;
+  u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct program_header {
+  u32 type, flags;
+  u64 offset, vaddr, paddr, filesz, memsz, align;
+};
+enum { ET_EXEC = 2, ET_DYN = 3, EM_X86_64 = 62, PT_LOAD = 1, PT_INTERP = 3, PF_X = 1, PF_W = 2, PF_R = 4 };
+enum { AT_NULL, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY, AT_UID = 11, AT_EUID,
+       AT_GID, AT_EGID, AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51 };
+
+#define MAX_HEADERS 32
+#define STACK_SIZE (8 * MiB)
+
+struct loaded {
+  u64 entry, bias, headers, end;
+  u16 header_count;
+  char interpreter[256];
+};
+
+static _Noreturn void refuse(const char *path, const char *why) {
+  kprint("mayfly: %s: %s\n", path, why);
+  process_exit(126 << 8);
+}
+
+static struct file *open_program(const char *path) {
+  i64 error;
+  struct file *f = file_open(path, O_RDONLY, &error);
+  if (f != NULL) return f;
+  kprint("mayfly: %s: %s\n", path, error == -ENOENT ? "not found" : "cannot be opened");
+  process_exit((error == -ENOENT ? 127 : 126) << 8);
+}
+
+static u32 protection_of(u32 flags) {
+  return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
+}
+
+static void map_segment(const char *path, struct file *f, const struct program_header *p, u64 bias) {
+  u64 start = bias + p->vaddr, page = ALIGN_DOWN(start, PAGE);
+  u64 file_end = start + p->filesz, end = start + p->memsz;
+  u32 prot = protection_of(p->flags);
+  if (p->filesz > p->memsz || p->offset % PAGE != p->vaddr % PAGE) refuse(path, "damaged ELF: segment");
+  if (p->filesz > 0) {
+    i64 r = space_map(page, file_end - page, prot, MAP_PRIVATE | MAP_FIXED, f, ALIGN_DOWN(p->offset, PAGE));
+    if (r < 0) refuse(path, r == -ENOMEM ? "does not fit into the guest's memory" : "cannot be mapped");
+  }
+  u64 mapped = p->filesz > 0 ? ALIGN_UP(file_end, PAGE) : page;
+  if (p->memsz > p->filesz && (prot & PROT_WRITE)) {
+    /* To the page's end: ld.so's first allocations come from there. */
+    if (p->filesz > 0) memset((void *)file_end, 0, mapped - file_end);
+    if (end > mapped && space_map(mapped, end - mapped, prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, NULL, 0) < 0)
+      refuse(path, "does not fit into the guest's memory");
+  }
+}
+
+static u64 choose_bias(const struct program_header *p, u16 n) {
+  u64 low = ~0ull, high = 0;
+  for (u16 i = 0; i < n; i++) {
+    if (p[i].type != PT_LOAD) continue;
+    low = MIN(low, p[i].vaddr);
+    high = MAX(high, p[i].vaddr + p[i].memsz);
+  }
+  if (high > GiB || low > high) return 0;
+  i64 at = space_map(0, high - ALIGN_DOWN(low, PAGE), PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
+  if (at < 0) return 0;
+  space_unmap((u64)at, high - ALIGN_DOWN(low, PAGE));
+  return (u64)at - ALIGN_DOWN(low, PAGE);
+}
+
+static void load(const char *path, struct loaded *l) {
+  struct file *f = open_program(path);
+  struct elf_header h;
+  struct program_header p[MAX_HEADERS];
+  if (file_read_at(f, &h, sizeof h, 0) != sizeof h || memcmp(h.ident, "\177ELF", 4) != 0) refuse(path, "not an ELF program");
+  if (h.ident[4] != 2 || h.machine != EM_X86_64) refuse(path, "not a program for x86-64");
+  if (h.type != ET_EXEC && h.type != ET_DYN) refuse(path, "not an executable");
+  if (h.phentsize != sizeof *p || h.phnum == 0 || h.phnum > MAX_HEADERS) refuse(path, "damaged ELF: program headers");
+  ssize_t size = h.phnum * (ssize_t)sizeof *p;
+  if (file_read_at(f, p, (size_t)size, (off_t)h.phoff) != size) refuse(path, "damaged ELF: program headers");
+  *l = (struct loaded){.header_count = h.phnum};
+  if (h.type == ET_DYN) {
+    l->bias = choose_bias(p, h.phnum);
+    if (l->bias == 0) refuse(path, "does not fit into the address space");
+  }
+  for (u16 i = 0; i < h.phnum; i++) {
+    if (p[i].type == PT_INTERP) {
+      size_t n = MIN(p[i].filesz, sizeof l->interpreter - 1);
+      if (file_read_at(f, l->interpreter, n, (off_t)p[i].offset) != (ssize_t)n) refuse(path, "damaged ELF: interpreter");
+    }
+    if (p[i].type != PT_LOAD) continue;
+    map_segment(path, f, &p[i], l->bias);
+    if (p[i].offset <= h.phoff && h.phoff < p[i].offset + p[i].filesz) l->headers = l->bias + p[i].vaddr + (h.phoff - p[i].offset);
+    l->end = MAX(l->end, l->bias + p[i].vaddr + p[i].memsz);
+  }
+  l->entry = l->bias + h.entry;
+  file_put(f);
+}
+
+static void brk_setup(u64 program_end) {
+  /* After a program at a fixed address the heap follows it; a relocatable one gets a place below 1.75 GiB. */
+  brk_start = brk_end = program_end < PROGRAM_END ? ALIGN_UP(program_end, PAGE) : 16 * MiB;
+}
+
+struct stack {
+  u64 at; /* grows down */
+};
+
+static u64 push_bytes(struct stack *s, const void *bytes, size_t n) {
+  s->at -= n;
+  memcpy((void *)s->at, bytes, n);
+  return s->at;
+}
+
+static u64 build_stack(const struct loaded *program, u64 base) {
+  i64 low = space_map(0, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
+  if (low < 0) panic("no memory for the stack");
+  struct stack s = {(u64)low + STACK_SIZE - 64};
+  const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
+  u64 count = BOOT->argc + BOOT->envc;
+  if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");
+  u64 copy = push_bytes(&s, strings, BOOT->strings_size);
+  u8 random[16];
+  random_fill(random, sizeof random);
+  u64 random_at = push_bytes(&s, random, sizeof random);
+  u64 platform = push_bytes(&s, "x86_64", 7);
+  u32 leaf1[4];
+  cpuid(1, 0, leaf1);
+  u64 aux[][2] = {
+    {AT_PHDR, program->headers}, {AT_PHENT, sizeof(struct program_header)}, {AT_PHNUM, program->header_count},
+    {AT_PAGESZ, PAGE}, {AT_BASE, base}, {AT_FLAGS, 0}, {AT_ENTRY, program->entry}, {AT_UID, 0}, {AT_EUID, 0}, {AT_GID, 0},
+    {AT_EGID, 0}, {AT_SECURE, 0}, {AT_RANDOM, random_at}, {AT_HWCAP, leaf1[3]}, {AT_HWCAP2, 2}, {AT_CLKTCK, 100},
+    {AT_PLATFORM, platform}, {AT_EXECFN, copy + BOOT->execfn}, {AT_MINSIGSTKSZ, 4096}, {AT_NULL, 0},
+  };
+  u64 words = 1 + count + 2 + sizeof aux / 8;
+  s.at = ALIGN_DOWN(s.at - words * 8, 16);
+  u64 *at = (u64 *)s.at, *to = at;
+  *to++ = BOOT->argc;
+  u64 string = copy;
+  for (u64 i = 0; i < count; i++) {
+    if (i == BOOT->argc) *to++ = 0;
+    *to++ = string;
+    string += strlen((const char *)string) + 1;
+  }
+  if (BOOT->envc == 0) *to++ = 0;
+  *to++ = 0;
+  memcpy(to, aux, sizeof aux);
+  return s.at;
+}
+
+static void name_thread(const char *path) {
+  const char *slash = strrchr(path, '/');
+  const char *base = slash == NULL ? path : slash + 1;
+  memcpy(current->name, base, strnlen(base, sizeof current->name - 1));
+}
+
+void exec_program(void) {
+  const char *path = (const char *)(WINDOW_VA + STRINGS_GPA + BOOT->execfn);
+  struct loaded program, interpreter = {0};
+  name_thread(path);
+  load(path, &program);
+  brk_setup(program.end);
+  u64 entry = program.entry;
+  if (program.interpreter[0] != 0) {
+    load(program.interpreter, &interpreter);
+    entry = interpreter.entry;
+  }
+  struct regs r = {.rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x3202};
+  r.rsp = build_stack(&program, interpreter.bias);
+  *thread_regs(current) = r;
+  start_program(thread_regs(current));
+}

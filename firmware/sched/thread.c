@@ -1,0 +1,224 @@
+/* Threads on one vCPU. A thread gives way when it sleeps, and when the VMM's tick finds others ready.
+ *
+ * Whoever leaves the processor has all of its state in memory, vector registers included, also while the machine idles:
+ * a template is captured at the idle exit, and a rewound clone goes on from memory alone. */
+#include "arch.h"
+#include "errno.h"
+#include "file.h"
+#include "lib.h"
+#include "mm.h"
+#include "thread.h"
+
+#define KSTACK_ORDER 2
+#define KSTACK_SIZE (PAGE << KSTACK_ORDER)
+
+struct thread *current;
+
+static struct list ready = LIST_INIT(ready);
+static struct list all = LIST_INIT(all);
+static struct thread *dead; /* the last one that ended: its stack may still be in use */
+static unsigned xsave_order;
+static int threads, tid_next = 1;
+static u64 generation;
+
+static void fpu_init(void) {
+  u32 out[4];
+  cpuid(0xd, 0, out);
+  while ((PAGE << xsave_order) < out[1]) xsave_order++;
+}
+
+static struct thread *thread_allocate(void) {
+  struct thread *t = kzalloc(sizeof *t);
+  void *stack = page_alloc(KSTACK_ORDER);
+  void *xsave = page_alloc(xsave_order);
+  if (t == NULL || stack == NULL || xsave == NULL) {
+    kfree(t);
+    if (stack != NULL) page_free(stack, KSTACK_ORDER);
+    if (xsave != NULL) page_free(xsave, xsave_order);
+    return NULL;
+  }
+  t->kstack = (u64)stack;
+  t->xsave = xsave;
+  memset(xsave, 0, 1024); /* legacy area and header: xrstor reads nothing else of an all-initial state */
+  *(u32 *)((u8 *)xsave + 24) = 0x1f80; /* MXCSR: all masked */
+  list_init(&t->run);
+  list_push(&all, &t->all);
+  threads++;
+  return t;
+}
+
+static void thread_free(struct thread *t) {
+  page_free((void *)t->kstack, KSTACK_ORDER);
+  page_free(t->xsave, xsave_order);
+  list_remove(&t->all);
+  kfree(t);
+}
+
+void sched_init(void) {
+  fpu_init();
+  generation = SHARED->generation;
+  current = thread_allocate();
+  if (current == NULL) panic("no memory for the first thread");
+  tid_next = process_id();
+  current->tid = tid_next++;
+  SHARED->kstack_top = current->kstack + KSTACK_SIZE;
+}
+
+struct regs *thread_regs(struct thread *t) { return (struct regs *)(t->kstack + KSTACK_SIZE) - 1; }
+int thread_count(void) { return threads; }
+int process_id(void) { return (int)SHARED->pid; }
+
+struct thread *thread_find(int tid) {
+  LIST_EACH(&all, item) {
+    struct thread *t = CONTAINER(item, struct thread, all);
+    if (t->tid == tid && t->state != THREAD_DEAD) return t;
+  }
+  return NULL;
+}
+
+struct thread *thread_new(const struct regs *regs, u64 fs_base) {
+  struct thread *t = thread_allocate();
+  if (t == NULL) return NULL;
+  t->tid = tid_next++;
+  t->fs_base = fs_base;
+  t->gs_base = current->gs_base;
+  memcpy(t->name, current->name, sizeof t->name);
+  *thread_regs(t) = *regs;
+  u64 *sp = (u64 *)thread_regs(t);
+  *--sp = (u64)thread_begin;
+  for (int i = 0; i < 6; i++) *--sp = 0; /* what switch_stacks pops */
+  t->ksp = (u64)sp;
+  fpu_save(t->xsave); /* a child starts with its parent's vector state */
+  t->state = THREAD_READY;
+  list_push(&ready, &t->run);
+  return t;
+}
+
+/* Frees the last thread that ended, unless we still run on its stack. */
+static void reap(void) {
+  if (dead == NULL || dead == current) return;
+  thread_free(dead);
+  dead = NULL;
+}
+
+/* --- the processor changes hands --- */
+
+static void context_save(struct thread *t) {
+  fpu_save(t->xsave);
+  t->fs_base = fs_base_get();
+  t->gs_base = gs_base_get();
+}
+
+static void context_restore(void) {
+  fs_base_set(current->fs_base);
+  gs_base_set(current->gs_base);
+  fpu_restore(current->xsave);
+  reap();
+}
+
+void thread_started(void) { context_restore(); }
+
+/* A new generation: the leader's thread id is the process id. */
+static void follow_generation(void) {
+  if (SHARED->generation == generation) return;
+  generation = SHARED->generation;
+  leader()->tid = process_id();
+}
+
+static void idle(void) {
+  devices_poll(); /* input that came while we ran; the VMM only tells us of what it adds at the exit */
+  timers_run();
+  if (!list_empty(&ready)) return;
+  u64 deadline = timer_next();
+  SHARED->idle_deadline = deadline == FOREVER ? FOREVER : deadline - SHARED->mono_offset;
+  outl(PORT_IDLE, 0);
+  SHARED->preempt_pending = 0;
+  follow_generation();
+  devices_poll();
+  timers_run();
+}
+
+static void schedule(void) {
+  struct thread *from = current;
+  if (from->state == THREAD_READY) {
+    if (list_empty(&ready)) return;
+    list_push(&ready, &from->run);
+  }
+  context_save(from);
+  while (list_empty(&ready)) idle();
+  current = CONTAINER(ready.next, struct thread, run);
+  list_remove(&current->run);
+  SHARED->kstack_top = current->kstack + KSTACK_SIZE;
+  if (current != from) {
+    SHARED->stat_switches++;
+    switch_stacks(&from->ksp, current->ksp);
+  }
+  context_restore();
+}
+
+void yield(void) { schedule(); }
+
+void preempt(void) {
+  SHARED->preempt_pending = 0;
+  devices_poll();
+  timers_run();
+  schedule();
+}
+
+void upcall_handle(struct regs *r) {
+  (void)r;
+  preempt();
+}
+
+/* --- sleeping --- */
+
+void thread_wake(struct thread *t) {
+  if (t->state != THREAD_BLOCKED) return;
+  t->state = THREAD_READY;
+  list_push(&ready, &t->run);
+}
+
+struct sleep_timer {
+  struct timer timer;
+  struct thread *thread;
+  bool fired;
+};
+
+static void sleep_over(struct timer *timer) {
+  struct sleep_timer *s = CONTAINER(timer, struct sleep_timer, timer);
+  s->fired = true;
+  thread_wake(s->thread);
+}
+
+int sleep_until(u64 deadline) {
+  struct sleep_timer s = {.thread = current};
+  if (signal_deliverable(current)) return -EINTR;
+  current->interrupted = false;
+  current->state = THREAD_BLOCKED;
+  if (deadline != FOREVER) timer_start(&s.timer, deadline, sleep_over);
+  schedule();
+  timer_stop(&s.timer);
+  if (current->interrupted) return -EINTR;
+  return s.fired ? -ETIMEDOUT : 0;
+}
+
+/* --- ending --- */
+
+struct thread *leader(void) { return CONTAINER(all.next, struct thread, all); }
+
+void thread_exit(void) {
+  if (current->clear_tid != 0 && user_writable(current->clear_tid, 4)) {
+    *(u32 *)current->clear_tid = 0;
+    futex_wake(current->clear_tid, 1, ~0u);
+  }
+  if (--threads == 0) process_exit(0);
+  current->state = THREAD_DEAD;
+  reap();
+  dead = current;
+  schedule();
+  panic("a dead thread runs");
+}
+
+void process_exit(int wait_status) {
+  for (;;) outl(PORT_EXIT, (u32)wait_status);
+}
