@@ -1,0 +1,9 @@
+export * as kvm from './kvm/index.js';
+export {
+  defaultImageDir,
+  type RunOptions,
+  type RunResult,
+  runProgram,
+} from './machine/run-program.js';
+export { MachinePool, type MachinePoolOptions } from './pool/machine-pool.js';
+export type * from './pool/types.js';

@@ -1,0 +1,85 @@
+import { type MemoryHandle, memoryKinds, native } from './native.js';
+
+export interface FileMapping {
+  /** Where in the file the memory starts: bytes, a multiple of 4096; 0 by default. */
+  readonly offset?: number;
+  /** Ask for 2 MiB pages. Default: no for private mappings, yes for read-only ones. */
+  readonly huge?: boolean;
+}
+
+/**
+ * Memory that a guest can be given. Sizes are bytes, multiples of 4096.
+ *
+ * It stays mapped after close() for as long as a Vm, a Vcpu's clock or a Rewinder uses it; only JavaScript's `buffer`
+ * goes at once. Asynchronous I/O into the buffer must have ended by then.
+ */
+export class GuestMemory {
+  /** For the other classes of this folder. */
+  readonly handle: MemoryHandle;
+  readonly size: number;
+  /** No write may go through `buffer`. */
+  readonly readonly: boolean;
+  #buffer: ArrayBuffer | undefined;
+
+  private constructor(kind: keyof typeof memoryKinds, size: number, fd: number, map: FileMapping) {
+    const { offset = 0, huge = kind === 'readonlyFile' } = map;
+    this.handle = native.memoryCreate(memoryKinds[kind], size, fd, offset, huge);
+    this.size = size;
+    this.readonly = kind === 'readonlyFile';
+  }
+
+  /** Zeros at a multiple of 2 MiB, not accounted for until touched; `huge` asks for 2 MiB pages. */
+  static anonymous(size: number, options: { readonly huge?: boolean } = {}): GuestMemory {
+    return new GuestMemory('anonymous', size, -1, { huge: options.huge ?? false });
+  }
+
+  /** Zeros in a new memfd (see `fd`), mapped shared. */
+  static memfd(size: number): GuestMemory {
+    return new GuestMemory('memfd', size, -1, {});
+  }
+
+  /**
+   * A file mapped copy-on-write, at an address that is congruent to the offset modulo 2 MiB. What is written stays in
+   * this process, and is what a Rewinder puts back. The file must not shrink while it is mapped.
+   */
+  static privateFile(fd: number, size: number, options: FileMapping = {}): GuestMemory {
+    return new GuestMemory('privateFile', size, fd, options);
+  }
+
+  /**
+   * A file mapped shared and read-only, at an address that is congruent to the offset modulo 2 MiB. A write through
+   * `buffer` kills the process. The file must not shrink while it is mapped.
+   */
+  static readonlyFile(fd: number, size: number, options: FileMapping = {}): GuestMemory {
+    return new GuestMemory('readonlyFile', size, fd, options);
+  }
+
+  /** The memory itself, not a copy. Detached by close(). */
+  get buffer(): ArrayBuffer {
+    this.#buffer ??= native.memoryBuffer(this.handle);
+    return this.#buffer;
+  }
+
+  /** Where this process has it. */
+  get address(): bigint {
+    return native.memoryAddress(this.handle);
+  }
+
+  /** The memfd, which closes with the memory; -1 for the other kinds. */
+  get fd(): number {
+    return native.memoryFd(this.handle);
+  }
+
+  /**
+   * Replaces the contents of a file, open for writing, by the first `size` bytes: holes for 2 MiB blocks of zeros, one
+   * 2 MiB write for each other block, so that the page cache keeps 2 MiB folios. Blocks this thread; does not fsync.
+   */
+  writeTo(fd: number, size: number = this.size): void {
+    native.memoryWriteTo(this.handle, fd, size);
+  }
+
+  close(): void {
+    this.#buffer = undefined;
+    native.close(this.handle);
+  }
+}

@@ -1,0 +1,26 @@
+export { exits, runPageOffsets, syncFields } from './constants.js';
+export { KvmError } from './errors.js';
+export { type FileMapping, GuestMemory } from './guest-memory.js';
+export { Kvm } from './kvm.js';
+export type { Msr } from './msrs.js';
+export {
+  type DescriptorTable,
+  REGS_SIZE,
+  type RegName,
+  type RegsView,
+  regOffsets,
+  regsView,
+  type Segment,
+  type SegmentName,
+  SREGS_SIZE,
+  type SregName,
+  type SregsView,
+  segmentOffsets,
+  sregOffsets,
+  sregsView,
+  type TableName,
+  tableOffsets,
+} from './registers.js';
+export { Rewinder, type RewinderOptions } from './rewinder.js';
+export { Vcpu } from './vcpu.js';
+export { type SlotOptions, Vm } from './vm.js';

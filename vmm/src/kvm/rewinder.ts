@@ -1,0 +1,83 @@
+import { KvmError } from './errors.js';
+import type { GuestMemory } from './guest-memory.js';
+import { native, type RewinderHandle } from './native.js';
+import type { Vcpu } from './vcpu.js';
+
+export interface RewinderOptions {
+  /** The clone's memory: GuestMemory.privateFile(). */
+  readonly memory: GuestMemory;
+  /** The same file's bytes at the same offsets, never written: GuestMemory.readonlyFile(). */
+  readonly template: GuestMemory;
+  readonly vcpu: Vcpu;
+  /** struct kvm_regs and struct kvm_sregs to resume with; copied. */
+  readonly regs: ArrayBuffer;
+  readonly sregs: ArrayBuffer;
+  /** Byte ranges that rewind leaves alone, sorted and disjoint. */
+  readonly exclude?: readonly (readonly [offset: number, length: number])[];
+}
+
+function encodeRanges(ranges: readonly (readonly [number, number])[]): ArrayBuffer {
+  const numbers = ranges.flat();
+  if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) {
+    throw new KvmError('MAYFLY_KVM_ARGUMENT', 'exclude must hold pairs of non-negative integers');
+  }
+  return BigUint64Array.from(numbers, BigInt).buffer;
+}
+
+/**
+ * Puts a used clone back to its template, in place: copies the template's bytes over the pages that the guest (or the
+ * VMM) wrote, and has the next entry load the template's registers. An I/O instruction that is still under way is
+ * completed first, so it cannot leak into the next run. What else a vCPU holds (vector state, MSRs) is up to the guest's
+ * resume stub.
+ */
+export class Rewinder {
+  readonly #handle: RewinderHandle;
+  /** Keeps the vCPU from being collected. */
+  readonly vcpu: Vcpu;
+
+  private constructor(handle: RewinderHandle, vcpu: Vcpu) {
+    this.#handle = handle;
+    this.vcpu = vcpu;
+  }
+
+  static create(options: RewinderOptions): Rewinder {
+    const { memory, template, vcpu, regs, sregs, exclude = [] } = options;
+    const ranges = encodeRanges(exclude);
+    const handle = native.rewinderCreate(
+      memory.handle,
+      template.handle,
+      vcpu.handle,
+      regs,
+      sregs,
+      ranges,
+    );
+    return new Rewinder(handle, vcpu);
+  }
+
+  /** Returns how many pages were copied. The next vcpu.run() starts the template. */
+  rewind(): number {
+    return native.rewinderRewind(this.#handle);
+  }
+
+  /** rewind() and vcpu.run() in one call; returns what run() does. */
+  rewindAndRun(): number {
+    return native.rewinderRewindAndRun(this.#handle);
+  }
+
+  /** How many pages the last rewind copied. */
+  get pagesCopied(): number {
+    return native.rewinderPagesCopied(this.#handle);
+  }
+
+  /**
+   * The numbers (offset / 4096), rising, of the pages that were written since the memory was mapped, excluded ranges
+   * included. A rewind does not take pages off this list: they stay copied.
+   */
+  dirtyPages(): Uint32Array {
+    return native.rewinderDirtyPages(this.#handle);
+  }
+
+  close(): void {
+    native.close(this.#handle);
+  }
+}

@@ -1,0 +1,132 @@
+/** Makes machines: from nothing (boot) or from a template's state. */
+
+import { randomInt } from 'node:crypto';
+import { closeSync, openSync, statSync } from 'node:fs';
+import { MayflyError } from '@mayfly/protocol';
+import type { ConsoleOptions } from '../devices/index.js';
+import { GuestMemory, Kvm, REGS_SIZE, regsView, type Vcpu, type Vm } from '../kvm/index.js';
+import { GuestRam } from '../memory/index.js';
+import { imageAddresses, writeBootMemory } from './boot.js';
+import { createDevices, DEVICE_COUNT } from './devices.js';
+import { KernelImage } from './kernel-image.js';
+import { Machine } from './machine.js';
+import {
+  enableVectorState,
+  INITIAL_RFLAGS,
+  systemCallMsrs,
+  writeInitialSregs,
+} from './vcpu-state.js';
+
+const BLOCK = 0x200000;
+const MIN_MEMORY = 32 * 1024 * 1024;
+const MAX_MEMORY = 16 * 1024 ** 3;
+
+/** Length of a guest's turn before the guest kernel may switch threads, in microseconds. */
+const SLICE_US = 5000;
+
+export interface MachineSpec {
+  program: string;
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  cwd: string;
+  /** Paths of EROFS images, bottom first. */
+  images: readonly string[];
+  memoryBytes: number;
+  console: ConsoleOptions;
+  strace?: boolean;
+  verbose?: boolean;
+}
+
+let kvm: Kvm | undefined;
+
+/** This thread's /dev/kvm. */
+function system(): Kvm {
+  kvm ??= Kvm.open();
+  return kvm;
+}
+
+function checkedMemorySize(bytes: number): number {
+  if (!Number.isSafeInteger(bytes) || bytes < MIN_MEMORY || bytes > MAX_MEMORY) {
+    const mib = (n: number) => `${n / 1024 ** 2} MiB`;
+    throw new MayflyError(
+      'MAYFLY_BAD_MEMORY_SIZE',
+      `memory must be from ${mib(MIN_MEMORY)} to ${mib(MAX_MEMORY)}, not ${mib(bytes)}`,
+    );
+  }
+  return Math.ceil(bytes / BLOCK) * BLOCK;
+}
+
+function openImage(path: string): GuestMemory {
+  const fd = openSync(path, 'r');
+  try {
+    return GuestMemory.readonlyFile(fd, statSync(path).size, { huge: true });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Maps each image read-only through the host's page cache. */
+export function openImages(paths: readonly string[]): GuestMemory[] {
+  return paths.map(openImage);
+}
+
+/** A process id that another clone is unlikely to have: what is derived from it differs too. */
+export function freshPid(): number {
+  return randomInt(300, 4_000_000);
+}
+
+/** A VM with its memory in place and a vCPU that knows the guest kernel's entry. */
+export function createVm(
+  memory: GuestMemory,
+  images: readonly GuestMemory[],
+  kernel: KernelImage,
+): { vm: Vm; vcpu: Vcpu } {
+  const vm = system().createVm();
+  vm.setMemory(0, 0, memory);
+  const addresses = imageAddresses(images.map((i) => i.size));
+  for (const [i, image] of images.entries()) {
+    vm.setMemory(1 + i, addresses[i] ?? 0, image, { readonly: true });
+  }
+  const vcpu = vm.createVcpu(0);
+  vcpu.setMsrs(systemCallMsrs(kernel.symbol('syscall_trap')));
+  enableVectorState(vcpu);
+  vcpu.setSlice(SLICE_US);
+  return { vm, vcpu };
+}
+
+/** A machine about to execute the guest kernel's first instruction. */
+export function bootMachine(spec: MachineSpec): Machine {
+  const memorySize = checkedMemorySize(spec.memoryBytes); // before anything is opened
+  const kernel = KernelImage.default();
+  const images = openImages(spec.images);
+  const memory = GuestMemory.anonymous(memorySize, { huge: true });
+  writeBootMemory(memory.buffer, kernel, {
+    program: spec.program,
+    argv: spec.argv,
+    env: spec.env,
+    cwd: spec.cwd,
+    hostname: 'mayfly',
+    imageSizes: images.map((i) => i.size),
+    deviceCount: DEVICE_COUNT,
+    strace: spec.strace ?? false,
+    verbose: spec.verbose ?? false,
+  });
+  const { vm, vcpu } = createVm(memory, images, kernel);
+  const sregs = vcpu.getSregs();
+  writeInitialSregs(sregs);
+  vcpu.setSregs(sregs);
+  vcpu.setRegs(initialRegs(kernel.entry));
+  const ram = new GuestRam(memory.buffer);
+  const devices = createDevices(ram, spec.console);
+  const machine = new Machine({ vm, vcpu, memory, images, kernel, devices, ram });
+  machine.shared.newGeneration(1, freshPid());
+  return machine;
+}
+
+function initialRegs(entry: number): ArrayBuffer {
+  const buffer = new ArrayBuffer(REGS_SIZE);
+  const regs = regsView(buffer);
+  regs.rip = BigInt(entry);
+  regs.rflags = INITIAL_RFLAGS;
+  return buffer;
+}

@@ -1,0 +1,69 @@
+/** The guest kernel as built by `make -C firmware`: its segments and symbols, read once a process. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type ElfSymbol, parseElf, readSymbols, symbolise } from '@mayfly/image';
+import { abi, MayflyError } from '@mayfly/protocol';
+
+export interface Segment {
+  gpa: number;
+  bytes: Uint8Array;
+}
+
+const PT_LOAD = 1;
+
+export class KernelImage {
+  static #default: KernelImage | undefined;
+
+  readonly entry: number;
+  readonly segments: readonly Segment[];
+  readonly #symbols: ElfSymbol[];
+  readonly #addresses: ReadonlyMap<string, number>;
+
+  constructor(bytes: Uint8Array) {
+    const elf = parseElf(bytes);
+    this.entry = elf.entry;
+    this.segments = elf.programHeaders
+      .filter((p) => p.type === PT_LOAD && p.fileSize > 0)
+      .map((p) => ({
+        gpa: p.vaddr - abi.layout.WINDOW_VA,
+        bytes: bytes.subarray(p.offset, p.offset + p.fileSize),
+      }));
+    this.#symbols = readSymbols(bytes);
+    this.#addresses = new Map(this.#symbols.map((s) => [s.name, s.value]));
+  }
+
+  /** The kernel of this installation. Throws MAYFLY_KERNEL_MISSING when it was not built. */
+  static default(): KernelImage {
+    KernelImage.#default ??= new KernelImage(readKernel());
+    return KernelImage.#default;
+  }
+
+  /** Address of a global symbol. */
+  symbol(name: string): number {
+    const address = this.#addresses.get(name);
+    if (address === undefined) {
+      throw new MayflyError('MAYFLY_KERNEL_DAMAGED', `the guest kernel has no symbol ${name}`);
+    }
+    return address;
+  }
+
+  /** `name+0x12` for an address in the kernel, else the bare number. */
+  describe(address: bigint): string {
+    const found = symbolise(this.#symbols, Number(address));
+    return found === undefined
+      ? `0x${address.toString(16)}`
+      : `${found.name}+0x${found.offset.toString(16)}`;
+  }
+}
+
+function readKernel(): Uint8Array {
+  const path = fileURLToPath(new URL('../../../../firmware/build/kernel.elf', import.meta.url));
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const hint = 'run `npm run setup` to build it';
+    throw new MayflyError('MAYFLY_KERNEL_MISSING', `no guest kernel at ${path}: ${hint}`, {
+      cause: error,
+    });
+  }
+}

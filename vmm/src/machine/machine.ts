@@ -1,0 +1,218 @@
+/**
+ * One microVM: a KVM VM, its memory, its vCPU and its devices, and the run loop.
+ *
+ * ```
+ *            enter()                       exits of the guest
+ *   ready ───────────► running ──┬─ OUT idle   ─► serve queues ─► input? go on : stop 'idle'
+ *     ▲                          ├─ OUT poll   ─► serve queues, go on
+ *     └── idle, slice ◄──────────┤  slice over ─► upcall, stop 'slice'
+ *                                ├─ OUT exit   ─► stop 'exited'
+ *                                └─ OUT panic, anything unexpected, a device fault ─► stop 'failed'
+ * ```
+ * Nothing that the guest does throws out of enter().
+ */
+import { abi, MayflyError } from '@mayfly/protocol';
+import {
+  exits,
+  type GuestMemory,
+  regOffsets,
+  runPageOffsets,
+  type Vcpu,
+  type Vm,
+} from '../kvm/index.js';
+import { GuestFault, type GuestRam, gpa } from '../memory/index.js';
+import { MmioBus } from '../virtio/index.js';
+import { type Devices, devicesOf, serveQueues } from './devices.js';
+import type { KernelImage } from './kernel-image.js';
+import { exitName, registerDump } from './report.js';
+import { SharedPage } from './shared-page.js';
+import { togglePge } from './vcpu-state.js';
+
+const { layout, ports, selectors } = abi;
+
+const at = runPageOffsets;
+const RSP = at.regs + regOffsets.rsp;
+const RIP = at.regs + regOffsets.rip;
+const RFLAGS = at.regs + regOffsets.rflags;
+
+export interface Failure {
+  /** Stable: MAYFLY_GUEST_PANIC, MAYFLY_GUEST_FAULT, MAYFLY_UNEXPECTED_EXIT or a device's code. */
+  code: string;
+  message: string;
+  /** Registers or a backtrace, several lines. */
+  detail: string;
+}
+
+export type Stop =
+  | { kind: 'idle'; deadline: bigint | undefined }
+  | { kind: 'slice' }
+  | { kind: 'exited'; status: number }
+  | { kind: 'failed'; failure: Failure };
+
+const SLICE: Stop = { kind: 'slice' };
+
+export interface MachineParts {
+  vm: Vm;
+  vcpu: Vcpu;
+  memory: GuestMemory;
+  images: readonly GuestMemory[];
+  kernel: KernelImage;
+  devices: Devices;
+  ram: GuestRam;
+}
+
+export class Machine {
+  readonly vcpu: Vcpu;
+  readonly memory: GuestMemory;
+  readonly shared: SharedPage;
+  readonly devices: Devices;
+  readonly bus: MmioBus;
+  readonly #parts: MachineParts;
+  readonly #ram: GuestRam;
+  readonly #run: DataView;
+  #closed = false;
+  /** Set by whoever has what it wanted: the next idle exit stops enter(), even with input for the guest. */
+  satisfied = false;
+
+  constructor(parts: MachineParts) {
+    this.#parts = parts;
+    this.vcpu = parts.vcpu;
+    this.memory = parts.memory;
+    this.#ram = parts.ram;
+    this.devices = parts.devices;
+    this.shared = new SharedPage(parts.memory.buffer);
+    this.#run = new DataView(parts.vcpu.runPage);
+    this.bus = new MmioBus(gpa(layout.MMIO_GPA), layout.MMIO_STRIDE);
+    for (const device of devicesOf(parts.devices)) this.bus.add(device);
+    this.vcpu.setClock(parts.memory, layout.SHARED_GPA + abi.shared.clock_seq);
+  }
+
+  /** Runs the guest until it waits, its slice is over, or it ends. */
+  enter(): Stop {
+    try {
+      for (;;) {
+        const reason = this.vcpu.run();
+        const stop = reason < 0 ? this.#preempt() : this.#exit(reason);
+        if (stop !== undefined) return stop;
+      }
+    } catch (error) {
+      return { kind: 'failed', failure: this.#failureOf(error) };
+    }
+  }
+
+  /** Serves all queues; whether the guest was given something. For input that came while the guest was idle. */
+  serve(): boolean {
+    return serveQueues(this.devices);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#parts.vcpu.close();
+    this.#parts.vm.close();
+    this.memory.close();
+    for (const image of this.#parts.images) image.close();
+  }
+
+  #exit(reason: number): Stop | undefined {
+    if (reason === exits.IO) return this.#portExit();
+    if (reason === exits.MMIO) return this.#mmioExit();
+    throw new MayflyError('MAYFLY_UNEXPECTED_EXIT', `the vCPU stopped: ${exitName(reason)}`);
+  }
+
+  #portExit(): Stop | undefined {
+    const isOut = this.#run.getUint8(at.ioDirection) === 1;
+    const size = this.#run.getUint8(at.ioSize);
+    const port = this.#run.getUint16(at.ioPort, true);
+    if (!isOut || size !== 4) {
+      throw new GuestFault(
+        'MAYFLY_GUEST_BAD_PORT',
+        `a ${isOut ? 'write' : 'read'} of ${size} bytes at port 0x${port.toString(16)}`,
+      );
+    }
+    const value = this.#run.getUint32(Number(this.#run.getBigUint64(at.ioDataOffset, true)), true);
+    switch (port) {
+      case ports.PORT_IDLE:
+        return this.serve() && !this.satisfied
+          ? undefined
+          : { kind: 'idle', deadline: this.shared.idleDeadline };
+      case ports.PORT_POLL:
+        this.serve();
+        return undefined;
+      case ports.PORT_FLUSH:
+        togglePge(this.#run, at.sregs);
+        this.vcpu.dirty(false, true);
+        return undefined;
+      case ports.PORT_EXIT:
+        this.serve();
+        return { kind: 'exited', status: value };
+      case ports.PORT_PANIC:
+        this.serve();
+        return { kind: 'failed', failure: this.#panicFailure() };
+      default:
+        throw new GuestFault('MAYFLY_GUEST_BAD_PORT', `a write to port 0x${port.toString(16)}`);
+    }
+  }
+
+  #mmioExit(): undefined {
+    const address = Number(this.#run.getBigUint64(at.mmioPhysAddr, true));
+    const length = this.#run.getUint32(at.mmioLen, true);
+    const isWrite = this.#run.getUint8(at.mmioIsWrite) === 1;
+    if (!this.bus.contains(gpa(address)) || length > 4) {
+      throw new GuestFault(
+        'MAYFLY_GUEST_BAD_ADDRESS',
+        `nothing answers ${length} bytes at 0x${address.toString(16)}`,
+      );
+    }
+    if (isWrite) {
+      this.bus.write(gpa(address), this.#readData(length), length);
+    } else {
+      this.#run.setUint32(at.mmioData, this.bus.read(gpa(address), length), true);
+    }
+  }
+
+  #readData(length: number): number {
+    if (length === 4) return this.#run.getUint32(at.mmioData, true);
+    if (length === 2) return this.#run.getUint16(at.mmioData, true);
+    return this.#run.getUint8(at.mmioData);
+  }
+
+  /**
+   * The slice is over. The guest kernel gets an upcall, as an interrupt would: a frame on the running thread's kernel
+   * stack, which is empty while the thread runs its own code. In the kernel's own code it is only told.
+   */
+  #preempt(): Stop {
+    const rip = this.#run.getBigUint64(RIP, true);
+    const { kernelStart, kernelEnd } = this.shared;
+    if (kernelEnd === 0n || (rip >= kernelStart && rip < kernelEnd)) {
+      this.shared.setPreemptPending();
+      return SLICE;
+    }
+    const stack = Number(this.shared.kstackTop) - 40;
+    const view = this.#ram.view(gpa(stack - layout.RAM_VA), 40);
+    const frame = new DataView(view.buffer, view.byteOffset, 40);
+    frame.setBigUint64(0, rip, true);
+    frame.setBigUint64(8, BigInt(selectors.USER_CS), true);
+    frame.setBigUint64(16, this.#run.getBigUint64(RFLAGS, true), true);
+    frame.setBigUint64(24, this.#run.getBigUint64(RSP, true), true);
+    frame.setBigUint64(32, BigInt(selectors.USER_DS), true);
+    this.#run.setBigUint64(RIP, this.shared.upcallEntry, true);
+    this.#run.setBigUint64(RSP, BigInt(stack), true);
+    this.vcpu.dirty(true, false);
+    this.serve();
+    return SLICE;
+  }
+
+  #panicFailure(): Failure {
+    const frames = this.shared.panicFrames.map((f) => `  at ${this.#parts.kernel.describe(f)}`);
+    const message = `the guest kernel panicked: ${this.shared.panicMessage}`;
+    return { code: 'MAYFLY_GUEST_PANIC', message, detail: frames.join('\n') };
+  }
+
+  #failureOf(error: unknown): Failure {
+    const code = error instanceof MayflyError ? error.code : 'MAYFLY_INTERNAL';
+    const message = error instanceof Error ? error.message : String(error);
+    const kernel = this.#parts.kernel;
+    return { code, message, detail: registerDump(this.#run, at.regs, kernel) };
+  }
+}

@@ -1,0 +1,83 @@
+/** The page that VMM and guest kernel share; see packages/protocol/src/abi.ts. What the guest wrote is checked by its reader. */
+import { randomFillSync } from 'node:crypto';
+import { abi } from '@mayfly/protocol';
+
+const { layout, shared } = abi;
+const BASE = layout.SHARED_GPA;
+
+export interface GuestStats {
+  syscalls: number;
+  traps: number;
+  patchedSites: number;
+  blocks: number;
+  threadSwitches: number;
+}
+
+export class SharedPage {
+  readonly #view: DataView;
+  readonly #entropy: Uint8Array;
+
+  constructor(ram: ArrayBuffer) {
+    this.#view = new DataView(ram, BASE, 4096);
+    this.#entropy = new Uint8Array(ram, BASE + shared.entropy, 64);
+  }
+
+  /**
+   * Gives the guest what no other machine has. Must happen before its first instruction in this life.
+   * `monoOffset` in ns is added to the guest's CLOCK_MONOTONIC.
+   */
+  newGeneration(generation: number, pid: number, monoOffset = 0n): void {
+    this.#view.setBigUint64(shared.mono_offset, BigInt.asUintN(64, monoOffset), true);
+    this.#view.setBigUint64(shared.generation, BigInt(generation), true);
+    this.#view.setBigUint64(shared.pid, BigInt(pid), true);
+    randomFillSync(this.#entropy);
+  }
+
+  get kernelStart(): bigint {
+    return this.#view.getBigUint64(shared.kernel_start, true);
+  }
+  get kernelEnd(): bigint {
+    return this.#view.getBigUint64(shared.kernel_end, true);
+  }
+  get upcallEntry(): bigint {
+    return this.#view.getBigUint64(shared.upcall_entry, true);
+  }
+  get kstackTop(): bigint {
+    return this.#view.getBigUint64(shared.kstack_top, true);
+  }
+  /** CLOCK_MONOTONIC ns, or undefined when the guest waits for input alone. */
+  get idleDeadline(): bigint | undefined {
+    const deadline = this.#view.getBigUint64(shared.idle_deadline, true);
+    return deadline === 0xffffffffffffffffn ? undefined : deadline;
+  }
+  setPreemptPending(): void {
+    this.#view.setUint32(shared.preempt_pending, 1, true);
+  }
+
+  get panicMessage(): string {
+    const bytes = new Uint8Array(this.#view.buffer, BASE + shared.panic_message, 256);
+    const end = bytes.indexOf(0);
+    return Buffer.from(bytes.subarray(0, end < 0 ? 256 : end)).toString('latin1');
+  }
+  /** Where the kernel panicked, then its callers. */
+  get panicFrames(): bigint[] {
+    const frames = [this.#view.getBigUint64(shared.panic_rip, true)];
+    for (let i = 0; i < 16; i++) {
+      const frame = this.#view.getBigUint64(shared.panic_frames + 8 * i, true);
+      if (frame === 0n) break;
+      frames.push(frame);
+    }
+    return frames;
+  }
+
+  get stats(): GuestStats {
+    const number = (offset: number) => Number(this.#view.getBigUint64(offset, true));
+    return {
+      syscalls: number(shared.stat_syscalls),
+      traps: number(shared.stat_traps),
+      patchedSites: number(shared.stat_patched),
+      blocks: number(shared.stat_blocks),
+      threadSwitches: number(shared.stat_switches),
+    };
+  }
+}

@@ -1,0 +1,91 @@
+/** The vCPU's state at its first instruction: long mode, CPL 3, all tables in place. */
+import { abi } from '@mayfly/protocol';
+import { sregOffsets, sregsView, type Vcpu } from '../kvm/index.js';
+
+const { layout, selectors } = abi;
+
+const CR0_PAGING = 0x80050033n; // PG AM WP NE ET MP PE
+const CR4_BITS = 0x50620n; // OSXSAVE FSGSBASE OSXMMEXCPT OSFXSR PAE
+const CR4_PGE = 0x80n;
+const EFER_LONG = 0xd01n; // NXE LMA LME SCE
+
+/**
+ * The TSS has an I/O bitmap that allows every port up to 0x1cb7: pagetable-based KVM drops IOPL and then looks at the
+ * bitmap for an OUT at CPL 3.
+ */
+export const TSS_LIMIT = 0x3ff;
+
+/** XCR0 masks to try, best first: with PKRU and AVX-512, AVX-512, AVX, SSE. All include x87. */
+const XCR0_CANDIDATES = [0x2e7n, 0xe7n, 0x7n, 0x3n];
+
+/**
+ * Lets the guest use every vector extension that the host can save. XSETBV is privileged, so the guest cannot do it;
+ * a fresh vCPU has x87 alone, and XSAVE would lose the SSE registers at each thread switch.
+ */
+export function enableVectorState(vcpu: Vcpu): void {
+  const xcrs = vcpu.getXcrs();
+  const view = new DataView(xcrs);
+  view.setUint32(0, 1, true); // nr_xcrs
+  view.setUint32(8, 0, true); // XCR0
+  for (const mask of XCR0_CANDIDATES) {
+    view.setBigUint64(16, mask, true);
+    try {
+      vcpu.setXcrs(xcrs);
+      return;
+    } catch (error) {
+      if (mask === XCR0_CANDIDATES.at(-1)) throw error;
+    }
+  }
+}
+
+/** MSRs: STAR, LSTAR, SFMASK. */
+export function systemCallMsrs(entry: number): [number, bigint][] {
+  return [
+    [0xc0000081, (BigInt(selectors.KERNEL_CS) << 32n) | (0x23n << 48n)],
+    [0xc0000082, BigInt(entry)],
+    [0xc0000084, 0n],
+  ];
+}
+
+/** Segments as a descriptor of a flat 4 GiB segment at DPL 3 says them. */
+const FLAT = { base: 0n, limit: 0xffffffff, present: 1, dpl: 3, s: 1, g: 1, avl: 0, unusable: 0 };
+
+/** Turns a vCPU's fresh struct kvm_sregs into the initial one, in place. */
+export function writeInitialSregs(buffer: ArrayBuffer): void {
+  const sregs = sregsView(buffer);
+  Object.assign(sregs.cs, FLAT, { selector: selectors.USER_CS, type: 11, l: 1, db: 0 });
+  for (const data of [sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss]) {
+    Object.assign(data, FLAT, { selector: selectors.USER_DS, type: 3, l: 0, db: 1 });
+  }
+  Object.assign(sregs.tr, {
+    base: BigInt(layout.WINDOW_VA + layout.TSS_GPA),
+    limit: TSS_LIMIT,
+    selector: selectors.TSS_SEL,
+    type: 11,
+    present: 1,
+    dpl: 0,
+    db: 0,
+    s: 0,
+    l: 0,
+    g: 0,
+    avl: 0,
+    unusable: 0,
+  });
+  sregs.gdt.base = BigInt(layout.WINDOW_VA + layout.GDT_GPA);
+  sregs.gdt.limit = 0x4f;
+  sregs.idt.base = BigInt(layout.WINDOW_VA + layout.IDT_GPA);
+  sregs.idt.limit = 0x1ff;
+  sregs.cr0 = CR0_PAGING;
+  sregs.cr3 = BigInt(layout.PT_GPA);
+  sregs.cr4 = CR4_BITS;
+  sregs.efer = EFER_LONG;
+}
+
+/** A change of CR4.PGE flushes the guest's whole TLB (SDM vol. 3, 4.10.4.1). `at` is where kvm_sregs begins. */
+export function togglePge(view: DataView, at: number): void {
+  const cr4 = at + sregOffsets.cr4;
+  view.setBigUint64(cr4, view.getBigUint64(cr4, true) ^ CR4_PGE, true);
+}
+
+/** RFLAGS at the start: reserved bit, IF, IOPL 3 so that OUT works at CPL 3. */
+export const INITIAL_RFLAGS = 0x3202n;

@@ -1,0 +1,66 @@
+/** Boots a program until it waits for its first frame, and makes a template of it. */
+import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import { bootMachine } from '../machine/factory.js';
+import type { Machine } from '../machine/machine.js';
+import { exitCodeOf, failureError, waitForInput } from '../machine/run-program.js';
+import type { BootResult, BootTask } from './messages.js';
+import { OutputTail } from './output-tail.js';
+import { captureTemplate } from './template.js';
+
+/** The port on the host that an agent connects to. */
+export const AGENT_PORT = 1024;
+
+/** Throws MAYFLY_BOOT_FAILED or MAYFLY_BOOT_TIMEOUT with what the guest printed. */
+export async function boot(task: BootTask): Promise<BootResult> {
+  const started = performance.now();
+  const output = new OutputTail();
+  const machine = bootMachine({
+    ...task,
+    console: { stdout: output.add, stderr: output.add },
+    verbose: true, // goes to the output's tail, which is shown when something fails
+  });
+  try {
+    const first = await firstFrame(machine, started + task.timeoutMs, output);
+    const template = first.waiting
+      ? captureTemplate(task.id, task.name, machine, task.images, task.directory)
+      : undefined;
+    const bootMicros = (performance.now() - started) * 1000;
+    return { head: first.frame.head, template, bootMicros, output: output.text };
+  } finally {
+    machine.close();
+  }
+}
+
+async function firstFrame(
+  machine: Machine,
+  deadlineMs: number,
+  output: OutputTail,
+): Promise<{ frame: Frame; waiting: boolean }> {
+  const decoder = new FrameDecoder();
+  machine.devices.console.endInput();
+  machine.devices.vsock.listen(AGENT_PORT, (stream) => {
+    stream.onData = (chunk) => decoder.push(chunk);
+  });
+  let frame: Frame | undefined;
+  for (;;) {
+    const stop = machine.enter();
+    frame ??= decoder.next();
+    if (stop.kind === 'failed') throw bootError(failureError(stop), output);
+    if (stop.kind === 'exited') {
+      if (frame !== undefined) return { frame, waiting: false };
+      const code = exitCodeOf(stop.status);
+      throw bootError(new MayflyError('', `the program ended with exit code ${code}`), output);
+    }
+    if (stop.kind === 'idle' && frame !== undefined) return { frame, waiting: true };
+    if (performance.now() >= deadlineMs) {
+      throw new MayflyError('MAYFLY_BOOT_TIMEOUT', `not ready in time\n${output.text}`);
+    }
+    if (stop.kind === 'slice') await new Promise((resolve) => setImmediate(resolve));
+    else await waitForInput(machine, stop.deadline, deadlineMs);
+  }
+}
+
+function bootError(cause: MayflyError, output: OutputTail): MayflyError {
+  const detail = [output.text, cause.cause].filter((t) => typeof t === 'string' && t !== '');
+  return new MayflyError('MAYFLY_BOOT_FAILED', cause.message, { cause: detail.join('\n') });
+}

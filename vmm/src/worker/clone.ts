@@ -1,0 +1,179 @@
+/**
+ * A clone: a machine that starts from a template, serves one invocation, and is rewound.
+ *
+ * ```
+ *   ready ── begin(frame) ──► running ── answer, failure, time-out ──► used ── rewind() ──► ready, or replaced
+ * ```
+ * A clone whose guest failed is thrown away instead.
+ */
+import { abi, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import type { VsockStream } from '../devices/index.js';
+import { type GuestMemory, Rewinder } from '../kvm/index.js';
+import { createDevices } from '../machine/devices.js';
+import { freshPid } from '../machine/factory.js';
+import type { Failure, Machine } from '../machine/machine.js';
+import { GuestRam } from '../memory/index.js';
+import { OutputTail } from './output-tail.js';
+import { machineFromTemplate, type Template } from './template.js';
+
+const { layout } = abi;
+
+/**
+ * Slices in a row before others of the thread get a turn. A turn wants to be long: whoever gets it may need a new clone,
+ * whose first run takes tens of milliseconds.
+ */
+const TURN_SLICES = 4;
+
+let generations = Math.floor(Math.random() * 2 ** 40) + 2;
+
+export class Clone {
+  readonly template: Template;
+  readonly #machine: Machine;
+  readonly #rewinder: Rewinder;
+  readonly #stream: VsockStream;
+  readonly #tables: Buffer;
+  readonly #templateTables: Buffer;
+  /** What the program printed in this life. */
+  #output = new OutputTail();
+  #decoder = new FrameDecoder();
+  #answer: Frame | undefined;
+  #damage: MayflyError | undefined;
+  #ready = true;
+  /** Pages that the last rewind put back. */
+  rewoundPages = 0;
+
+  /** `templateMemory`: the template's file, mapped read-only. */
+  constructor(template: Template, templateMemory: GuestMemory) {
+    this.template = template;
+    const keep = (chunk: Uint8Array) => this.#output.add(chunk);
+    this.#machine = machineFromTemplate(template, (memory) => {
+      const ram = new GuestRam(memory.buffer);
+      return { ram, devices: createDevices(ram, { stdout: keep, stderr: keep }) };
+    });
+    const [stream] = this.#machine.devices.vsock.streams;
+    if (stream === undefined)
+      throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
+    this.#stream = stream;
+    stream.onData = (chunk) => this.#receive(chunk);
+    const tablesEnd = usedTablesEnd(templateMemory.buffer);
+    const tables = (memory: GuestMemory) =>
+      Buffer.from(memory.buffer, layout.PT_GPA, tablesEnd - layout.PT_GPA);
+    this.#tables = tables(this.#machine.memory);
+    this.#templateTables = tables(templateMemory);
+    this.#rewinder = Rewinder.create({
+      memory: this.#machine.memory,
+      template: templateMemory,
+      vcpu: this.#machine.vcpu,
+      regs: template.regs,
+      sregs: template.sregs,
+    });
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /**
+   * Runs one invocation to its answer.
+   * Throws MAYFLY_GUEST_TIMEOUT, MAYFLY_GUEST_EXITED, MAYFLY_GUEST_* for a broken guest, MAYFLY_FRAME_*.
+   * `stopped` is asked between turns.
+   */
+  async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
+    this.#ready = false;
+    const monoOffset = this.template.capturedAt - process.hrtime.bigint();
+    this.#machine.shared.newGeneration(generations++, freshPid(), monoOffset);
+    this.#stream.write(frame);
+    for (let slices = 1; ; slices++) {
+      const stop = this.#machine.enter();
+      if (this.#answer !== undefined) return this.#answer;
+      if (this.#damage !== undefined) throw this.#damage;
+      if (stop.kind === 'failed') throw failureOf(stop.failure);
+      if (stop.kind === 'exited') throw exitedError(stop.status, this.#output.text);
+      const now = performance.now();
+      if (now >= deadlineMs) {
+        throw new MayflyError('MAYFLY_GUEST_TIMEOUT', 'the function took longer than it may');
+      }
+      if (stopped()) throw new MayflyError('MAYFLY_ABORTED', 'the caller went away');
+      if (stop.kind === 'slice') {
+        if (slices % TURN_SLICES === 0) await nextTurn();
+      } else await parked(stop.deadline, deadlineMs);
+    }
+  }
+
+  /**
+   * Puts everything back: memory, registers, devices, the stream. False: this clone cannot be rewound and must be
+   * replaced, because its guest changed page tables. Copying those back would go unseen by a KVM that shadows them, and
+   * old translations would live on.
+   */
+  rewind(): boolean {
+    if (this.#ready) return true;
+    if (Buffer.compare(this.#tables, this.#templateTables) !== 0) return false;
+    this.rewoundPages = this.#rewinder.rewind();
+    this.#machine.bus.restore(this.template.devices);
+    this.#decoder = new FrameDecoder();
+    if (!this.#output.empty) this.#output = new OutputTail();
+    this.#answer = undefined;
+    this.#machine.satisfied = false;
+    this.#damage = undefined;
+    this.#ready = true;
+    return true;
+  }
+
+  /** The rewinder goes too: it holds the clone's memory. */
+  close(): void {
+    this.#rewinder.close();
+    this.#machine.close();
+  }
+
+  #receive(chunk: Uint8Array): void {
+    try {
+      this.#decoder.push(chunk);
+      this.#answer ??= this.#decoder.next();
+      this.#machine.satisfied = this.#answer !== undefined;
+    } catch (error) {
+      this.#damage = error as MayflyError;
+    }
+  }
+}
+
+/** Where the page tables in use end. Tables that a guest adds behind must be linked from one before. */
+function usedTablesEnd(ram: ArrayBuffer): number {
+  const pool = new Uint8Array(ram, layout.PT_GPA, layout.PT_END_GPA - layout.PT_GPA);
+  let end = pool.length;
+  while (end > 0 && pool[end - 1] === 0) end--;
+  return layout.PT_GPA + Math.ceil(end / 4096) * 4096;
+}
+
+function failureOf(failure: Failure): MayflyError {
+  return new MayflyError(failure.code, failure.message, { cause: failure.detail });
+}
+
+/** Set in the wait status when the guest's memory ran out; see docs/machine.md. */
+const OUT_OF_MEMORY = 0x80;
+
+function exitedError(status: number, output: string): MayflyError {
+  const signal = status & 0x7f;
+  const detail = output === '' ? undefined : { cause: output };
+  if (status & OUT_OF_MEMORY) {
+    return new MayflyError(
+      'MAYFLY_GUEST_OOM',
+      'the function needs more memory than it has',
+      detail,
+    );
+  }
+  const how = signal === 0 ? `exit code ${(status >> 8) & 0xff}` : `signal ${signal}`;
+  const message = `the program ended (${how}) without an answer`;
+  return new MayflyError('MAYFLY_GUEST_EXITED', message, detail);
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Until the guest's own deadline (CLOCK_MONOTONIC ns) or the invocation's, at most 50 ms at a time. */
+function parked(wake: bigint | undefined, deadlineMs: number): Promise<void> {
+  const untilWake =
+    wake === undefined ? 50 : Math.max(0, Number(wake - process.hrtime.bigint()) / 1e6);
+  const ms = Math.min(untilWake, Math.max(0, deadlineMs - performance.now()), 50);
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,62 @@
+/** What crosses between the pool (main thread) and its workers. Types only. */
+import type { Template } from './template.js';
+
+export interface BootTask {
+  kind: 'boot';
+  id: number;
+  name: string;
+  program: string;
+  argv: string[];
+  env: Record<string, string>;
+  cwd: string;
+  images: string[];
+  memoryBytes: number;
+  timeoutMs: number;
+  /** Where the template's memory file is made. */
+  directory: string;
+}
+
+export interface BootResult {
+  /** Head of the first frame that the guest sent. */
+  head: unknown;
+  /** undefined when the guest ended after its first frame. */
+  template: Template | undefined;
+  bootMicros: number;
+  /** What the guest printed while it booted. */
+  output: string;
+}
+
+export interface InvokeTask {
+  kind: 'invoke';
+  templateId: number;
+  /** Sent along when the worker may not have it yet. */
+  template: Template | undefined;
+  frame: Uint8Array;
+  timeoutMs: number;
+  /** CLOCK_MONOTONIC ms (performance.timeOrigin based) at which the request entered the queue. */
+  queuedAt: number;
+  /** One Int32: not 0 = the caller went away. */
+  abort: Int32Array | undefined;
+}
+
+export interface InvokeReply {
+  head: unknown;
+  body: Uint8Array;
+  guestMicros: number;
+  queueMicros: number;
+  rewoundPages: number;
+  /** Clones of this worker that had to be replaced rather than rewound, so far. */
+  replaced: number;
+}
+
+export interface ForgetTask {
+  kind: 'forget';
+  templateId: number;
+}
+
+export type Task = BootTask | InvokeTask | ForgetTask;
+
+/** Errors lose their class between threads: they travel as data. */
+export interface TaskError {
+  error: { code: string; message: string; detail?: string };
+}

@@ -1,0 +1,178 @@
+import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
+import t from 'tap';
+import { exits, GuestMemory } from '../../src/kvm/index.js';
+import { createScratchFile } from './scratch-file.js';
+import { createGuest, NOWHERE, programs, skip } from './tiny-guest.js';
+
+const BLOCK = 2 << 20;
+
+function bytesOf(memory: GuestMemory): Uint8Array {
+  return new Uint8Array(memory.buffer);
+}
+
+t.test('anonymous memory is zero, writable and 2 MiB aligned', async (t) => {
+  for (const huge of [false, true]) {
+    const memory = GuestMemory.anonymous(3 * BLOCK, { huge });
+    t.equal(memory.size, 3 * BLOCK);
+    t.equal(memory.buffer.byteLength, 3 * BLOCK);
+    t.equal(memory.address % BigInt(BLOCK), 0n);
+    t.equal(memory.buffer, memory.buffer, 'one buffer');
+    t.equal(bytesOf(memory)[BLOCK + 5], 0);
+    bytesOf(memory)[BLOCK + 5] = 1;
+    t.equal(memory.fd, -1);
+    memory.close();
+  }
+});
+
+t.test('more memory can be reserved than the host has', async (t) => {
+  const memory = GuestMemory.anonymous(2 ** 42);
+  t.equal(memory.size, 2 ** 42);
+  memory.close();
+});
+
+t.test('a memfd shares its bytes, a private mapping of it does not', async (t) => {
+  const shared = GuestMemory.memfd(2 * BLOCK);
+  bytesOf(shared)[7] = 1;
+  const copy = GuestMemory.privateFile(shared.fd, 2 * BLOCK);
+  t.equal(copy.address % BigInt(BLOCK), 0n);
+  t.equal(bytesOf(copy)[7], 1);
+  bytesOf(copy)[7] = 2;
+  t.equal(bytesOf(shared)[7], 1);
+  shared.close();
+  t.equal(bytesOf(copy)[7], 2, 'outlives the file descriptor');
+  copy.close();
+});
+
+t.test('address and file offset are congruent modulo 2 MiB', async (t) => {
+  const file = createScratchFile();
+  ftruncateSync(file.fd, 3 * BLOCK);
+  writeSync(file.fd, Buffer.from('here'), 0, 4, BLOCK + 8192);
+  const memory = GuestMemory.readonlyFile(file.fd, BLOCK, { offset: BLOCK + 8192 });
+  t.equal(memory.address % BigInt(BLOCK), 8192n);
+  t.equal(Buffer.from(memory.buffer, 0, 4).toString(), 'here');
+  t.equal(memory.readonly, true);
+  memory.close();
+  file.close();
+});
+
+t.test('writeTo stores blocks whole and leaves holes for zeros', async (t) => {
+  const memory = GuestMemory.anonymous(8 * BLOCK);
+  bytesOf(memory).fill(0xaa, 2 * BLOCK, 2 * BLOCK + 10);
+  bytesOf(memory)[6 * BLOCK - 1] = 0xbb;
+  bytesOf(memory)[7 * BLOCK] = 0;
+  const file = createScratchFile();
+  writeSync(file.fd, Buffer.alloc(BLOCK, 1), 0, BLOCK, 0);
+  memory.writeTo(file.fd, 8 * BLOCK);
+  const { size, blocks } = fstatSync(file.fd);
+  t.equal(size, 8 * BLOCK);
+  t.equal(blocks * 512, 2 * BLOCK, 'two blocks are stored, and nothing of what was there');
+  const copy = GuestMemory.readonlyFile(file.fd, 8 * BLOCK);
+  t.equal(Buffer.compare(Buffer.from(copy.buffer), Buffer.from(memory.buffer)), 0);
+  copy.close();
+  memory.close();
+  file.close();
+});
+
+t.test('writeTo stores a part, down to the byte', async (t) => {
+  const memory = GuestMemory.memfd(2 * BLOCK);
+  bytesOf(memory).fill(7);
+  const file = createScratchFile();
+  memory.writeTo(file.fd, BLOCK + 3);
+  t.equal(fstatSync(file.fd).size, BLOCK + 3);
+  const tail = Buffer.alloc(8);
+  t.equal(readSync(file.fd, tail, 0, 8, BLOCK), 3);
+  t.same([...tail], [7, 7, 7, 0, 0, 0, 0, 0]);
+  memory.close();
+  file.close();
+});
+
+t.test('close detaches the buffer', async (t) => {
+  const memory = GuestMemory.anonymous(BLOCK);
+  const { buffer } = memory;
+  const bytes = new Uint8Array(buffer);
+  memory.close();
+  t.equal(buffer.byteLength, 0);
+  t.equal(bytes.length, 0);
+  t.equal(bytes[0], undefined);
+});
+
+t.test('a buffer outlives memory that was only forgotten', async (t) => {
+  let memory: GuestMemory | undefined = GuestMemory.anonymous(BLOCK);
+  const bytes = bytesOf(memory);
+  memory = undefined;
+  (globalThis as { gc?: () => void }).gc?.();
+  bytes[0] = 9;
+  t.equal(bytes[0], 9);
+});
+
+t.test('wrong sizes, offsets and files are refused', async (t) => {
+  const file = createScratchFile();
+  ftruncateSync(file.fd, BLOCK);
+  const wrong = { code: 'MAYFLY_KVM_ARGUMENT' };
+  for (const size of [0, -4096, 1, 4097, 2 ** 60, Number.NaN, Infinity]) {
+    t.throws(() => GuestMemory.anonymous(size), wrong, `size ${size}`);
+  }
+  t.throws(() => GuestMemory.anonymous('4096' as unknown as number), wrong);
+  t.throws(() => GuestMemory.privateFile(file.fd, BLOCK, { offset: 5 }), wrong);
+  t.throws(() => GuestMemory.privateFile(-1, BLOCK), wrong);
+  const pastTheEnd = { code: 'MAYFLY_KVM_IOCTL', errno: 'ENXIO', syscall: /past the end/ };
+  t.throws(() => GuestMemory.readonlyFile(file.fd, BLOCK + 4096), pastTheEnd);
+  t.throws(() => GuestMemory.privateFile(file.fd, BLOCK, { offset: 4096 }), pastTheEnd);
+  closeSync(file.fd);
+  t.throws(() => GuestMemory.privateFile(file.fd, BLOCK), {
+    code: 'MAYFLY_KVM_IOCTL',
+    errno: 'EBADF',
+    syscall: 'fstat',
+  });
+  const memory = GuestMemory.anonymous(BLOCK);
+  t.throws(() => memory.writeTo(file.fd, BLOCK), {
+    code: 'MAYFLY_KVM_IOCTL',
+    errno: 'EBADF',
+    syscall: 'ftruncate',
+  });
+  t.throws(() => memory.writeTo(0, BLOCK + 1), wrong);
+  memory.close();
+});
+
+t.test('slots are checked', { skip }, async (t) => {
+  const guest = createGuest(programs.spin);
+  const memory = GuestMemory.anonymous(BLOCK);
+  t.teardown(() => [guest, memory].map((closeable) => closeable.close()));
+  const wrong = { code: 'MAYFLY_KVM_ARGUMENT' };
+  t.throws(() => guest.vm.setMemory(0, 1 << 30, memory), wrong, 'slot taken');
+  t.throws(() => guest.vm.setMemory(128, 1 << 30, memory), wrong, 'slot out of range');
+  t.throws(() => guest.vm.setMemory(1, 5, memory), wrong, 'gpa not at a page');
+  t.throws(() => guest.vm.setMemory(1, 2 ** 52, memory), wrong, 'gpa out of range');
+  t.throws(() => guest.vm.setMemory(1, 1 << 30, memory, { offset: BLOCK }), wrong, 'empty');
+  t.throws(() => guest.vm.setMemory(1, 1 << 30, memory, { offset: 4096, size: BLOCK }), wrong);
+  t.throws(() => guest.vm.setMemory(1, 0, memory), {
+    code: 'MAYFLY_KVM_IOCTL',
+    syscall: 'KVM_SET_USER_MEMORY_REGION',
+    errno: 'EEXIST',
+  });
+});
+
+t.test('a guest reads a read-only file; its writes exit as MMIO', { skip }, async (t) => {
+  const file = createScratchFile();
+  ftruncateSync(file.fd, BLOCK);
+  writeSync(file.fd, Buffer.from('mayfly!!'), 0, 8, 64);
+  const image = GuestMemory.readonlyFile(file.fd, BLOCK);
+  const reader = createGuest(programs.load(NOWHERE + 64));
+  const writer = createGuest(programs.store(NOWHERE + 64, 0x21));
+  t.teardown(() => [reader, writer, file].map((closeable) => closeable.close()));
+  for (const { vm } of [reader, writer]) vm.setMemory(1, NOWHERE, image);
+  t.throws(() => reader.vm.setMemory(2, 1 << 30, image, { readonly: false }), {
+    code: 'MAYFLY_KVM_ARGUMENT',
+  });
+  image.close();
+  t.equal(reader.vcpu.run(), exits.IO, 'the VM keeps its memory');
+  t.equal(reader.vcpu.syncRegs.rax, Buffer.from('mayfly!!').readBigUInt64LE());
+  t.equal(writer.vcpu.run(), exits.MMIO);
+  t.equal(writer.vcpu.mmioPhysAddr, NOWHERE + 64);
+  t.equal(writer.vcpu.mmioIsWrite, true);
+  t.same([...writer.vcpu.mmioData], [0x21]);
+  t.equal(writer.vcpu.run(), exits.IO);
+  const after = Buffer.alloc(8);
+  readSync(file.fd, after, 0, 8, 64);
+  t.equal(after.toString(), 'mayfly!!');
+});

@@ -1,0 +1,61 @@
+/** Ordinary Linux programs: what they do here is what they do in a machine. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { compile, guestSources, runHere, runInGuest, sameOutcome } from './guest.js';
+
+t.setTimeout(240_000);
+
+/** Programs that want to know where. */
+const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
+
+/** Needs a peer on the host's side of the vsock, which the host itself does not have. */
+const guestOnly = new Set(['socket_vsock.c']);
+
+const sources = readdirSync(guestSources).filter(
+  (name) => name.endsWith('.c') && !guestOnly.has(name),
+);
+
+for (const file of sources) {
+  t.test(`${file} prints in the guest what it prints on the host`, async (t) => {
+    const program = compile(join(guestSources, file), file.slice(0, -2));
+    const args = programArguments[file] ?? [];
+    sameOutcome(t, await runInGuest(program, args), runHere(program, args));
+  });
+}
+
+for (const [kind, flags] of [
+  ['static-PIE', ['-static-pie', '-fPIE']],
+  ['dynamic PIE', ['-fPIE', '-pie']],
+  ['dynamic at a fixed address', ['-fno-pie', '-no-pie']],
+] as const) {
+  t.test(`a ${kind} program runs`, async (t) => {
+    const program = compile(join(guestSources, 'threads.c'), `threads-${kind}`, flags);
+    sameOutcome(t, await runInGuest(program), runHere(program));
+  });
+}
+
+const commands: [program: string, args: string[], input?: string][] = [
+  ['/bin/busybox', ['sh', '-c', 'echo $((6*7)); cd /etc; pwd; read x; echo got $x'], 'line\n'],
+  ['/bin/busybox', ['sort', '-r'], 'a\nc\nb\n'],
+  ['/bin/busybox', ['sha256sum'], 'mayfly'.repeat(10_000)],
+  ['/bin/ls', ['/proc/self/cmdline']],
+  ['/bin/cat', [], 'through\n'],
+  [
+    '/usr/bin/node',
+    ['-e', 'console.log([1, 2].map((x) => x * 2), require("path").join("a", "b"))'],
+  ],
+  ['/usr/bin/node', ['-p', 'crypto.createHash("sha256").update("x").digest("hex")']],
+  ['/usr/bin/node', ['-e', 'setTimeout(() => process.exit(7), 5)']],
+];
+
+for (const [program, args, input] of commands) {
+  t.test(`${program} ${args.join(' ').slice(0, 40)} behaves as on the host`, async (t) => {
+    if (!existsSync(program)) return t.fail(`${program} is not installed`);
+    const there = await runInGuest(program, args, {
+      ...(input ? { input } : undefined),
+      memoryBytes: 512 << 20,
+    });
+    sameOutcome(t, there, runHere(program, args, input));
+  });
+}

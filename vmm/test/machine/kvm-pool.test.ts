@@ -1,0 +1,121 @@
+/** Invocations in pristine clones: what one leaves behind, the next does not see. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ImageStore, treeFromPrograms } from '@mayfly/image';
+import t from 'tap';
+import { MachinePool } from '../../src/pool/machine-pool.js';
+import { compile } from './guest.js';
+
+const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
+const source = fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url));
+
+t.setTimeout(120_000);
+
+const agent = compile(source, 'agent');
+const store = await ImageStore.open(join(scratch, 'images'));
+const image = await store.build(await treeFromPrograms([{ path: agent }]));
+const pool = new MachinePool({ directory: scratch, workers: 2 });
+t.teardown(async () => {
+  await pool.close();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const spec = {
+  name: 'agent',
+  images: [image.path],
+  argv: [agent],
+  env: {},
+  memoryBytes: 64 << 20,
+  bootTimeoutMs: 10_000,
+};
+
+await t.test('a template is made when the program waits for its first frame', async (t) => {
+  const { readyHead } = await pool.deploy(spec);
+  t.same(readyHead, { type: 'ready' });
+});
+
+interface Answer {
+  counter: number;
+  pid: number;
+  random: string;
+  /** Whether anything of an earlier invocation was found in memory, registers or files. */
+  stained: boolean;
+}
+
+async function call(command: string, timeoutMs = 5000): Promise<Answer> {
+  const frame = { head: { command }, body: new Uint8Array(0) };
+  const { head } = await pool.invoke('agent', frame, { timeoutMs });
+  return head as Answer;
+}
+
+await t.test('every invocation is the first', async (t) => {
+  const answers = await Promise.all(Array.from({ length: 200 }, () => call('stain')));
+  t.ok(
+    answers.every(({ counter }) => counter === 1),
+    'the counter never gets past 1',
+  );
+  t.notOk(
+    answers.some(({ stained }) => stained),
+    'memory, vector registers, FS base and files are as captured',
+  );
+});
+
+await t.test('clones have nothing in common that must be unique', async (t) => {
+  const answers = await Promise.all(Array.from({ length: 100 }, () => call('none')));
+  t.equal(new Set(answers.map(({ random }) => random)).size, 100, 'random numbers');
+  t.ok(new Set(answers.map(({ pid }) => pid)).size > 95, 'process ids');
+});
+
+for (const [command, code] of [
+  ['exit', 'MAYFLY_GUEST_EXITED'],
+  ['crash', 'MAYFLY_GUEST_EXITED'],
+  ['garbage', 'MAYFLY_FRAME_DAMAGED'],
+  ['allocate', 'MAYFLY_GUEST_OOM'],
+  ['port', 'MAYFLY_GUEST_BAD_PORT'],
+] as const) {
+  await t.test(
+    `a guest that does "${command}" ends with ${code}, and only that guest`,
+    async (t) => {
+      await t.rejects(call(command), { code });
+      t.equal((await call('none')).counter, 1);
+    },
+  );
+}
+
+await t.test('a guest that spins is stopped at its deadline', async (t) => {
+  await t.rejects(call('spin', 300), { code: 'MAYFLY_GUEST_TIMEOUT' });
+  t.equal((await call('none')).counter, 1);
+});
+
+await t.test('a guest that changes its page tables is not rewound', async (t) => {
+  for (let i = 0; i < 5; i++) t.equal((await call('grow')).counter, 1);
+});
+
+await t.test('a caller that goes away stops its guest', async (t) => {
+  const frame = { head: { command: 'spin' }, body: new Uint8Array(0) };
+  const signal = AbortSignal.timeout(200);
+  await t.rejects(pool.invoke('agent', frame, { timeoutMs: 60_000, signal }), {
+    name: 'TimeoutError',
+  });
+});
+
+await t.test('what cannot boot says why', async (t) => {
+  const missing = { ...spec, name: 'missing', argv: ['/nowhere'] };
+  await t.rejects(pool.deploy(missing), { code: 'MAYFLY_BOOT_FAILED', cause: /not found/ });
+  const text = join(scratch, 'text');
+  writeFileSync(text, 'no program');
+  await t.rejects(pool.deploy({ ...spec, memoryBytes: 1 << 20 }), {
+    code: 'MAYFLY_BAD_MEMORY_SIZE',
+  });
+  await t.rejects(call2('nobody'), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
+});
+
+function call2(name: string): Promise<unknown> {
+  return pool.invoke(name, { head: {}, body: new Uint8Array(0) }, { timeoutMs: 1000 });
+}
+
+await t.test('a removed template is gone', async (t) => {
+  await pool.remove('agent');
+  await t.rejects(call2('agent'), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
+});
