@@ -1,0 +1,5 @@
+/** Where the agents are, for whoever builds images with them. */
+import { fileURLToPath } from 'node:url';
+
+/** The agent for Node.js functions: one CommonJS file without dependencies (made by `pnpm build`). */
+export const nodeAgentPath: string = fileURLToPath(new URL('../agent-node.cjs', import.meta.url));

@@ -1,0 +1,66 @@
+/** Loads the user's module and finds the function in it. */
+import { pathToFileURL } from 'node:url';
+import type { FunctionExport } from '@mayfly/protocol';
+import { FunctionError } from './failure.js';
+
+/** Told to a fetch function or handler about its invocation. */
+export interface InvocationContext {
+  id: string;
+  deadlineMs: number;
+  generation: string;
+  /** Milliseconds until the host stops the guest. */
+  remainingMs(): number;
+}
+
+export type FetchFunction = (request: Request, context: InvocationContext) => unknown;
+export type HandlerFunction = (event: unknown, context: InvocationContext) => unknown;
+
+export type UserFunction =
+  | { exports: 'fetch'; call: FetchFunction }
+  | { exports: 'handler'; call: HandlerFunction };
+
+/**
+ * @param path of an ES module
+ * @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT; what the module itself throws goes through
+ */
+export async function loadFunction(path: string): Promise<UserFunction> {
+  let module: Record<string, unknown>;
+  const url = pathToFileURL(path).href;
+  try {
+    module = await import(url);
+  } catch (error) {
+    throw isParseError(error, url)
+      ? new FunctionError('FUNCTION_SYNTAX', (error as Error).message, { cause: error })
+      : error;
+  }
+  return findFunction(module);
+}
+
+function findFunction(module: Record<string, unknown>): UserFunction {
+  // A CommonJS source arrives as the default export of the bundle.
+  const main = module.default as Record<string, unknown> | undefined;
+  if (typeof main?.fetch === 'function') {
+    return { exports: 'fetch', call: main.fetch.bind(main) as FetchFunction };
+  }
+  const handler = module.handler ?? main?.handler;
+  if (typeof handler === 'function') {
+    return { exports: 'handler', call: handler as HandlerFunction };
+  }
+  const found = Object.keys(module).join(', ') || 'nothing';
+  const wanted: Record<FunctionExport, string> = {
+    fetch: 'export default { fetch(request) { ... } }',
+    handler: 'export function handler(event, context) { ... }',
+  };
+  throw new FunctionError(
+    'FUNCTION_NO_EXPORT',
+    `the module exports ${found}; Mayfly calls \`${wanted.fetch}\` or \`${wanted.handler}\``,
+  );
+}
+
+/** A SyntaxError that no line of the module threw: the stack has frames of Node's loader only. */
+function isParseError(error: unknown, url: string): boolean {
+  if (!(error instanceof SyntaxError)) return false;
+  return !String(error.stack)
+    .split('\n')
+    .some((line) => line.startsWith('    at') && line.includes(url));
+}
