@@ -1,0 +1,128 @@
+/** ANY /fn/{name}/...: an HTTP request becomes an invocation, its answer goes back as it is. */
+import type { InvocationReport } from '@mayfly/protocol';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ApiError, errorAnswer, withoutPrivateDetails } from '../errors.js';
+import { functionUrl, requestHeaders, responseHeaders } from '../headers.js';
+import type { Invocation, InvocationRequest, Registry } from '../registry.js';
+import { totalMs } from '../timing.js';
+import type { NameParams } from './functions.js';
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+const NO_BODY = new Uint8Array(0);
+
+export function invokeRoutes(app: FastifyInstance, registry: Registry): void {
+  const answer = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
+    const body = request.body instanceof Uint8Array ? request.body : NO_BODY;
+    const { name } = request.params;
+    const invocation = await timed(registry, request, reply, name, httpRequest(request), body);
+    return send(reply, invocation);
+  };
+  const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+    const { status, body, expected } = errorAnswer(error);
+    if (!expected) request.log.error(error);
+    return reply.code(status).send(withoutPrivateDetails(body));
+  };
+  app.route<NameParams>({ method: METHODS, url: '/fn/:name', handler: answer, errorHandler });
+  app.route<NameParams>({ method: METHODS, url: '/fn/:name/*', handler: answer, errorHandler });
+
+  app.post<NameParams>('/v1/functions/:name/invocations', async (request, reply) => {
+    const event = eventBytes(request.body);
+    const { name } = request.params;
+    const invocation = await timed(registry, request, reply, name, { type: 'event' }, event);
+    return report(invocation, request);
+  });
+}
+
+/** Invokes, notes the times for Server-Timing, and gives up when the client does. */
+async function timed(
+  registry: Registry,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  name: string,
+  invocationRequest: InvocationRequest,
+  body: Uint8Array,
+): Promise<Invocation> {
+  const gone = new AbortController();
+  const onClose = () => gone.abort(new ApiError('MAYFLY_CLIENT_GONE'));
+  reply.raw.once('close', onClose);
+  try {
+    const invocation = await registry.invoke(name, invocationRequest, body, gone.signal);
+    request.timing.queueMicros = invocation.queueMicros;
+    request.timing.guestMicros = invocation.guestMicros;
+    return invocation;
+  } catch (error) {
+    if (error instanceof ApiError && error.timing) Object.assign(request.timing, error.timing);
+    throw error;
+  } finally {
+    reply.raw.off('close', onClose);
+  }
+}
+
+function httpRequest(request: FastifyRequest<NameParams>): InvocationRequest {
+  const { rawHeaders, headers, url = '/', method = 'GET' } = request.raw;
+  return {
+    type: 'request',
+    method,
+    url: functionUrl(headers.host, targetBehindName(url)),
+    headers: requestHeaders(rawHeaders, headers.connection),
+  };
+}
+
+/** '/fn/name/a?b' → '/a?b', '/fn/name?b' → '/?b': as the client wrote it, nothing decoded. */
+function targetBehindName(url: string): string {
+  const end = url.slice('/fn/'.length).search(/[/?]/);
+  if (end < 0) return '/';
+  const target = url.slice('/fn/'.length + end);
+  return target.startsWith('/') ? target : `/${target}`;
+}
+
+function send(reply: FastifyReply, { head, body }: Invocation): FastifyReply {
+  if (head.type !== 'response') throw new ApiError('MAYFLY_GUEST_ANSWER');
+  reply.code(head.status).headers(responseHeaders(head.headers));
+  const bodiless = head.status === 204 || head.status === 304 || body.byteLength === 0;
+  return bodiless ? reply.send() : reply.send(body);
+}
+
+function eventBytes(body: unknown): Uint8Array {
+  const bytes = body instanceof Uint8Array && body.byteLength > 0 ? body : Buffer.from('null');
+  try {
+    JSON.parse(Buffer.from(bytes).toString());
+  } catch (error) {
+    const message = `the event is not JSON: ${(error as Error).message}`;
+    throw new ApiError('MAYFLY_REQUEST_INVALID', message);
+  }
+  return bytes;
+}
+
+function report(invocation: Invocation, { timing }: FastifyRequest): InvocationReport {
+  const { id, head, body, queueMicros, guestMicros, rewoundPages } = invocation;
+  const times = {
+    queueMs: queueMicros / 1000,
+    guestMs: guestMicros / 1000,
+    totalMs: Math.round(totalMs(timing) * 1000) / 1000,
+  };
+  const common = { id, logs: head.logs, timing: times, rewoundPages };
+  if (head.type === 'result') {
+    return body.byteLength === 0 ? common : { ...common, result: resultOf(body) };
+  }
+  const { status, headers } = head;
+  return { ...common, response: { status, headers, ...textOrBase64(body) } };
+}
+
+function resultOf(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(utf8.decode(body));
+  } catch {
+    throw new ApiError('MAYFLY_GUEST_ANSWER', 'the result of the guest is not JSON');
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function textOrBase64(body: Uint8Array): { body: string; bodyEncoding: 'utf8' | 'base64' } {
+  try {
+    return { body: utf8.decode(body), bodyEncoding: 'utf8' };
+  } catch {
+    return { body: Buffer.from(body).toString('base64'), bodyEncoding: 'base64' };
+  }
+}

@@ -1,0 +1,71 @@
+/** The HTTP server: Fastify with raw bodies, one error shape and Server-Timing on every answer. */
+import { FRAME_LIMITS } from '@mayfly/protocol';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+} from 'fastify';
+import { ApiError, errorAnswer } from './errors.js';
+import type { Registry } from './registry.js';
+import { functionRoutes } from './routes/functions.js';
+import { healthRoutes } from './routes/health.js';
+import { invokeRoutes } from './routes/invoke.js';
+import { type RequestTiming, serverTiming, startTiming } from './timing.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    timing: RequestTiming;
+  }
+}
+
+export interface ServerOptions {
+  logger: FastifyBaseLogger;
+  /** Largest request body in bytes. */
+  bodyBytesMax?: number;
+}
+
+export function buildServer(registry: Registry, options: ServerOptions): FastifyInstance {
+  const app = Fastify({
+    loggerInstance: options.logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: false,
+    bodyLimit: options.bodyBytesMax ?? FRAME_LIMITS.bodyBytesMax,
+    routerOptions: { maxParamLength: 100 },
+    // Refusals before routing run no hooks.
+    frameworkErrors: (error, _request, reply: FastifyReply) => {
+      const { status, body } = errorAnswer(error);
+      reply.header('server-timing', serverTiming(startTiming())).code(status).send(body);
+    },
+  });
+  takeBodiesAsTheyAre(app);
+  app.decorateRequest('timing', null as unknown as RequestTiming);
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.timing = startTiming();
+    done();
+  });
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    const own = reply.getHeader('server-timing');
+    const timing = serverTiming(request.timing);
+    reply.header('server-timing', own === undefined ? timing : `${own}, ${timing}`);
+    if (reply.statusCode === 503) reply.header('retry-after', '1');
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const { status, body, expected } = errorAnswer(error);
+    if (!expected) request.log.error(error);
+    return reply.code(status).send(body);
+  });
+  app.setNotFoundHandler((request) => {
+    throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
+  });
+  healthRoutes(app, registry);
+  functionRoutes(app, registry);
+  invokeRoutes(app, registry);
+  return app;
+}
+
+function takeBodiesAsTheyAre(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+}

@@ -1,0 +1,152 @@
+/** A typed client of Mayfly's HTTP API. */
+import {
+  type ErrorBody,
+  type FunctionInfo,
+  type FunctionList,
+  type FunctionLogs,
+  type FunctionSource,
+  type Health,
+  type InvocationReport,
+  type LogLine,
+  MayflyError,
+} from '@mayfly/protocol';
+import { type Dispatcher, Pool } from 'undici';
+
+/** The server said no. `code` is one of the API's, `status` the HTTP status. */
+export class ApiFailure extends MayflyError {
+  readonly status: number;
+  /** What the answer says beyond code and message: location, stack, logs. */
+  readonly details: Omit<ErrorBody['error'], 'code' | 'message'>;
+
+  constructor(status: number, { code, message, ...details }: ErrorBody['error']) {
+    super(code, message);
+    this.status = status;
+    this.details = details;
+  }
+}
+
+export interface FunctionRequest {
+  method?: Dispatcher.HttpMethod;
+  /** Path and query as the function shall see them, from the slash on. */
+  path?: string;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array;
+  signal?: AbortSignal;
+}
+
+export interface FunctionResponse {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: Uint8Array;
+}
+
+/**
+ * Every method rejects with ApiFailure when the server refuses, and with MayflyError MAYFLY_CONNECT when there is no
+ * answer.
+ */
+export class MayflyClient {
+  readonly url: string;
+  readonly #pool: Pool;
+
+  /** @param url of the server, for example http://127.0.0.1:7070; throws MAYFLY_URL for what is none */
+  constructor(url: string) {
+    const parsed = URL.canParse(url) ? new URL(url) : undefined;
+    if (!parsed || !/^https?:$/.test(parsed.protocol)) {
+      throw new MayflyError('MAYFLY_URL', `"${url}" is no URL of a server`);
+    }
+    this.url = parsed.origin;
+    // A function may take minutes; its own time limit ends it, not this client's.
+    this.#pool = new Pool(this.url, { headersTimeout: 0, bodyTimeout: 0 });
+  }
+
+  health(): Promise<Health> {
+    return this.#json('GET', '/healthz');
+  }
+
+  async list(): Promise<FunctionInfo[]> {
+    const { functions } = await this.#json<FunctionList>('GET', '/v1/functions');
+    return functions;
+  }
+
+  get(name: string): Promise<FunctionInfo> {
+    return this.#json('GET', functionPath(name));
+  }
+
+  /** Resolves when the function serves: its template is made and stored. */
+  deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
+    return this.#json('PUT', functionPath(name), source);
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#json('DELETE', functionPath(name));
+  }
+
+  /** The newest console lines, oldest first. */
+  async logs(name: string): Promise<LogLine[]> {
+    const { logs } = await this.#json<FunctionLogs>('GET', `${functionPath(name)}/logs`);
+    return logs;
+  }
+
+  /** One invocation with a JSON event. */
+  invoke(name: string, event: unknown = null): Promise<InvocationReport> {
+    return this.#json('POST', `${functionPath(name)}/invocations`, event);
+  }
+
+  /** One HTTP request to a function; an answer of any status is an answer, not a failure. */
+  async request(name: string, request: FunctionRequest = {}): Promise<FunctionResponse> {
+    const { method = 'GET', path = '/', headers, body, signal } = request;
+    const target = `/fn/${encodeURIComponent(name)}${path.startsWith('/') ? '' : '/'}${path}`;
+    const answer = await this.#send({
+      method,
+      path: target,
+      ...(headers && { headers }),
+      ...(body !== undefined && { body }),
+      ...(signal && { signal }),
+    });
+    return {
+      status: answer.statusCode,
+      headers: answer.headers,
+      body: new Uint8Array(await answer.body.arrayBuffer()),
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+
+  async #json<T>(method: Dispatcher.HttpMethod, path: string, body?: unknown): Promise<T> {
+    const json =
+      body === undefined
+        ? undefined
+        : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    const { statusCode, body: answer } = await this.#send({ method, path, ...json });
+    const text = await answer.text();
+    if (statusCode >= 400) throw failureOf(statusCode, text);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  async #send(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    try {
+      return await this.#pool.request(options);
+    } catch (cause) {
+      if (options.signal && (options.signal as AbortSignal).aborted) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new MayflyError('MAYFLY_CONNECT', `no answer from ${this.url}: ${why}`, { cause });
+    }
+  }
+}
+
+function functionPath(name: string): string {
+  return `/v1/functions/${encodeURIComponent(name)}`;
+}
+
+function failureOf(status: number, text: string): ApiFailure {
+  try {
+    const { error } = JSON.parse(text) as Partial<ErrorBody>;
+    if (typeof error?.code === 'string') return new ApiFailure(status, error);
+  } catch {
+    // Not Mayfly's answer; said below.
+  }
+  const message = `the server answered ${status} with something that is not Mayfly's`;
+  return new ApiFailure(status, { code: 'MAYFLY_NOT_MAYFLY', message });
+}

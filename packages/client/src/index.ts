@@ -1,0 +1,1 @@
+export { ApiFailure, type FunctionRequest, type FunctionResponse, MayflyClient } from './client.js';

@@ -1,0 +1,90 @@
+/** The client against a server that answers as told; the real server is met in the tests of the CLI. */
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import t from 'tap';
+import { MayflyClient } from '../src/index.js';
+
+interface Seen {
+  line: string;
+  type: string | undefined;
+  body: string;
+}
+
+async function serverAnswering(
+  t: { teardown(end: () => Promise<void>): void },
+  status: number,
+  body: string,
+): Promise<{ client: MayflyClient; seen: Seen[] }> {
+  const seen: Seen[] = [];
+  const server = createServer(async (request, response) => {
+    seen.push({
+      line: `${request.method} ${request.url}`,
+      type: request.headers['content-type'],
+      body: await textOf(request),
+    });
+    response.writeHead(status, { 'x-a': '1' }).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(async () => {
+    await client.close();
+    server.close();
+  });
+  return { client, seen };
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of request) text += chunk;
+  return text;
+}
+
+t.test('methods become requests', async (t) => {
+  const { client, seen } = await serverAnswering(t, 200, '{"functions":[],"logs":[]}');
+  await client.health();
+  t.same(await client.list(), []);
+  await client.get('a/b');
+  await client.deploy('f', { source: 's', timeoutMs: 5 });
+  t.same(await client.logs('f'), []);
+  await client.invoke('f', { a: 1 });
+  await client.invoke('f');
+  await client.remove('f');
+  const answer = await client.request('f', { method: 'POST', path: 'x?y', body: 'b' });
+  t.match(answer, { status: 200, headers: { 'x-a': '1' } });
+  const json = 'application/json';
+  t.match(seen, [
+    { line: 'GET /healthz' },
+    { line: 'GET /v1/functions' },
+    { line: 'GET /v1/functions/a%2Fb' },
+    { line: 'PUT /v1/functions/f', type: json, body: '{"source":"s","timeoutMs":5}' },
+    { line: 'GET /v1/functions/f/logs' },
+    { line: 'POST /v1/functions/f/invocations', type: json, body: '{"a":1}' },
+    { line: 'POST /v1/functions/f/invocations', type: json, body: 'null' },
+    { line: 'DELETE /v1/functions/f' },
+    { line: 'POST /fn/f/x?y', body: 'b' },
+  ]);
+});
+
+t.test('refusals carry code, status and details', async (t) => {
+  const error = { code: 'MAYFLY_X', message: 'no', stack: 'at x' };
+  const { client } = await serverAnswering(t, 404, JSON.stringify({ error }));
+  await t.rejects(client.get('f'), {
+    code: 'MAYFLY_X',
+    message: 'no',
+    status: 404,
+    details: { stack: 'at x' },
+  });
+  t.match(await client.request('f'), { status: 404 });
+});
+
+t.test('an answer that is not Mayfly is said to be none', async (t) => {
+  const { client } = await serverAnswering(t, 500, '<html>');
+  await t.rejects(client.health(), { code: 'MAYFLY_NOT_MAYFLY', status: 500 });
+});
+
+t.test('no server, no URL', async (t) => {
+  const client = new MayflyClient('http://127.0.0.1:1');
+  await t.rejects(client.health(), { code: 'MAYFLY_CONNECT', message: /127\.0\.0\.1:1/ });
+  t.throws(() => new MayflyClient('nonsense'), { code: 'MAYFLY_URL' });
+  t.throws(() => new MayflyClient('file:///x'), { code: 'MAYFLY_URL' });
+});
