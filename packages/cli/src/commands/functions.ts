@@ -1,0 +1,161 @@
+/** mayfly deploy, invoke, ls, rm, logs: what talks to a server. */
+import { access } from 'node:fs/promises';
+import { bundleFile } from '@mayfly/api';
+import { MayflyClient } from '@mayfly/client';
+import {
+  type FunctionInfo,
+  type InvocationReport,
+  type LogLine,
+  MayflyError,
+} from '@mayfly/protocol';
+import { type Command, InvalidArgumentError } from 'commander';
+import { type Io, plain, printJson, table } from '../output.js';
+import { formatSize, parseDuration, parseEnv, parseSize } from '../units.js';
+import { PORT_DEFAULT } from './serve.js';
+
+interface Remote {
+  url: string;
+  json?: boolean;
+}
+
+export function addFunctionCommands(program: Command, io: Io): void {
+  addDeploy(program, io);
+  addInvoke(program, io);
+  remote(program.command('ls').alias('list'), io)
+    .description('List the functions of a server.')
+    .action((options: Remote) => withClient(options, (client) => list(client, options, io)));
+  remote(program.command('rm').alias('remove').argument('<name>'), io)
+    .description('Remove a function.')
+    .action((name: string, options: Remote) =>
+      withClient(options, async (client) => {
+        await client.remove(name);
+        if (options.json) printJson(io, { removed: name });
+        else io.stdout(`removed ${name}\n`);
+      }),
+    );
+  remote(program.command('logs').argument('<name>'), io)
+    .description('Show the newest console lines of a function.')
+    .action((name: string, options: Remote) =>
+      withClient(options, async (client) => {
+        const logs = await client.logs(name);
+        if (options.json) printJson(io, { logs });
+        else io.stdout(logs.map(logText).join(''));
+      }),
+    );
+}
+
+/** The options of every command that talks to a server. */
+function remote(command: Command, io: Io): Command {
+  return command
+    .option(
+      '--url <url>',
+      'the server (MAYFLY_URL)',
+      io.env.MAYFLY_URL ?? `http://127.0.0.1:${PORT_DEFAULT}`,
+    )
+    .option('--json', 'print JSON');
+}
+
+async function withClient<T>(
+  { url }: Remote,
+  work: (client: MayflyClient) => Promise<T>,
+): Promise<T> {
+  const client = new MayflyClient(url);
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}
+
+interface DeployOptions extends Remote {
+  memory?: number;
+  timeout?: number;
+  env?: Record<string, string>;
+}
+
+function addDeploy(program: Command, io: Io): void {
+  remote(program.command('deploy').argument('<name>').argument('<file>'), io)
+    .description('Deploy a JavaScript or TypeScript file, with everything that it imports.')
+    .option('--memory <size>', 'guest memory, for example 256M', parseSize)
+    .option(
+      '--timeout <duration>',
+      'longest an invocation may take, for example 10s',
+      parseDuration,
+    )
+    .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
+    .action((name: string, file: string, options: DeployOptions) =>
+      withClient(options, async (client) => {
+        const { memory, timeout, env } = options;
+        const source = await readSource(file);
+        const info = await client.deploy(name, {
+          source,
+          ...(memory !== undefined && { memoryBytes: memory }),
+          ...(timeout !== undefined && { timeoutMs: timeout }),
+          ...(env && { env }),
+        });
+        if (options.json) return printJson(io, info);
+        const boot = ((info.bootMicros ?? 0) / 1000).toFixed(0);
+        io.stdout(
+          `deployed ${name} version ${info.version} (template in ${boot} ms): ${client.url}/fn/${name}\n`,
+        );
+      }),
+    );
+}
+
+async function readSource(file: string): Promise<string> {
+  try {
+    await access(file);
+  } catch (cause) {
+    throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
+  }
+  return bundleFile(file);
+}
+
+function addInvoke(program: Command, io: Io): void {
+  remote(program.command('invoke').argument('<name>'), io)
+    .description('Invoke a function once. Its result goes to stdout, its console to stderr.')
+    .option('--data <json>', 'the event', parseJson, null)
+    .action((name: string, options: Remote & { data: unknown }) =>
+      withClient(options, async (client) => {
+        const report = await client.invoke(name, options.data);
+        if (options.json) return printJson(io, report);
+        io.stderr(report.logs.map(logText).join(''));
+        io.stdout(resultText(report));
+      }),
+    );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}.`);
+  }
+}
+
+function resultText({ response, result }: InvocationReport): string {
+  if (!response) return result === undefined ? '' : `${JSON.stringify(result, null, 2)}\n`;
+  const body = Buffer.from(response.body, response.bodyEncoding).toString();
+  return body.endsWith('\n') ? body : `${body}\n`;
+}
+
+function logText({ time, level, text }: LogLine): string {
+  return `${new Date(time).toISOString()} ${level} ${plain(text)}\n`;
+}
+
+async function list(client: MayflyClient, options: Remote, io: Io): Promise<void> {
+  const functions = await client.list();
+  if (options.json) return printJson(io, { functions });
+  if (functions.length === 0) return io.stdout('no functions\n');
+  const row = (f: FunctionInfo) => [
+    f.name,
+    String(f.version),
+    f.state,
+    formatSize(f.memoryBytes),
+    `${f.timeoutMs / 1000}s`,
+    f.deployedAt,
+  ];
+  io.stdout(
+    table([['NAME', 'VERSION', 'STATE', 'MEMORY', 'TIMEOUT', 'DEPLOYED'], ...functions.map(row)]),
+  );
+}

@@ -1,0 +1,2 @@
+export type { Io } from './output.js';
+export { runCommandLine } from './program.js';

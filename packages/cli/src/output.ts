@@ -1,0 +1,58 @@
+/** What the commands print: results to stdout, everything about them to stderr. */
+import { MayflyError } from '@mayfly/protocol';
+
+/** Streams and environment of the command line, so that tests can bring their own. */
+export interface Io {
+  stdout: (text: string) => void;
+  stderr: (text: string) => void;
+  env: Record<string, string | undefined>;
+}
+
+export function printJson(io: Io, value: unknown): void {
+  io.stdout(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Text of a function for a terminal: without the control characters that could move its cursor or worse. */
+export function plain(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd');
+}
+
+/** Rows in columns as wide as needed. */
+export function table(rows: string[][]): string {
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? [];
+  const line = (row: string[]) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ');
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
+}
+
+/** What to do about an error, where the command line knows. */
+function adviceFor(code: string): string | undefined {
+  if (code === 'MAYFLY_CONNECT')
+    return 'start a server with `mayfly serve`, or name one with --url';
+  if (code === 'MAYFLY_FUNCTION_UNKNOWN') return '`mayfly ls` lists the functions';
+  if (code === 'MAYFLY_LISTEN') return 'choose another port with --port, or 0 for any free one';
+  if (code.startsWith('MAYFLY_KVM_')) return '`mayfly doctor` says what this host lacks';
+  if (code === 'MAYFLY_KERNEL_MISSING' || code === 'MAYFLY_AGENT_MISSING') {
+    return 'build it with `npm run setup`';
+  }
+  return undefined;
+}
+
+/** One line that says what is wrong, and one that says what to do. */
+export function printError(io: Io, error: unknown): void {
+  if (!(error instanceof MayflyError)) {
+    io.stderr(`mayfly: MAYFLY_INTERNAL: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return;
+  }
+  io.stderr(`mayfly: ${error.code}: ${plain(error.message)}\n`);
+  const { details } = error as {
+    details?: { location?: { column: number; lineText: string }; stack?: string };
+  };
+  if (details?.location) {
+    const { lineText, column } = details.location;
+    io.stderr(`  ${lineText}\n  ${' '.repeat(column - 1)}^\n`);
+  } else if (details?.stack) {
+    io.stderr(`${plain(details.stack).replace(/^/gm, '  ')}\n`);
+  }
+  const advice = adviceFor(error.code);
+  if (advice) io.stderr(`  ${advice}\n`);
+}

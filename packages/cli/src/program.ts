@@ -1,0 +1,55 @@
+/** The command line as a whole: commands, help, exit codes. */
+import { Command, CommanderError } from 'commander';
+import { addDoctor } from './commands/doctor.js';
+import { addFunctionCommands } from './commands/functions.js';
+import { addRun } from './commands/run.js';
+import { addServe } from './commands/serve.js';
+import { type Io, printError } from './output.js';
+
+const USAGE_ERROR = 2;
+
+/**
+ * Runs one command line.
+ *
+ * @param args without node and script
+ * @returns the exit code: 0, what the command set, 1 for a failure, 2 for a command line that makes no sense
+ */
+export async function runCommandLine(args: string[], io: Io): Promise<number> {
+  process.exitCode = 0;
+  try {
+    await buildProgram(io).parseAsync(args, { from: 'user' });
+    return Number(process.exitCode);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_ERROR;
+    printError(io, error);
+    return 1;
+  }
+}
+
+function buildProgram(io: Io): Command {
+  const program = new Command('mayfly')
+    .description('Functions in microVMs that live for one request.')
+    .version('0.1.0')
+    .enablePositionalOptions()
+    .configureOutput({
+      writeOut: io.stdout,
+      writeErr: io.stderr,
+      outputError: (text, write) => write(text.replace(/^error: /, 'mayfly: MAYFLY_USAGE: ')),
+    })
+    .showHelpAfterError('  `mayfly help` and `mayfly help COMMAND` say what is possible')
+    .exitOverride()
+    .addHelpText('after', EXAMPLE);
+  addServe(program, io);
+  addFunctionCommands(program, io);
+  addRun(program, io);
+  addDoctor(program, io);
+  return program;
+}
+
+const EXAMPLE = `
+Example:
+  mayfly serve &
+  mayfly deploy hello guest-agent/examples/hello.mjs
+  mayfly invoke hello --data '{"query":{"name":"you"}}'
+  curl 'http://127.0.0.1:7070/fn/hello?name=you'
+`;

@@ -1,0 +1,53 @@
+/** Sizes and durations as people type them. */
+import { InvalidArgumentError } from 'commander';
+
+const SIZE_UNITS: Record<string, number> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const TIME_UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };
+
+/** '256M' → bytes. Units are K, M and G, powers of 1024. */
+export function parseSize(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,9}(?:\.\d+)?)([KMG]?)(?:i?B)?$/i.exec(text) ?? [];
+  const scale = SIZE_UNITS[unit.toUpperCase()];
+  if (digits === undefined || scale === undefined) {
+    throw new InvalidArgumentError('A size is a number with K, M or G, for example 256M.');
+  }
+  return Math.round(Number(digits) * scale);
+}
+
+/** '10s' → milliseconds. Units are ms, s and m; no unit means seconds. */
+export function parseDuration(text: string): number {
+  const [, digits, unit = 's'] = /^(\d{1,9}(?:\.\d+)?)(ms|s|m)?$/.exec(text) ?? [];
+  const ms = Math.round(Number(digits) * (TIME_UNITS[unit] ?? Number.NaN));
+  if (!(ms > 0)) {
+    throw new InvalidArgumentError('A duration is a number with ms, s or m, for example 10s.');
+  }
+  return ms;
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) {
+    throw new InvalidArgumentError('A port is a number from 0 (any free one) to 65535.');
+  }
+  return port;
+}
+
+/** Collects repeated KEY=VALUE options. */
+export function parseEnv(
+  text: string,
+  before: Record<string, string> = {},
+): Record<string, string> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new InvalidArgumentError('An environment variable is KEY=VALUE.');
+  return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+export function formatSize(bytes: number): string {
+  if (bytes >= 2 ** 30) return `${trimmed(bytes / 2 ** 30)}G`;
+  if (bytes >= 2 ** 20) return `${trimmed(bytes / 2 ** 20)}M`;
+  return `${trimmed(bytes / 2 ** 10)}K`;
+}
+
+function trimmed(value: number): string {
+  return value.toFixed(1).replace(/\.0$/, '');
+}

@@ -1,0 +1,172 @@
+/** Command lines against the real server, whose pool answers from memory. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startServer } from '@mayfly/api';
+import type { HostHead } from '@mayfly/protocol';
+import type { InvokeFrame, Pool } from '@mayfly/vmm';
+import t from 'tap';
+import { runCommandLine } from '../src/index.js';
+
+const LINE = { level: 'info', time: 0, text: 'log\u001b[2J\tged' };
+
+/** Answers every event with {got: event}; refuses to load what says so. */
+class EchoPool implements Pool {
+  source = '';
+
+  async deploy() {
+    const ready = { type: 'ready', exports: 'handler', node: 'v20', pid: 1, logs: [] };
+    const error = {
+      type: 'error',
+      code: 'FUNCTION_THREW',
+      message: 'no',
+      stack: 'at f:1',
+      logs: [],
+    };
+    return { bootMicros: 1000, readyHead: this.source.includes('refuse me') ? error : ready };
+  }
+
+  async invoke(_name: string, { head, body }: InvokeFrame) {
+    const isEvent = (head as HostHead).type === 'event';
+    const answer = isEvent
+      ? { type: 'result', logs: [LINE] }
+      : { type: 'response', status: 200, headers: [], logs: [] };
+    const got = Buffer.from(`{"got":${Buffer.from(body).toString() || 'null'}}`);
+    return { head: answer, body: got, guestMicros: 1, queueMicros: 1, rewoundPages: 0 };
+  }
+
+  async remove() {}
+  async close() {}
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
+const pool = new EchoPool();
+const layers = {
+  nodePath: 'node',
+  build: async (module: string) => {
+    pool.source = module;
+    return [];
+  },
+};
+const server = await startServer({ port: 0, dataDir: dir, pool, layers, logLevel: 'silent' });
+t.teardown(async () => {
+  await server.close();
+  rmSync(dir, { recursive: true });
+});
+
+async function mayfly(...args: string[]) {
+  const out = { code: 0, stdout: '', stderr: '' };
+  out.code = await runCommandLine(args, {
+    stdout: (text) => {
+      out.stdout += text;
+    },
+    stderr: (text) => {
+      out.stderr += text;
+    },
+    env: { MAYFLY_URL: server.url, PATH: process.env.PATH },
+  });
+  process.exitCode = 0;
+  return out;
+}
+
+function file(name: string, text: string): string {
+  const path = join(dir, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+t.test('deploy, ls, invoke, logs, rm', async (t) => {
+  file('part.mjs', 'export const part = "from another file";');
+  const path = file(
+    'f.ts',
+    'import { part } from "./part.mjs"; export const handler = (): string => part;',
+  );
+  t.match(await mayfly('ls'), { code: 0, stdout: 'no functions\n' });
+  const options = ['--memory', '128M', '--timeout', '2s', '--env', 'A=b=c', '--env', 'D='];
+  t.match(await mayfly('deploy', 'f', path, ...options), {
+    code: 0,
+    stdout: new RegExp(`^deployed f version 1 .*${server.url}/fn/f\n$`),
+  });
+  t.match(pool.source, /from another file/);
+  t.match(await mayfly('ls'), { stdout: /^NAME .*\nf +1 +ready +128M +2s +20/ });
+  t.match(JSON.parse((await mayfly('ls', '--json')).stdout), {
+    functions: [{ name: 'f', env: { A: 'b=c', D: '' }, timeoutMs: 2000 }],
+  });
+  const invoked = await mayfly('invoke', 'f', '--data', '{"a":1}');
+  t.match(invoked, { code: 0, stderr: '1970-01-01T00:00:00.000Z info log\ufffd[2J\tged\n' });
+  t.same(JSON.parse(invoked.stdout), { got: { a: 1 } });
+  const report = JSON.parse((await mayfly('invoke', 'f', '--json')).stdout);
+  t.match(report, { result: { got: null }, logs: [LINE], timing: { guestMs: 0.001 } });
+  t.match(await mayfly('logs', 'f'), { stdout: /info log.*ged\n/ });
+  t.match(await mayfly('rm', 'f'), { code: 0, stdout: 'removed f\n' });
+  t.match(await mayfly('rm', 'f'), {
+    code: 1,
+    stderr:
+      'mayfly: MAYFLY_FUNCTION_UNKNOWN: there is no function "f"\n  `mayfly ls` lists the functions\n',
+  });
+});
+
+t.test('errors are one clear line and what to do', async (t) => {
+  const bad = file('bad.mjs', 'let a = 1;\nlet b = ;');
+  t.match(await mayfly('deploy', 'f', bad), {
+    code: 1,
+    stderr: /^mayfly: MAYFLY_SOURCE_INVALID: .*bad\.mjs:2:9: .*\n {2}let b = ;\n {10}\^\n$/,
+  });
+  const refused = file('refused.mjs', '"refuse me";');
+  t.match(await mayfly('deploy', 'f', refused), {
+    code: 1,
+    stderr: 'mayfly: FUNCTION_THREW: no\n  at f:1\n',
+  });
+  t.match(await mayfly('deploy', 'f', 'no-such-file'), { code: 1, stderr: /MAYFLY_FILE/ });
+  t.match(await mayfly('ls', '--url', 'http://127.0.0.1:1'), {
+    code: 1,
+    stderr: /^mayfly: MAYFLY_CONNECT: .*\n {2}start a server with `mayfly serve`/,
+  });
+  t.match(await mayfly('ls', '--url', 'x'), { code: 1, stderr: /MAYFLY_URL/ });
+});
+
+t.test('a command line that makes no sense exits with 2', async (t) => {
+  for (const args of [
+    ['nope'],
+    ['invoke'],
+    ['invoke', 'f', '--data', '{'],
+    ['deploy', 'f', 'x', '--memory', 'lots'],
+    ['deploy', 'f', 'x', '--timeout', '0'],
+    ['deploy', 'f', 'x', '--env', 'A'],
+    ['serve', '--port', '65536'],
+    ['run'],
+    ['run', '--timeout', '1h', '--', 'true'],
+  ]) {
+    t.match(await mayfly(...args), { code: 2, stderr: /^mayfly: MAYFLY_USAGE: / }, args.join(' '));
+  }
+});
+
+t.test('help is there for every command', async (t) => {
+  const { stdout, code } = await mayfly('--help');
+  t.equal(code, 0);
+  for (const name of ['serve', 'deploy', 'invoke', 'ls', 'rm', 'logs', 'run', 'doctor']) {
+    t.match(stdout, new RegExp(`^  ${name}`, 'm'));
+    t.match(await mayfly(name, '--help'), { code: 0, stdout: new RegExp(`Usage: mayfly ${name}`) });
+  }
+});
+
+t.test('run: programs that are not there or not executable', async (t) => {
+  t.match(await mayfly('run', '--', 'no-such-program'), {
+    code: 127,
+    stderr: /MAYFLY_PROGRAM_UNKNOWN: there is no program no-such-program in PATH/,
+  });
+  t.match(await mayfly('run', '--', './no-such-program'), { code: 127 });
+  t.match(await mayfly('run', '--', file('plain.txt', '')), {
+    code: 126,
+    stderr: /MAYFLY_PROGRAM_NOT_EXECUTABLE/,
+  });
+});
+
+t.test('doctor says what this host has', async (t) => {
+  const { stdout, code } = await mayfly('doctor', '--json');
+  const { ok, findings } = JSON.parse(stdout);
+  t.equal(code, ok ? 0 : 1);
+  t.ok(findings.some(({ check }: { check: string }) => check === '/dev/kvm'));
+  for (const { result, advice } of findings) t.ok(result === 'ok' || advice);
+  t.match(await mayfly('doctor'), { stdout: /^(ok|warn|fail) +\/dev\/kvm: / });
+});
