@@ -1,0 +1,38 @@
+/** What a benchmark is, and what the command prints about one. */
+
+/** Times of one benchmark, in its unit. */
+export interface Measurement {
+  samples: number[];
+  /** Times of the least that the platform allows, measured in turns with `samples`. */
+  floor?: number[];
+  /** Operations per second, for benchmarks that run several at once. */
+  throughput?: number;
+}
+
+export interface Benchmark {
+  name: string;
+  unit: 'us' | 'ns';
+  /** One line for --list. */
+  about: string;
+  run(): Promise<Measurement>;
+}
+
+export interface Host {
+  cpu: string;
+  cores: number;
+  kernel: string;
+  node: string;
+}
+
+/** One element of the --json array; `floor` and `ratio` compare medians. */
+export interface BenchmarkResult {
+  name: string;
+  unit: 'us' | 'ns';
+  n: number;
+  median: number;
+  p99: number;
+  throughput?: number;
+  floor?: number;
+  ratio?: number;
+  host: Host;
+}

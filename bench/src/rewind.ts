@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { cpus } from 'node:os';
+import type { Benchmark, Measurement } from './benchmark.js';
+import { Floor } from './floor.js';
+import { TinyGuest } from './tiny-guest.js';
+
+const ROUNDS = 12;
+const BATCH = 250;
+
+/** Times in microseconds of `count` invocations; every one puts back what the one before it wrote. */
+function batch(guest: TinyGuest, pages: number, count: number): number[] {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    const rewound = guest.invoke();
+    times.push((performance.now() - start) * 1000);
+    if (rewound !== pages) throw new Error(`${rewound} pages were put back, not ${pages}`);
+  }
+  return times;
+}
+
+function allowProcessors(list: string): void {
+  const { status } = spawnSync('taskset', ['-c', '-p', list, String(process.pid)]);
+  if (status !== 0) throw new Error(`taskset did not allow processors ${list}`);
+}
+
+/** Keeps this thread, and processes that it starts from now on, on the last processor. Returns what ends that. */
+function pinMainThread(): () => void {
+  const last = cpus().length - 1;
+  allowProcessors(String(last));
+  return () => allowProcessors(`0-${last}`);
+}
+
+/**
+ * Floor and ours take turns on the same processor, so that whatever disturbs one disturbs the other: the processors of
+ * a shared machine differ by half at times.
+ */
+async function measure(pages: number): Promise<Measurement> {
+  const unpin = pinMainThread();
+  const guest = new TinyGuest(pages);
+  const floor = new Floor();
+  try {
+    guest.invoke();
+    batch(guest, pages, BATCH);
+    await floor.batch(`rewind ${pages} ${BATCH}`);
+    const samples: number[] = [];
+    const floorSamples: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      floorSamples.push(...(await floor.batch(`rewind ${pages} ${BATCH}`)));
+      samples.push(...batch(guest, pages, BATCH));
+    }
+    return { samples, floor: floorSamples };
+  } finally {
+    floor.close();
+    guest.close();
+    unpin();
+  }
+}
+
+/** Rewind, entry, and the exit that ends the invocation, for a guest that writes this many pages. */
+export const rewinds: readonly Benchmark[] = [5, 50, 500].map((pages) => ({
+  name: `rewind-${pages}`,
+  unit: 'us',
+  about: `put back ${pages} pages, enter, exit; floor: the same in C`,
+  run: () => measure(pages),
+}));
