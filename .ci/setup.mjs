@@ -1,0 +1,150 @@
+#!/usr/bin/env node
+// npm run setup: brings a machine that has only Node.js and npm to where every command of the repository works.
+// Does nothing, quickly, when nothing changed. Imports no package: there may be none yet.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { run, StepError, secondsSince, stepPrinter } from './step.mjs';
+import { ROOT, workspaceFolders } from './workspace.mjs';
+
+const STAMPS = join(ROOT, 'node_modules/.mayfly-setup.json');
+
+/** What the build and the tests call, and the Debian package that brings it. */
+const SYSTEM_TOOLS = [
+  { path: 'gcc', debian: 'gcc libc6-dev' },
+  { path: 'g++', debian: 'g++' },
+  { path: 'make', debian: 'make' },
+  { path: 'python3', debian: 'python3' },
+  { path: 'mkfs.erofs', debian: 'erofs-utils' },
+  { path: 'busybox', debian: 'busybox-static' },
+];
+
+const at = (...parts) => join(ROOT, ...parts);
+const manifest = (folder) => JSON.parse(readFileSync(at(folder, 'package.json'), 'utf8'));
+
+function onPath(name) {
+  const folders = (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin');
+  return folders.some((folder) => existsSync(join(folder, name)));
+}
+
+async function systemPackages() {
+  const missing = SYSTEM_TOOLS.filter(({ path }) => !onPath(path)).flatMap(({ debian }) =>
+    debian.split(' '),
+  );
+  if (missing.length === 0) return 'all there';
+  if (process.getuid() !== 0 || !onPath('apt-get')) {
+    throw new StepError(`missing system packages (Debian names): ${missing.join(' ')}`);
+  }
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  await run('apt-get', ['update', '-q'], { env });
+  await run('apt-get', ['install', '-qy', '--no-install-recommends', ...missing], { env });
+  return `installed ${missing.join(' ')}`;
+}
+
+/** Every file at or below `path`, sorted; what the tools themselves write is left out. */
+function filesBelow(path) {
+  const skip = new Set(['node_modules', 'dist', 'build', '.git']);
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => !skip.has(entry.name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => {
+      const child = join(path, entry.name);
+      return entry.isDirectory() ? filesBelow(child) : [child];
+    });
+}
+
+/** A hash of the Node.js version and of these files' contents. */
+function hashOf(paths) {
+  const hash = createHash('sha256').update(`${process.version} ${process.arch}\n`);
+  for (const path of paths) {
+    hash
+      .update(`${path.slice(ROOT.length)}\n`)
+      .update(readFileSync(path))
+      .update('\n');
+  }
+  return hash.digest('hex');
+}
+
+function readStamps() {
+  return existsSync(STAMPS) ? JSON.parse(readFileSync(STAMPS, 'utf8')) : {};
+}
+
+/** Calls `work` unless it has been done for exactly these inputs and `output` is still there. */
+async function unlessDone(name, inputs, output, work) {
+  const key = hashOf(inputs);
+  if (readStamps()[name] === key && existsSync(output)) return 'unchanged';
+  await work();
+  mkdirSync(dirname(STAMPS), { recursive: true });
+  writeFileSync(STAMPS, `${JSON.stringify({ ...readStamps(), [name]: key }, null, 2)}\n`);
+  return undefined;
+}
+
+/** The pinned pnpm, whatever is installed: npx fetches it once into npm's own cache. */
+async function pnpm(args) {
+  const version = manifest('.').packageManager;
+  await run('npx', ['--yes', version, ...args], { cwd: ROOT, env: { CI: 'true' } });
+}
+
+async function dependencies() {
+  const inputs = [at('pnpm-lock.yaml'), at('pnpm-workspace.yaml')].concat(
+    workspaceFolders().map((folder) => at(folder, 'package.json')),
+  );
+  return unlessDone('dependencies', inputs, at('node_modules/.modules.yaml'), () =>
+    pnpm(['install', '--frozen-lockfile']),
+  );
+}
+
+async function typescript() {
+  await run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-b'], { cwd: ROOT });
+}
+
+async function nativeAddon() {
+  if (manifest('vmm').scripts?.['build:native'] === undefined) return 'none yet';
+  const inputs = [at('vmm/package.json'), at('vmm/binding.gyp')]
+    .filter(existsSync)
+    .concat(filesBelow(at('vmm/native')));
+  return unlessDone('native', inputs, at('vmm/build/Release'), () =>
+    run('npm', ['run', '-s', 'build:native'], { cwd: at('vmm') }),
+  );
+}
+
+async function guestKernel() {
+  if (!existsSync(at('firmware/Makefile'))) return 'none yet';
+  await run('make', ['-C', 'firmware', '-j2', '-s'], { cwd: ROOT });
+}
+
+async function benchPrograms() {
+  await run('make', ['-C', 'bench', '-s'], { cwd: ROOT });
+}
+
+async function guestAgent() {
+  if (manifest('guest-agent').scripts?.build === undefined) return 'none yet';
+  const inputs = ['guest-agent', 'packages/protocol'].flatMap((folder) => filesBelow(at(folder)));
+  return unlessDone('agent', inputs, at('guest-agent/dist'), () =>
+    run('npm', ['run', '-s', 'build'], { cwd: at('guest-agent') }),
+  );
+}
+
+async function setup(quiet) {
+  const start = performance.now();
+  const step = stepPrinter({ quiet });
+  if (Number(process.versions.node.split('.')[0]) < 20) {
+    throw new StepError(`Node.js 20 or newer is needed, this is ${process.version}`);
+  }
+  await step('system packages', systemPackages);
+  await step('dependencies', dependencies);
+  await step('typescript', typescript);
+  await step('native addon', nativeAddon);
+  await step('guest kernel', guestKernel);
+  await step('guest agent', guestAgent);
+  await step('bench programs', benchPrograms);
+  if (!quiet) console.log(`set up in ${secondsSince(start)}`);
+}
+
+try {
+  await setup(process.argv.includes('--quiet'));
+} catch (error) {
+  if (!(error instanceof StepError)) throw error;
+  console.error(`setup: ${error.message}`);
+  process.exitCode = 1;
+}
