@@ -86,7 +86,6 @@ void clock_write(struct clock_page *page)
         if (rdtsc() - tsc < sample_ticks_max)
             break;
     }
-    page->seq_unused = 0;
     page->tsc_base = tsc;
     page->mono_base_ns = mono;
     page->wall_base_ns = wall;

@@ -83,8 +83,11 @@ export type Field = readonly [name: string, type: FieldType, comment: string];
 
 /** The shared page: IN is written by the VMM, OUT by the guest. */
 export const sharedFields = [
-  ['clock_seq', 'u64', 'IN  unused, 0'],
-  ['tsc_base', 'u64', 'IN  TSC at the entry'],
+  [
+    'tsc_base',
+    'u64',
+    'IN  TSC at the entry; differs at each, so a reader that finds it changed starts again',
+  ],
   ['mono_base', 'u64', 'IN  CLOCK_MONOTONIC at tsc_base, ns'],
   ['wall_base', 'u64', 'IN  CLOCK_REALTIME at tsc_base, ns'],
   ['tsc_mult', 'u64', 'IN  ns = (tsc - tsc_base) * mult >> shift'],

@@ -60,7 +60,7 @@ export class Vcpu {
 
   /**
    * Before each entry, writes the time to `offset` (a multiple of 8) of the memory, as six u64:
-   * {0, tsc_base, mono_base_ns, wall_base_ns, tsc_mult, tsc_shift}, where ns = base + ((rdtsc - tsc_base) * mult >> shift)
+   * {tsc_base, mono_base_ns, wall_base_ns, tsc_mult, tsc_shift}, where ns = base + ((rdtsc - tsc_base) * mult >> shift)
    * with a 128-bit product. null ends that.
    */
   setClock(memory: GuestMemory | null, offset = 0): void {

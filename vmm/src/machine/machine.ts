@@ -84,7 +84,7 @@ export class Machine {
     this.#run = new DataView(parts.vcpu.runPage);
     this.bus = new MmioBus(gpa(layout.MMIO_GPA), layout.MMIO_STRIDE);
     for (const device of devicesOf(parts.devices)) this.bus.add(device);
-    this.vcpu.setClock(parts.memory, layout.SHARED_GPA + abi.shared.clock_seq);
+    this.vcpu.setClock(parts.memory, layout.SHARED_GPA + abi.shared.tsc_base);
   }
 
   /** Runs the guest until it waits, its slice is over, or it ends. */
