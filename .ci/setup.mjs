@@ -16,6 +16,7 @@ const SYSTEM_TOOLS = [
   { path: 'make', debian: 'make' },
   { path: 'python3', debian: 'python3' },
   { path: 'mkfs.erofs', debian: 'erofs-utils' },
+  { path: 'setfattr', debian: 'attr' },
   { path: 'busybox', debian: 'busybox-static' },
 ];
 
