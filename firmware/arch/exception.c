@@ -4,14 +4,28 @@
 #include "mm.h"
 #include "sched.h"
 
-enum { DIVIDE = 0, DEBUG = 1, BREAKPOINT = 3, OVERFLOW = 4, INVALID_OPCODE = 6, STACK_FAULT = 12,
-       GENERAL_PROTECTION = 13, PAGE_FAULT = 14, X87 = 16, ALIGNMENT = 17, SIMD = 19 };
+enum {
+  DIVIDE = 0,
+  DEBUG = 1,
+  BREAKPOINT = 3,
+  OVERFLOW = 4,
+  INVALID_OPCODE = 6,
+  STACK_FAULT = 12,
+  GENERAL_PROTECTION = 13,
+  PAGE_FAULT = 14,
+  X87 = 16,
+  ALIGNMENT = 17,
+  SIMD = 19
+};
 enum { SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGSEGV = 11 };
 
 static int signal_of(u64 vector) {
   switch (vector) {
-    case DIVIDE: case X87: case SIMD: return SIGFPE;
-    case DEBUG: case BREAKPOINT: return SIGTRAP;
+    case DIVIDE:
+    case X87:
+    case SIMD: return SIGFPE;
+    case DEBUG:
+    case BREAKPOINT: return SIGTRAP;
     case INVALID_OPCODE: return SIGILL;
     case ALIGNMENT: return SIGBUS;
     default: return SIGSEGV;

@@ -107,8 +107,12 @@ static ssize_t write_port(struct file *f, int port, const void *bytes, size_t n)
   }
 }
 
-static ssize_t stdout_write(struct file *f, const void *bytes, size_t n, off_t *pos) { return write_port(f, 0, bytes, n); }
-static ssize_t stderr_write(struct file *f, const void *bytes, size_t n, off_t *pos) { return write_port(f, 1, bytes, n); }
+static ssize_t stdout_write(struct file *f, const void *bytes, size_t n, off_t *pos) {
+  return write_port(f, 0, bytes, n);
+}
+static ssize_t stderr_write(struct file *f, const void *bytes, size_t n, off_t *pos) {
+  return write_port(f, 1, bytes, n);
+}
 
 static void send_control(u32 port, u16 event, u16 value) {
   u32 size;

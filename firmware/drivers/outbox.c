@@ -10,7 +10,8 @@
 #include "lib.h"
 #include "virtio.h"
 
-bool outbox_start(struct outbox *o, struct virtio_device *d, u16 index, u16 queue_size, void *memory, void *bytes, u32 size) {
+bool outbox_start(struct outbox *o, struct virtio_device *d, u16 index, u16 queue_size, void *memory, void *bytes,
+                  u32 size) {
   *o = (struct outbox){.bytes = bytes, .size = size};
   return virtqueue_start(&o->queue, d, index, queue_size, memory);
 }

@@ -15,8 +15,8 @@
 #include "lib.h"
 #include "list.h"
 
-#define LAYERS_MAX    16
-#define LINKS_MAX     40 /* symbolic links followed in one walk */
+#define LAYERS_MAX 16
+#define LINKS_MAX 40 /* symbolic links followed in one walk */
 #define FILE_SIZE_MAX 0x7fffffffffffffffll
 
 /* st_dev of each part of the tree. */
@@ -28,117 +28,108 @@ struct image;
 
 /* A growing string: generated files, listings. `failed` is set when memory was short. */
 struct text {
-    char *data;
-    size_t size, capacity;
-    bool failed;
+  char *data;
+  size_t size, capacity;
+  bool failed;
 };
 void text_add(struct text *t, const void *bytes, size_t n);
 void text_print(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Either packs linux_dirent64 records into text, or (text NULL) stops at the first name. */
 struct listing {
-    struct text *text;
-    bool found;
-    const struct inode *dir; /* while layers are read: */
-    u32 layer;
-    i64 error;
+  struct text *text;
+  bool found;
+  const struct inode *dir; /* while layers are read: */
+  u32 layer;
+  i64 error;
 };
 
 /* A directory in one image; a merged directory has several, the topmost first. */
 struct source {
-    const struct image *image;
-    u64 nid;
+  const struct image *image;
+  u64 nid;
 };
 
 /* Pages are found in chunks, so that a grown file copies little and a one-page file stays small. */
 #define CHUNK_PAGES 64
 struct chunk {
-    void *pages[CHUNK_PAGES]; /* NULL: the image's bytes, or a hole */
+  void *pages[CHUNK_PAGES]; /* NULL: the image's bytes, or a hole */
 };
 
 /* The bytes of a regular file: pages in memory over the bytes of an image over zeroes. */
 struct content {
-    const u8 *plain; /* the image's first plain_size bytes ... */
-    u64 plain_size;
-    const u8 *tail; /* ... and what follows them, up to base_size */
-    u64 base_size;  /* bytes of the image that still count; truncation lowers it */
-    struct chunk **chunks;
-    u64 chunk_count;
-    u64 page_count; /* pages in memory, for st_blocks */
+  const u8 *plain; /* the image's first plain_size bytes ... */
+  u64 plain_size;
+  const u8 *tail; /* ... and what follows them, up to base_size */
+  u64 base_size;  /* bytes of the image that still count; truncation lowers it */
+  struct chunk **chunks;
+  u64 chunk_count;
+  u64 page_count; /* pages in memory, for st_blocks */
 };
 
 struct inode_ops {
-    /* Directories. lookup finds a name that the tree does not hold (yet): a new reference, or NULL
+  /* Directories. lookup finds a name that the tree does not hold (yet): a new reference, or NULL
      * and *error. list adds such names. */
-    struct dentry *(*lookup)(struct dentry *dir, const char *name, size_t n, i64 *error);
-    i64 (*list)(struct inode *dir, struct listing *out);
-    bool frozen; /* the program can neither add nor remove names */
+  struct dentry *(*lookup)(struct dentry *dir, const char *name, size_t n, i64 *error);
+  i64 (*list)(struct inode *dir, struct listing *out);
+  bool frozen; /* the program can neither add nor remove names */
 
-    /* Symbolic links whose target is not inode->target: the text, and where it really leads. */
-    void (*readlink)(struct inode *inode, struct text *out);
-    struct dentry *(*follow)(struct inode *inode, i64 *error);
+  /* Symbolic links whose target is not inode->target: the text, and where it really leads. */
+  void (*readlink)(struct inode *inode, struct text *out);
+  struct dentry *(*follow)(struct inode *inode, i64 *error);
 
-    /* Opening. file: the operations of open files. generate: the text that they read.
+  /* Opening. file: the operations of open files. generate: the text that they read.
      * open: the open file is another object altogether. */
-    const struct file_ops *file;
-    void (*generate)(struct inode *inode, struct text *out);
-    struct file *(*open)(struct inode *inode, u32 flags, i64 *error);
-    void (*release)(struct inode *inode);
+  const struct file_ops *file;
+  void (*generate)(struct inode *inode, struct text *out);
+  struct file *(*open)(struct inode *inode, u32 flags, i64 *error);
+  void (*release)(struct inode *inode);
 };
 
 struct inode {
-    int refs;
-    u32 dev;  /* DEV_* */
-    u32 mode; /* S_IF* and permissions */
-    u32 nlink, uid, gid;
-    u64 ino, size, rdev;
-    u64 atime, mtime, ctime; /* ns since 1970 */
-    const struct inode_ops *ops;
-    struct inode *cache_next; /* image inodes with several names: one inode for all of them */
-    union {
-        struct content content; /* regular files */
-        char *target;           /* symbolic links, NUL-terminated */
-        struct {
-            struct list children; /* dentries by their siblings link, whiteouts too */
-            struct source *sources;
-            u32 source_count;
-        } dir;
-        struct {
-            u64 number; /* made-up files: a descriptor, a thread, a port ... */
-            void *data;
-        } special;
-    };
+  int refs;
+  u32 dev;  /* DEV_* */
+  u32 mode; /* S_IF* and permissions */
+  u32 nlink, uid, gid;
+  u64 ino, size, rdev;
+  u64 atime, mtime, ctime; /* ns since 1970 */
+  const struct inode_ops *ops;
+  struct inode *cache_next; /* image inodes with several names: one inode for all of them */
+  union {
+    struct content content; /* regular files */
+    char *target;           /* symbolic links, NUL-terminated */
+    struct {
+      struct list children; /* dentries by their siblings link, whiteouts too */
+      struct source *sources;
+      u32 source_count;
+    } dir;
+    struct {
+      u64 number; /* made-up files: a descriptor, a thread, a port ... */
+      void *data;
+    } special;
+  };
 };
 
-static inline bool is_dir(const struct inode *i)
-{
-    return (i->mode & S_IFMT) == S_IFDIR;
-}
-static inline bool is_regular(const struct inode *i)
-{
-    return (i->mode & S_IFMT) == S_IFREG;
-}
-static inline bool is_link(const struct inode *i)
-{
-    return (i->mode & S_IFMT) == S_IFLNK;
-}
+static inline bool is_dir(const struct inode *i) { return (i->mode & S_IFMT) == S_IFDIR; }
+static inline bool is_regular(const struct inode *i) { return (i->mode & S_IFMT) == S_IFREG; }
+static inline bool is_link(const struct inode *i) { return (i->mode & S_IFMT) == S_IFLNK; }
 
 struct dentry {
-    int refs;
-    bool hashed; /* in the tree, which then holds one reference */
-    u8 name_size;
-    u32 hash;
-    struct dentry *parent; /* a reference; the root is its own parent */
-    struct dentry *hash_next;
-    struct list siblings;
-    struct inode *inode; /* a reference; NULL: a whiteout */
-    char *name;          /* NUL-terminated */
+  int refs;
+  bool hashed; /* in the tree, which then holds one reference */
+  u8 name_size;
+  u32 hash;
+  struct dentry *parent; /* a reference; the root is its own parent */
+  struct dentry *hash_next;
+  struct list siblings;
+  struct inode *inode; /* a reference; NULL: a whiteout */
+  char *name;          /* NUL-terminated */
 };
 
 /* What f->state is when f->inode is set. */
 struct opening {
-    struct dentry *dentry;
-    struct text text; /* a directory's packed dirents, or the generated text */
+  struct dentry *dentry;
+  struct text text; /* a directory's packed dirents, or the generated text */
 };
 
 /* fs/inode.c */
@@ -158,8 +149,7 @@ void dentry_put(struct dentry *d); /* NULL is fine */
 struct dentry *dentry_new(struct dentry *parent, const char *name, size_t n, struct inode *inode);
 void dentry_attach(struct dentry *d); /* into the tree, which takes a reference of its own */
 void dentry_detach(struct dentry *d); /* out of it */
-struct dentry *dentry_find(const struct inode *dir, const char *name,
-                           size_t n); /* borrowed, may be a whiteout */
+struct dentry *dentry_find(const struct inode *dir, const char *name, size_t n); /* borrowed, may be a whiteout */
 bool dentry_set_name(struct dentry *d, const char *name, size_t n);
 void dentry_set_parent(struct dentry *d, struct dentry *parent);
 bool dentry_within(const struct dentry *d, const struct dentry *ancestor);
@@ -167,23 +157,19 @@ bool dentry_within(const struct dentry *d, const struct dentry *ancestor);
 ssize_t dentry_path(const struct dentry *d, char *buffer, size_t size);
 
 /* fs/directory.c */
-struct dentry *directory_lookup(struct dentry *dir, const char *name, size_t n,
-                                i64 *error); /* a reference */
+struct dentry *directory_lookup(struct dentry *dir, const char *name, size_t n, i64 *error); /* a reference */
 bool directory_empty(struct inode *dir);
 ssize_t directory_getdents(struct file *f, void *buf, size_t n);
-bool listing_add(struct listing *l, const char *name, size_t n, u64 ino,
-                 u32 mode); /* false: enough */
+bool listing_add(struct listing *l, const char *name, size_t n, u64 ino, u32 mode); /* false: enough */
 
 /* fs/entries.c */
 i64 directory_add(struct dentry *dir, const char *name, size_t n, struct inode *inode);
 i64 directory_remove(struct dentry *entry);
-i64 directory_rename(struct dentry *entry, struct dentry *dir, const char *name, size_t n,
-                     struct dentry *old);
+i64 directory_rename(struct dentry *entry, struct dentry *dir, const char *name, size_t n, struct dentry *old);
 i64 directory_exchange(struct dentry *a, struct dentry *b);
 
 /* fs/layers.c */
-i64 layers_mount(const struct source *sources,
-                 u32 count); /* makes the root from the layers, topmost first */
+i64 layers_mount(const struct source *sources, u32 count); /* makes the root from the layers, topmost first */
 bool layers_have(const struct inode *dir, const char *name, size_t n);
 void layers_drop_shared(struct inode *inode); /* its last name is gone */
 
@@ -195,19 +181,15 @@ i64 content_clear(struct inode *inode, u64 start, u64 end); /* reads as zero fro
 void content_free(struct inode *inode);
 
 /* fs/path.c */
-enum {
-    WALK_FOLLOW = 1,
-    WALK_PARENT = 2,
-    WALK_CREATE = 4
-}; /* CREATE: a slash after the last name is EISDIR */
+enum { WALK_FOLLOW = 1, WALK_PARENT = 2, WALK_CREATE = 4 }; /* CREATE: a slash after the last name is EISDIR */
 /* Where a path leads. With WALK_PARENT the last name need not exist (entry NULL). */
 struct place {
-    struct dentry *dir; /* directory of the last name; NULL when the path ends in /, . or .. */
-    struct dentry *entry;
-    const char *name;
-    size_t name_size;
-    bool slash; /* the path ended with a slash */
-    bool dots;  /* the last component was . or .., or the path was just / */
+  struct dentry *dir; /* directory of the last name; NULL when the path ends in /, . or .. */
+  struct dentry *entry;
+  const char *name;
+  size_t name_size;
+  bool slash; /* the path ended with a slash */
+  bool dots;  /* the last component was . or .., or the path was just / */
 };
 i64 path_walk(int dirfd, const char *path, u32 how, struct place *out);
 void place_put(struct place *p);
@@ -219,9 +201,8 @@ void cwd_set(struct dentry *d);
 
 /* fs/open.c */
 struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, i64 *error);
-struct file *open_dentry(struct dentry *d, u32 flags, i64 *error); /* keeps its own reference */
-struct file *open_anonymous(u32 dev, const char *name, u32 flags, u32 mode,
-                            i64 *error); /* no name in the tree */
+struct file *open_dentry(struct dentry *d, u32 flags, i64 *error);                       /* keeps its own reference */
+struct file *open_anonymous(u32 dev, const char *name, u32 flags, u32 mode, i64 *error); /* no name in the tree */
 /* A dentry outside the tree that stands for an open file: where /proc/self/fd/N leads. */
 struct dentry *dentry_of_file(struct file *f, i64 *error);
 extern const struct file_ops text_file_ops, regular_file_ops;
@@ -239,20 +220,18 @@ int fd_next(int from);                                /* lowest open descriptor 
 
 /* fs/erofs.c */
 struct image_inode {
-    u64 nid, size, rdev, mtime;
-    u32 mode, nlink, uid, gid;
-    const u8 *plain, *tail; /* data: plain_size bytes here, the rest there */
-    u64 plain_size;
-    bool opaque; /* a directory that hides what the layers below have */
+  u64 nid, size, rdev, mtime;
+  u32 mode, nlink, uid, gid;
+  const u8 *plain, *tail; /* data: plain_size bytes here, the rest there */
+  u64 plain_size;
+  bool opaque; /* a directory that hides what the layers below have */
 };
 typedef bool image_visit(void *to, const char *name, size_t n, u64 nid, u8 type);
-struct image *image_open(const void *data, u64 size,
-                         u32 layer); /* NULL: not an EROFS image we can read */
+struct image *image_open(const void *data, u64 size, u32 layer); /* NULL: not an EROFS image we can read */
 u64 image_root(const struct image *image);
 u32 image_layer(const struct image *image);
-i64 image_inode(const struct image *image, u64 nid, struct image_inode *out); /* -EIO */
-i64 image_find(const struct image *image, u64 dir, const char *name, size_t n,
-               u64 *nid); /* -ENOENT, -EIO */
+i64 image_inode(const struct image *image, u64 nid, struct image_inode *out);             /* -EIO */
+i64 image_find(const struct image *image, u64 dir, const char *name, size_t n, u64 *nid); /* -ENOENT, -EIO */
 i64 image_list(const struct image *image, u64 dir, image_visit *visit, void *to);
 
 /* fs/pipe.c */
@@ -262,21 +241,17 @@ struct file *inotify_new(u32 flags);
 int inotify_watch(struct file *f); /* a watch number, or -EINVAL: not an inotify file */
 
 /* fs/tree.c: made-up directories and files */
-struct dentry *tree_dir(struct dentry *parent, const char *name, u32 dev,
-                        const struct inode_ops *ops);
-struct dentry *tree_file(struct dentry *parent, const char *name, u32 mode,
-                         const struct inode_ops *ops);
+struct dentry *tree_dir(struct dentry *parent, const char *name, u32 dev, const struct inode_ops *ops);
+struct dentry *tree_file(struct dentry *parent, const char *name, u32 mode, const struct inode_ops *ops);
 struct dentry *tree_text(struct dentry *parent, const char *name, const char *text);
 struct dentry *tree_link(struct dentry *parent, const char *name, const char *target);
-extern const struct inode_ops fixed_dir_ops; /* frozen, nothing but what is in the tree */
+extern const struct inode_ops fixed_dir_ops;            /* frozen, nothing but what is in the tree */
 bool parse_number(const char *s, size_t n, u64 *value); /* decimal, no sign, no leading zero */
 void proc_mount(void);
-extern const struct inode_ops
-    proc_ops; /* fs/proc_self.c: knows the process's directory by its number */
+extern const struct inode_ops proc_ops; /* fs/proc_self.c: knows the process's directory by its number */
 void proc_self_mount(struct dentry *proc);
-extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops, proc_statm_ops,
-    proc_mounts_ops, proc_mountinfo_ops, proc_cgroup_ops, proc_limits_ops, proc_oom_ops,
-    proc_stat_ops, proc_status_ops, proc_comm_ops;
+extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops, proc_statm_ops, proc_mounts_ops,
+    proc_mountinfo_ops, proc_cgroup_ops, proc_limits_ops, proc_oom_ops, proc_stat_ops, proc_status_ops, proc_comm_ops;
 void proc_start(void);                   /* fs/proc_text.c: the program's age counts from now */
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
 void dev_mount(void);

@@ -6,186 +6,118 @@
 
 static u64 start_time; /* CLOCK_MONOTONIC */
 
-void proc_start(void)
-{
-    start_time = clock_mono();
-}
+void proc_start(void) { start_time = clock_mono(); }
 
 /* `count` NUL-terminated strings of the boot page's strings, after the first `skip`. */
-static void boot_strings(struct text *out, u64 skip, u64 count)
-{
-    const char *s = (const char *)(WINDOW_VA + STRINGS_GPA);
-    u64 size = MIN(BOOT->strings_size, STRINGS_SIZE), start = 0, at = 0;
-    for (; skip > 0 && start < size; skip--)
-        start += strnlen(s + start, size - start) + 1;
-    for (at = start; count > 0 && at < size; count--)
-        at += strnlen(s + at, size - at) + 1;
-    if (start < size)
-        text_add(out, s + start, MIN(at, size) - start);
+static void boot_strings(struct text *out, u64 skip, u64 count) {
+  const char *s = (const char *)(WINDOW_VA + STRINGS_GPA);
+  u64 size = MIN(BOOT->strings_size, STRINGS_SIZE), start = 0, at = 0;
+  for (; skip > 0 && start < size; skip--) start += strnlen(s + start, size - start) + 1;
+  for (at = start; count > 0 && at < size; count--) at += strnlen(s + at, size - at) + 1;
+  if (start < size) text_add(out, s + start, MIN(at, size) - start);
 }
 
-static void generate_cmdline(struct inode *inode, struct text *out)
-{
-    boot_strings(out, 0, BOOT->argc);
+static void generate_cmdline(struct inode *inode, struct text *out) { boot_strings(out, 0, BOOT->argc); }
+
+static void generate_environ(struct inode *inode, struct text *out) { boot_strings(out, BOOT->argc, BOOT->envc); }
+
+static void print_mapping(struct text *out, const struct vma *v) {
+  const struct inode *inode = v->file == NULL ? NULL : v->file->inode;
+  text_print(out, "%lx-%lx %c%c%c%c %08lx 00:%02x %lu ", v->start, v->end, v->prot & PROT_READ ? 'r' : '-',
+             v->prot & PROT_WRITE ? 'w' : '-', v->prot & PROT_EXEC ? 'x' : '-', v->flags & MAP_SHARED ? 's' : 'p',
+             v->offset, inode == NULL ? 0 : inode->dev, inode == NULL ? 0ul : inode->ino);
+  if (v->file != NULL) {
+    text_print(out, "                          ");
+    file_name(v->file, out);
+  } else if (v->start < brk_end && v->end > brk_start) {
+    text_print(out, "                          [heap]");
+  }
+  text_print(out, "\n");
 }
 
-static void generate_environ(struct inode *inode, struct text *out)
-{
-    boot_strings(out, BOOT->argc, BOOT->envc);
+static void generate_maps(struct inode *inode, struct text *out) {
+  size_t count;
+  const struct vma *list = space_list(&count);
+  for (size_t i = 0; i < count; i++) print_mapping(out, &list[i]);
 }
 
-static void print_mapping(struct text *out, const struct vma *v)
-{
-    const struct inode *inode = v->file == NULL ? NULL : v->file->inode;
-    text_print(out, "%lx-%lx %c%c%c%c %08lx 00:%02x %lu ", v->start, v->end,
-               v->prot & PROT_READ ? 'r' : '-', v->prot & PROT_WRITE ? 'w' : '-',
-               v->prot & PROT_EXEC ? 'x' : '-', v->flags & MAP_SHARED ? 's' : 'p', v->offset,
-               inode == NULL ? 0 : inode->dev, inode == NULL ? 0ul : inode->ino);
-    if (v->file != NULL) {
-        text_print(out, "                          ");
-        file_name(v->file, out);
-    } else if (v->start < brk_end && v->end > brk_start) {
-        text_print(out, "                          [heap]");
-    }
-    text_print(out, "\n");
+static u64 mapped_bytes(void) {
+  size_t count;
+  u64 bytes = 0;
+  const struct vma *list = space_list(&count);
+  for (size_t i = 0; i < count; i++) bytes += list[i].end - list[i].start;
+  return bytes;
 }
 
-static void generate_maps(struct inode *inode, struct text *out)
-{
-    size_t count;
-    const struct vma *list = space_list(&count);
-    for (size_t i = 0; i < count; i++)
-        print_mapping(out, &list[i]);
-}
+static u64 resident_bytes(void) { return frames_total() - frames_free(); }
 
-static u64 mapped_bytes(void)
-{
-    size_t count;
-    u64 bytes = 0;
-    const struct vma *list = space_list(&count);
-    for (size_t i = 0; i < count; i++)
-        bytes += list[i].end - list[i].start;
-    return bytes;
-}
+static u64 pages(u64 bytes) { return bytes / PAGE; }
 
-static u64 resident_bytes(void)
-{
-    return frames_total() - frames_free();
-}
-
-static u64 pages(u64 bytes)
-{
-    return bytes / PAGE;
-}
-
-static u64 kib(u64 bytes)
-{
-    return bytes / KiB;
-}
+static u64 kib(u64 bytes) { return bytes / KiB; }
 
 /* USER_HZ ticks. The processor time that the program used is not counted: it is told as the time
  * since the start. */
-static u64 ticks(u64 ns)
-{
-    return ns / (NS_PER_SEC / 100);
+static u64 ticks(u64 ns) { return ns / (NS_PER_SEC / 100); }
+
+static void print_stat(struct text *out, const struct thread *t) {
+  text_print(out, "%d (%s) R 0 %d %d 0 -1 4194560 0 0 0 0 ", t->tid, t->name, process_id(), process_id());
+  text_print(out, "%lu 0 0 0 20 0 %d 0 %lu ", ticks(clock_mono() - start_time), thread_count(), ticks(start_time));
+  text_print(out, "%lu %lu 18446744073709551615 ", mapped_bytes(), pages(resident_bytes()));
+  text_print(out, "0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 
-static void print_stat(struct text *out, const struct thread *t)
-{
-    text_print(out, "%d (%s) R 0 %d %d 0 -1 4194560 0 0 0 0 ", t->tid, t->name, process_id(),
-               process_id());
-    text_print(out, "%lu 0 0 0 20 0 %d 0 %lu ", ticks(clock_mono() - start_time), thread_count(),
-               ticks(start_time));
-    text_print(out, "%lu %lu 18446744073709551615 ", mapped_bytes(), pages(resident_bytes()));
-    text_print(out, "0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+static void print_status(struct text *out, const struct thread *t) {
+  text_print(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\n", t->name, fs_umask,
+             process_id());
+  text_print(out, "Pid:\t%d\nPPid:\t0\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", t->tid);
+  text_print(out, "FDSize:\t%d\nGroups:\t0\n", FD_MAX);
+  text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()), kib(mapped_bytes()));
+  text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()), kib(resident_bytes()));
+  text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->signal_pending,
+             t->signal_mask);
+  text_print(out, "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n");
+  text_print(out, "CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n");
+  text_print(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
 }
 
-static void print_status(struct text *out, const struct thread *t)
-{
-    text_print(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\n", t->name,
-               fs_umask, process_id());
-    text_print(out, "Pid:\t%d\nPPid:\t0\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
-               t->tid);
-    text_print(out, "FDSize:\t%d\nGroups:\t0\n", FD_MAX);
-    text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()),
-               kib(mapped_bytes()));
-    text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()),
-               kib(resident_bytes()));
-    text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(),
-               t->signal_pending, t->signal_mask);
-    text_print(out,
-               "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n");
-    text_print(
-        out, "CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n");
-    text_print(
-        out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
+static void generate_statm(struct inode *inode, struct text *out) {
+  text_print(out, "%lu %lu 0 0 0 %lu 0\n", pages(mapped_bytes()), pages(resident_bytes()), pages(mapped_bytes()));
 }
 
-static void generate_statm(struct inode *inode, struct text *out)
-{
-    text_print(out, "%lu %lu 0 0 0 %lu 0\n", pages(mapped_bytes()), pages(resident_bytes()),
-               pages(mapped_bytes()));
+static void generate_mounts(struct inode *inode, struct text *out) {
+  text_print(out, "mayfly / tmpfs rw 0 0\nproc /proc proc rw 0 0\ndev /dev tmpfs rw 0 0\n");
+  text_print(out, "sysfs /sys sysfs ro 0 0\nshm /dev/shm tmpfs rw 0 0\n");
 }
 
-static void generate_mounts(struct inode *inode, struct text *out)
-{
-    text_print(out, "mayfly / tmpfs rw 0 0\nproc /proc proc rw 0 0\ndev /dev tmpfs rw 0 0\n");
-    text_print(out, "sysfs /sys sysfs ro 0 0\nshm /dev/shm tmpfs rw 0 0\n");
+static void generate_mountinfo(struct inode *inode, struct text *out) {
+  text_print(out, "1 0 0:%u / / rw - tmpfs mayfly rw\n2 1 0:%u / /proc rw - proc proc rw\n", DEV_ROOT, DEV_PROC);
+  text_print(out, "3 1 0:%u / /dev rw - tmpfs dev rw\n4 1 0:%u / /sys ro - sysfs sysfs ro\n", DEV_DEV, DEV_SYS);
+  text_print(out, "5 3 0:%u / /dev/shm rw - tmpfs shm rw\n", DEV_SHM);
 }
 
-static void generate_mountinfo(struct inode *inode, struct text *out)
-{
-    text_print(out, "1 0 0:%u / / rw - tmpfs mayfly rw\n2 1 0:%u / /proc rw - proc proc rw\n",
-               DEV_ROOT, DEV_PROC);
-    text_print(out, "3 1 0:%u / /dev rw - tmpfs dev rw\n4 1 0:%u / /sys ro - sysfs sysfs ro\n",
-               DEV_DEV, DEV_SYS);
-    text_print(out, "5 3 0:%u / /dev/shm rw - tmpfs shm rw\n", DEV_SHM);
+static void generate_cgroup(struct inode *inode, struct text *out) { text_print(out, "0::/\n"); }
+
+static void generate_limits(struct inode *inode, struct text *out) {
+  text_print(out, "Limit                     Soft Limit           Hard Limit           Units     \n");
+  text_print(out, "Max stack size            8388608              unlimited            bytes     \n");
+  text_print(out, "Max open files            %-20d %-20d files     \n", FD_MAX, FD_MAX);
 }
 
-static void generate_cgroup(struct inode *inode, struct text *out)
-{
-    text_print(out, "0::/\n");
-}
-
-static void generate_limits(struct inode *inode, struct text *out)
-{
-    text_print(out,
-               "Limit                     Soft Limit           Hard Limit           Units     \n");
-    text_print(out,
-               "Max stack size            8388608              unlimited            bytes     \n");
-    text_print(out, "Max open files            %-20d %-20d files     \n", FD_MAX, FD_MAX);
-}
-
-static void generate_oom(struct inode *inode, struct text *out)
-{
-    text_print(out, "0\n");
-}
+static void generate_oom(struct inode *inode, struct text *out) { text_print(out, "0\n"); }
 
 /* A thread's files carry its number; 0 is the first thread. */
-static const struct thread *thread_of(const struct inode *inode)
-{
-    const struct thread *t =
-        inode->special.number == 0 ? NULL : thread_find((int)inode->special.number);
-    return t == NULL ? leader() : t;
+static const struct thread *thread_of(const struct inode *inode) {
+  const struct thread *t = inode->special.number == 0 ? NULL : thread_find((int)inode->special.number);
+  return t == NULL ? leader() : t;
 }
 
-static void generate_stat(struct inode *inode, struct text *out)
-{
-    print_stat(out, thread_of(inode));
-}
+static void generate_stat(struct inode *inode, struct text *out) { print_stat(out, thread_of(inode)); }
 
-static void generate_status(struct inode *inode, struct text *out)
-{
-    print_status(out, thread_of(inode));
-}
+static void generate_status(struct inode *inode, struct text *out) { print_status(out, thread_of(inode)); }
 
-static void generate_comm(struct inode *inode, struct text *out)
-{
-    text_print(out, "%s\n", thread_of(inode)->name);
-}
+static void generate_comm(struct inode *inode, struct text *out) { text_print(out, "%s\n", thread_of(inode)->name); }
 
-#define GENERATED(name)                                                                            \
-    const struct inode_ops proc_##name##_ops = {.file = &text_file_ops, .generate = generate_##name}
+#define GENERATED(name) const struct inode_ops proc_##name##_ops = {.file = &text_file_ops, .generate = generate_##name}
 GENERATED(cmdline);
 GENERATED(environ);
 GENERATED(maps);
@@ -199,21 +131,16 @@ GENERATED(stat);
 GENERATED(status);
 
 /* pthread_setname_np writes the names of other threads here. */
-static ssize_t comm_write(struct file *f, const void *buf, size_t n, off_t *pos)
-{
-    struct thread *t = (struct thread *)(uintptr_t)thread_of(f->inode);
-    size_t size = MIN(n, sizeof(t->name) - 1);
-    if (size > 0 && ((const char *)buf)[size - 1] == '\n')
-        size--;
-    memset(t->name, 0, sizeof(t->name));
-    memcpy(t->name, buf, size);
-    return (ssize_t)n;
+static ssize_t comm_write(struct file *f, const void *buf, size_t n, off_t *pos) {
+  struct thread *t = (struct thread *)(uintptr_t)thread_of(f->inode);
+  size_t size = MIN(n, sizeof(t->name) - 1);
+  if (size > 0 && ((const char *)buf)[size - 1] == '\n') size--;
+  memset(t->name, 0, sizeof(t->name));
+  memcpy(t->name, buf, size);
+  return (ssize_t)n;
 }
 
-static ssize_t comm_read(struct file *f, void *buf, size_t n, off_t *pos)
-{
-    return text_file_ops.read(f, buf, n, pos);
-}
+static ssize_t comm_read(struct file *f, void *buf, size_t n, off_t *pos) { return text_file_ops.read(f, buf, n, pos); }
 
 static const struct file_ops comm_file_ops = {.read = comm_read, .write = comm_write};
 const struct inode_ops proc_comm_ops = {.file = &comm_file_ops, .generate = generate_comm};

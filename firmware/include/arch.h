@@ -6,9 +6,7 @@
 #define SHARED ((volatile struct shared *)(WINDOW_VA + SHARED_GPA))
 #define BOOT ((const struct boot *)(WINDOW_VA + BOOT_GPA))
 
-static inline void outl(u16 port, u32 value) {
-  __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory");
-}
+static inline void outl(u16 port, u32 value) { __asm__ volatile("outl %0, %1" : : "a"(value), "d"(port) : "memory"); }
 static inline void barrier(void) { __asm__ volatile("" : : : "memory"); }
 static inline u64 rdtsc(void) {
   u32 low, high;

@@ -4,13 +4,33 @@
 #include "types.h"
 
 enum {
-  O_RDONLY = 0, O_WRONLY = 1, O_RDWR = 2, O_ACCMODE = 3, O_CREAT = 0100, O_EXCL = 0200, O_NOCTTY = 0400,
-  O_TRUNC = 01000, O_APPEND = 02000, O_NONBLOCK = 04000, O_DIRECTORY = 0200000, O_NOFOLLOW = 0400000,
-  O_CLOEXEC = 02000000, O_PATH = 010000000, O_TMPFILE = 020200000,
+  O_RDONLY = 0,
+  O_WRONLY = 1,
+  O_RDWR = 2,
+  O_ACCMODE = 3,
+  O_CREAT = 0100,
+  O_EXCL = 0200,
+  O_NOCTTY = 0400,
+  O_TRUNC = 01000,
+  O_APPEND = 02000,
+  O_NONBLOCK = 04000,
+  O_DIRECTORY = 0200000,
+  O_NOFOLLOW = 0400000,
+  O_CLOEXEC = 02000000,
+  O_PATH = 010000000,
+  O_TMPFILE = 020200000,
 };
 enum { POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, POLLNVAL = 32, POLLRDHUP = 0x2000 };
-enum { S_IFMT = 0170000, S_IFSOCK = 0140000, S_IFLNK = 0120000, S_IFREG = 0100000, S_IFBLK = 0060000,
-       S_IFDIR = 0040000, S_IFCHR = 0020000, S_IFIFO = 0010000 };
+enum {
+  S_IFMT = 0170000,
+  S_IFSOCK = 0140000,
+  S_IFLNK = 0120000,
+  S_IFREG = 0100000,
+  S_IFBLK = 0060000,
+  S_IFDIR = 0040000,
+  S_IFCHR = 0020000,
+  S_IFIFO = 0010000
+};
 enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000 };
 enum { FIONREAD = 0x541b };
 #define PATH_MAX 4096
@@ -31,7 +51,7 @@ struct file_ops {
   ssize_t (*getdents)(struct file *f, void *buf, size_t n);
   /* Pointer to n bytes of the file's data at offset if it lies contiguous in memory (images do), else NULL. */
   const void *(*data)(struct file *f, u64 offset, u64 n);
-  void (*close)(struct file *f);               /* last reference gone */
+  void (*close)(struct file *f); /* last reference gone */
 };
 
 struct inode; /* fs/inode.h: private to fs/ */
@@ -48,24 +68,26 @@ struct file {
 };
 
 /* fs/file.c */
-struct file *file_new(const struct file_ops *ops, void *state, u32 flags, const char *kind); /* refs = 1; NULL = no memory */
+struct file *file_new(const struct file_ops *ops, void *state, u32 flags,
+                      const char *kind); /* refs = 1; NULL = no memory */
 void file_ref(struct file *f);
 void file_put(struct file *f);
 /* syscall/epoll.c: removes the epoll items on f. file_put calls it before ops->close, while the wait queue is there. */
 void epoll_forget(struct file *f);
 
 /* fs/fd.c: one table, all threads share it */
-struct file *fd_get(int fd);                 /* borrowed, NULL = EBADF. Take file_ref across a sleep. */
-int fd_install(struct file *f, int from, bool cloexec); /* takes over the reference; lowest free fd >= from, or -EMFILE (reference dropped) */
+struct file *fd_get(int fd); /* borrowed, NULL = EBADF. Take file_ref across a sleep. */
+int fd_install(struct file *f, int from,
+               bool cloexec); /* takes over the reference; lowest free fd >= from, or -EMFILE (reference dropped) */
 int fd_close(int fd);
-void fd_init(void);                          /* opens 0, 1, 2 on the console */
+void fd_init(void); /* opens 0, 1, 2 on the console */
 
 /* fs/path.c: for the ELF loader and the like; path is a kernel string */
 struct file *file_open(const char *path, u32 flags, i64 *error); /* NULL and *error = -errno */
 u64 file_size(struct file *f);
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos);
 i64 file_make_socket(const char *path); /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
-void fs_init(void); /* mounts images, tmpfs, proc, dev; working directory */
+void fs_init(void);                     /* mounts images, tmpfs, proc, dev; working directory */
 
 /* drivers/console.c */
 void console_init(void);

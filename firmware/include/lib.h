@@ -26,10 +26,10 @@ _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2
 #define ASSERT(x) ((x) ? (void)0 : panic("%s: %s", __func__, #x))
 
 /* mm/heap.c */
-void *kmalloc(size_t size);  /* NULL when memory is short; contents undefined */
-void *kzalloc(size_t size);  /* zeroed */
+void *kmalloc(size_t size); /* NULL when memory is short; contents undefined */
+void *kzalloc(size_t size); /* zeroed */
 void *krealloc(void *p, size_t size);
-void kfree(void *p);         /* NULL is fine */
+void kfree(void *p); /* NULL is fine */
 /* mm/frames.c: order 0 is one 4 KiB page, order 9 a 2 MiB block; addresses are kernel pointers. */
 void *page_alloc(unsigned order); /* contents undefined; NULL when memory is short */
 void page_free(void *p, unsigned order);

@@ -6,7 +6,8 @@ struct list {
   struct list *prev, *next;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)                                                                                                \
+  { &(name), &(name) }
 
 static inline void list_init(struct list *l) { l->prev = l->next = l; }
 static inline bool list_empty(const struct list *l) { return l->next == l; }
@@ -26,6 +27,6 @@ static inline void list_remove(struct list *item) {
   list_init(item);
 }
 
-#define LIST_EACH(head, item) \
-  for (struct list *item = (head)->next, *item##_next = item->next; item != (head); \
+#define LIST_EACH(head, item)                                                                                          \
+  for (struct list *item = (head)->next, *item##_next = item->next; item != (head);                                    \
        item = item##_next, item##_next = item->next)

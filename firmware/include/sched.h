@@ -15,18 +15,18 @@ struct regs {
 enum thread_state { THREAD_READY, THREAD_BLOCKED, THREAD_DEAD };
 
 struct thread {
-  struct list run;          /* in the ready list */
+  struct list run; /* in the ready list */
   struct list all;
   enum thread_state state;
   int tid;
-  u64 kstack;               /* base of the kernel stack */
-  u64 ksp;                  /* saved kernel stack pointer while not running */
+  u64 kstack; /* base of the kernel stack */
+  u64 ksp;    /* saved kernel stack pointer while not running */
   u64 fs_base, gs_base;
   void *xsave;
-  u64 clear_tid;            /* user address zeroed and woken at exit, or 0 */
+  u64 clear_tid; /* user address zeroed and woken at exit, or 0 */
   u64 robust_list;
   u64 signal_mask, signal_pending;
-  bool interrupted;         /* a sleep ended because of a signal */
+  bool interrupted; /* a sleep ended because of a signal */
   char name[16];
 };
 

@@ -9,8 +9,17 @@
 enum { AF_UNSPEC = 0, AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, AF_NETLINK = 16, AF_VSOCK = 40 };
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_SEQPACKET = 5, SOCK_TYPE = 0xf };
 enum {
-  MSG_OOB = 1, MSG_PEEK = 2, MSG_CTRUNC = 8, MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40, MSG_EOR = 0x80, MSG_WAITALL = 0x100,
-  MSG_ERRQUEUE = 0x2000, MSG_NOSIGNAL = 0x4000, MSG_WAITFORONE = 0x10000, MSG_CMSG_CLOEXEC = 0x40000000,
+  MSG_OOB = 1,
+  MSG_PEEK = 2,
+  MSG_CTRUNC = 8,
+  MSG_TRUNC = 0x20,
+  MSG_DONTWAIT = 0x40,
+  MSG_EOR = 0x80,
+  MSG_WAITALL = 0x100,
+  MSG_ERRQUEUE = 0x2000,
+  MSG_NOSIGNAL = 0x4000,
+  MSG_WAITFORONE = 0x10000,
+  MSG_CMSG_CLOEXEC = 0x40000000,
 };
 enum { SHUT_RD = 0, SHUT_WR = 1, SHUT_RDWR = 2 };
 
@@ -118,7 +127,7 @@ struct transport {
   bool (*can_send)(struct socket *s);
   void (*consumed)(struct socket *s, size_t n); /* n bytes left the inbox */
   void (*shutdown)(struct socket *s, int how);
-  void (*close)(struct socket *s);              /* let go of everything but the struct and its inbox */
+  void (*close)(struct socket *s); /* let go of everything but the struct and its inbox */
 };
 
 enum { OPTION_COUNT = 40 };
@@ -133,18 +142,18 @@ struct socket {
   bool pair;                /* of socketpair: the peer is reached without a name */
   int error;                /* SO_ERROR, positive */
   const struct transport *transport;
-  struct socket *peer;      /* in-kernel connection; the peer points back */
-  void *link;               /* the transport's */
+  struct socket *peer; /* in-kernel connection; the peer points back */
+  void *link;          /* the transport's */
   struct inbox in;
   struct wait_queue queue;
   struct address local, remote;
-  struct list bound;        /* in the transport's list of names */
-  struct file *name;        /* AF_UNIX: the file that bind made, or NULL */
-  struct list accepting;    /* listener: connected children by `accept` */
+  struct list bound;     /* in the transport's list of names */
+  struct file *name;     /* AF_UNIX: the file that bind made, or NULL */
+  struct list accepting; /* listener: connected children by `accept` */
   struct list accept;
   u32 backlog, accepting_count;
   u64 receive_timeout, send_timeout; /* ns, 0 = none */
-  i32 *options;             /* syscall/socket_options.c; NULL = all at their defaults */
+  i32 *options;                      /* syscall/socket_options.c; NULL = all at their defaults */
 };
 
 struct socket *socket_new(u16 family, u8 type, u8 protocol, const struct transport *transport); /* NULL: no memory */

@@ -2,7 +2,7 @@
 #pragma once
 #include "sched.h"
 
-struct regs *thread_regs(struct thread *t); /* the program's registers while t is in the kernel */
+struct regs *thread_regs(struct thread *t);                      /* the program's registers while t is in the kernel */
 struct thread *thread_new(const struct regs *regs, u64 fs_base); /* ready; NULL: no memory */
 struct thread *leader(void);
 void preempt(void);

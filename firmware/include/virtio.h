@@ -6,7 +6,14 @@
 #pragma once
 #include "types.h"
 
-enum { VIRTIO_NET = 1, VIRTIO_BLOCK = 2, VIRTIO_CONSOLE = 3, VIRTIO_ENTROPY = 4, VIRTIO_BALLOON = 5, VIRTIO_VSOCK = 19 };
+enum {
+  VIRTIO_NET = 1,
+  VIRTIO_BLOCK = 2,
+  VIRTIO_CONSOLE = 3,
+  VIRTIO_ENTROPY = 4,
+  VIRTIO_BALLOON = 5,
+  VIRTIO_VSOCK = 19
+};
 
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
@@ -35,11 +42,11 @@ struct virtqueue {
   u16 next_avail; /* our copy of the available index */
   u16 last_used;  /* used entries before this one have been taken */
   struct virtqueue_descriptor *descriptors;
-  volatile u16 *avail;                    /* flags, index, ring[size], used_event */
-  volatile u16 *used;                     /* flags, index */
+  volatile u16 *avail; /* flags, index, ring[size], used_event */
+  volatile u16 *used;  /* flags, index */
   volatile struct virtqueue_used *used_ring;
-  volatile u16 *avail_event;              /* the host wants a notification when the index passes this */
-  void *tokens[VIRTQUEUE_MAX];            /* by head descriptor */
+  volatile u16 *avail_event;   /* the host wants a notification when the index passes this */
+  void *tokens[VIRTQUEUE_MAX]; /* by head descriptor */
 };
 
 /* A piece of kernel memory that the device reads or writes; contiguous in guest-physical memory. */
@@ -60,7 +67,9 @@ bool virtqueue_start(struct virtqueue *q, struct virtio_device *d, u16 index, u1
 bool virtqueue_add(struct virtqueue *q, const struct virtio_buffer *buffers, u16 out, u16 in, void *token);
 /* Takes back the next used chain: its token and the number of bytes written into it; NULL when there is none. */
 void *virtqueue_take(struct virtqueue *q, u32 *length);
-static inline bool virtqueue_has_used(const struct virtqueue *q) { return q->used != NULL && q->used[1] != q->last_used; }
+static inline bool virtqueue_has_used(const struct virtqueue *q) {
+  return q->used != NULL && q->used[1] != q->last_used;
+}
 
 /* Asks the host to look at all queues now; returns when it has. For full rings only. */
 void virtio_host_poll(void);
@@ -75,7 +84,8 @@ struct outbox {
   u32 pending; /* bytes between the oldest unused message and head */
   u32 skipped; /* bytes at the ring's end that the message being written leaves out */
 };
-bool outbox_start(struct outbox *o, struct virtio_device *d, u16 index, u16 queue_size, void *memory, void *bytes, u32 size);
+bool outbox_start(struct outbox *o, struct virtio_device *d, u16 index, u16 queue_size, void *memory, void *bytes,
+                  u32 size);
 /* Room for one message: at least `least` contiguous bytes, *size tells how many. NULL: full; the ring drains while the
  * host looks at it. */
 u8 *outbox_room(struct outbox *o, u32 least, u32 *size);

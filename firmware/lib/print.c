@@ -70,7 +70,8 @@ static void put_argument(struct sink *s, struct spec *spec, char kind, va_list *
       put_text(s, spec, &c, 1);
       return;
     }
-    case 'd': case 'i': {
+    case 'd':
+    case 'i': {
       i64 value = spec->is_long ? va_arg(*args, i64) : va_arg(*args, int);
       put_number(s, spec, value < 0 ? -(u64)value : (u64)value, 10, value < 0);
       return;
@@ -79,7 +80,9 @@ static void put_argument(struct sink *s, struct spec *spec, char kind, va_list *
       put_text(s, &(struct spec){0}, "0x", 2);
       put_number(s, spec, va_arg(*args, u64), 16, false);
       return;
-    case 'u': case 'x': case 'o': {
+    case 'u':
+    case 'x':
+    case 'o': {
       u64 value = spec->is_long ? va_arg(*args, u64) : va_arg(*args, u32);
       put_number(s, spec, value, kind == 'u' ? 10 : kind == 'x' ? 16 : 8, false);
       return;

@@ -14,10 +14,14 @@ static struct {
 static inline u32 rotate(u32 x, int n) { return x << n | x >> (32 - n); }
 
 static void quarter(u32 *s, int a, int b, int c, int d) {
-  s[a] += s[b]; s[d] = rotate(s[d] ^ s[a], 16);
-  s[c] += s[d]; s[b] = rotate(s[b] ^ s[c], 12);
-  s[a] += s[b]; s[d] = rotate(s[d] ^ s[a], 8);
-  s[c] += s[d]; s[b] = rotate(s[b] ^ s[c], 7);
+  s[a] += s[b];
+  s[d] = rotate(s[d] ^ s[a], 16);
+  s[c] += s[d];
+  s[b] = rotate(s[b] ^ s[c], 12);
+  s[a] += s[b];
+  s[d] = rotate(s[d] ^ s[a], 8);
+  s[c] += s[d];
+  s[b] = rotate(s[b] ^ s[c], 7);
 }
 
 static void chacha_block(u32 out[16]) {

@@ -9,7 +9,7 @@
 #define NOT_FREE 0 /* so that the table starts out right without being written */
 
 static struct list free_lists[TOP_ORDER + 1];
-static u8 *page_state;  /* a byte a page: 1 + the order of the free chunk that begins here, or NOT_FREE */
+static u8 *page_state; /* a byte a page: 1 + the order of the free chunk that begins here, or NOT_FREE */
 static u64 first_block, block_count, free_pages;
 
 void *ram_pointer(u64 gpa) { return (void *)(RAM_VA + gpa); }
@@ -51,7 +51,8 @@ void frames_init(void) {
   u64 end = ALIGN_UP(at + block_count * 512, PAGE);
   first_block = ALIGN_UP(end - WINDOW_VA, BLOCK) / BLOCK;
   if (first_block + 4 > block_count) panic("%lu MiB of memory are too few", BOOT->ram_size / MiB);
-  if (end - WINDOW_VA > WINDOW_SIZE) panic("the kernel window is too small for %lu MiB of memory", BOOT->ram_size / MiB);
+  if (end - WINDOW_VA > WINDOW_SIZE)
+    panic("the kernel window is too small for %lu MiB of memory", BOOT->ram_size / MiB);
   virgin_next = first_block;
   free_pages = (block_count - first_block) * 512;
 }

@@ -1,5 +1,5 @@
 /* The kernel's heap: size classes carved from pages; larger requests get their own power-of-two run of pages.
- * Each page run starts with a header, so that kfree finds class or order from the pointer alone. */
+ * Each page run starts with a header, so that kfree finds size class or order from the pointer alone. */
 #include "lib.h"
 #include "list.h"
 #include "mm.h"
@@ -13,12 +13,12 @@ static const u16 class_sizes[CLASS_COUNT] = {16, 32, 48, 64, 96, 128, 192, 256, 
 
 struct slab {
   u64 magic;
-  struct list link; /* in its class while it has free cells */
+  struct list link; /* in its size class while it has free cells */
   void *free;       /* singly linked through the cells */
   u16 used, capacity, cell;
   u8 order;
   bool large;
-  u8 class;
+  u8 kind;
 };
 _Static_assert(sizeof(struct slab) <= HEADER, "header");
 
@@ -37,17 +37,17 @@ static struct slab *slab_of(void *p) {
   return s;
 }
 
-static struct slab *slab_new(int class) {
+static struct slab *slab_new(int kind) {
   struct slab *s = page_alloc(0);
   if (s == NULL) return NULL;
-  u16 cell = class_sizes[class];
-  *s = (struct slab){.magic = MAGIC, .cell = cell, .capacity = (u16)((PAGE - HEADER) / cell), .class = (u8)class};
+  u16 cell = class_sizes[kind];
+  *s = (struct slab){.magic = MAGIC, .cell = cell, .capacity = (u16)((PAGE - HEADER) / cell), .kind = (u8)kind};
   for (int i = s->capacity - 1; i >= 0; i--) {
     void **c = (void **)((u64)s + HEADER + (u64)i * cell);
     *c = s->free;
     s->free = c;
   }
-  list_insert(&classes[class], &s->link);
+  list_insert(&classes[kind], &s->link);
   return s;
 }
 
@@ -63,12 +63,12 @@ static void *alloc_large(size_t size) {
 
 void *kmalloc(size_t size) {
   if (!ready) heap_init();
-  int class = 0;
-  while (class < CLASS_COUNT && class_sizes[class] < size) class++;
-  if (class == CLASS_COUNT) return alloc_large(size);
+  int kind = 0;
+  while (kind < CLASS_COUNT && class_sizes[kind] < size) kind++;
+  if (kind == CLASS_COUNT) return alloc_large(size);
   struct slab *s;
-  if (list_empty(&classes[class])) s = slab_new(class);
-  else s = CONTAINER(classes[class].next, struct slab, link);
+  if (list_empty(&classes[kind])) s = slab_new(kind);
+  else s = CONTAINER(classes[kind].next, struct slab, link);
   if (s == NULL) return NULL;
   void **cell = s->free;
   s->free = *cell;
@@ -107,10 +107,10 @@ void kfree(void *p) {
     return;
   }
   ASSERT(s->used > 0);
-  if (s->used-- == s->capacity) list_insert(&classes[s->class], &s->link);
+  if (s->used-- == s->capacity) list_insert(&classes[s->kind], &s->link);
   *(void **)p = s->free;
   s->free = p;
-  if (s->used == 0 && s->link.next != s->link.prev) { /* keep the last one of a class */
+  if (s->used == 0 && s->link.next != s->link.prev) { /* keep the last one of a kind */
     list_remove(&s->link);
     s->magic = 0;
     page_free(s, 0);

@@ -16,7 +16,7 @@
 #include "sched.h"
 
 #define SIGKILL 9
-#define OUT_OF_MEMORY 0x80 /* in the wait status of PORT_EXIT: memory was short (docs/machine.md) */
+#define OUT_OF_MEMORY 0x80    /* in the wait status of PORT_EXIT: memory was short (docs/machine.md) */
 #define RESERVE_MIN (4 * MiB) /* PROT_NONE from this size on goes to the reserve arena, away from what is used */
 
 #define VMA_TOUCHED 0x80000000u /* has been accessible: its bytes may be anything */

@@ -27,7 +27,8 @@ static struct segment *segment_new(size_t n) {
   struct segment *s = small ? kmalloc(size) : page_alloc(order);
   if (s == NULL) return NULL;
   size_t total = small ? size : PAGE << order;
-  *s = (struct segment){.capacity = (u32)(total - sizeof *s), .memory = small ? SEGMENT_HEAP : SEGMENT_PAGES, .order = order};
+  *s = (struct segment){
+      .capacity = (u32)(total - sizeof *s), .memory = small ? SEGMENT_HEAP : SEGMENT_PAGES, .order = order};
   list_init(&s->link);
   return s;
 }

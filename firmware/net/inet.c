@@ -64,7 +64,9 @@ static i64 read_address(const struct socket *s, const struct address *a, struct 
 }
 
 static struct endpoint local_of(const struct socket *s) { return endpoint_of(&s->local); }
-static bool only_v6(const struct socket *s) { return s->family == AF_INET6 && socket_option(s, IPPROTO_IPV6, IPV6_V6ONLY); }
+static bool only_v6(const struct socket *s) {
+  return s->family == AF_INET6 && socket_option(s, IPPROTO_IPV6, IPV6_V6ONLY);
+}
 
 /* Whether a socket bound to `mine` gets what is sent to `ip`. */
 static bool reaches(const struct socket *s, const u8 *mine, const u8 *ip) {
@@ -219,9 +221,14 @@ static ssize_t inet_send(struct socket *s, struct message *m, size_t offset) {
   return s->type == SOCK_DGRAM ? send_datagram(s, m) : local_send(s, m, offset);
 }
 
-const struct transport inet_transport = {
-    .bind = inet_bind, .listen = inet_listen, .connect = inet_connect, .send = inet_send, .can_send = local_can_send,
-    .consumed = local_consumed, .shutdown = local_shutdown, .close = local_close};
+const struct transport inet_transport = {.bind = inet_bind,
+                                         .listen = inet_listen,
+                                         .connect = inet_connect,
+                                         .send = inet_send,
+                                         .can_send = local_can_send,
+                                         .consumed = local_consumed,
+                                         .shutdown = local_shutdown,
+                                         .close = local_close};
 
 /* ---- for vsock ---- */
 

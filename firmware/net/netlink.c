@@ -6,7 +6,15 @@
 
 enum { NLMSG_ERROR = 2, NLMSG_DONE = 3, RTM_NEWLINK = 16, RTM_GETLINK = 18, RTM_NEWADDR = 20, RTM_GETADDR = 22 };
 enum { NLM_F_MULTI = 2 };
-enum { IFLA_ADDRESS = 1, IFLA_BROADCAST = 2, IFLA_IFNAME = 3, IFLA_MTU = 4, IFA_ADDRESS = 1, IFA_LOCAL = 2, IFA_LABEL = 3 };
+enum {
+  IFLA_ADDRESS = 1,
+  IFLA_BROADCAST = 2,
+  IFLA_IFNAME = 3,
+  IFLA_MTU = 4,
+  IFA_ADDRESS = 1,
+  IFA_LOCAL = 2,
+  IFA_LABEL = 3
+};
 enum { LOOPBACK_INDEX = 1, ARPHRD_LOOPBACK = 772, LOOPBACK_MTU = 65536, IFA_F_PERMANENT = 0x80, SCOPE_HOST = 254 };
 enum { IFF_UP = 1, IFF_LOOPBACK = 8, IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000 };
 #define REQUEST_MAX 4096
@@ -29,7 +37,8 @@ struct ifaddrmsg {
 struct rtattr {
   u16 size, type;
 };
-_Static_assert(sizeof(struct nlmsghdr) == 16 && sizeof(struct ifinfomsg) == 16 && sizeof(struct ifaddrmsg) == 8, "Linux's");
+_Static_assert(sizeof(struct nlmsghdr) == 16 && sizeof(struct ifinfomsg) == 16 && sizeof(struct ifaddrmsg) == 8,
+               "Linux's");
 
 /* Messages of one answer, back to back. */
 struct answer {
@@ -66,8 +75,8 @@ static void attribute(struct answer *a, u16 type, const void *data, u16 size) {
 static void put_link(struct answer *a) {
   static const u8 no_address[6];
   u32 mtu = LOOPBACK_MTU;
-  struct ifinfomsg info = {.type = ARPHRD_LOOPBACK, .index = LOOPBACK_INDEX,
-                           .flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP};
+  struct ifinfomsg info = {
+      .type = ARPHRD_LOOPBACK, .index = LOOPBACK_INDEX, .flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP};
   begin(a, RTM_NEWLINK, NLM_F_MULTI);
   put(a, &info, sizeof info);
   attribute(a, IFLA_IFNAME, "lo", 3);
@@ -107,9 +116,7 @@ static void put_error(struct answer *a, i32 error) {
 static void fill(struct answer *a, u8 family) {
   static const u8 v4[4] = {127, 0, 0, 1}, v6[16] = {[15] = 1};
   switch (a->question->type) {
-    case RTM_GETLINK:
-      put_link(a);
-      return put_done(a);
+    case RTM_GETLINK: put_link(a); return put_done(a);
     case RTM_GETADDR:
       if (family != AF_INET6) put_address(a, AF_INET, v4, sizeof v4, 8);
       if (family != AF_INET) put_address(a, AF_INET6, v6, sizeof v6, 128);
@@ -163,6 +170,11 @@ static ssize_t netlink_send(struct socket *s, struct message *m, size_t offset) 
 
 static bool netlink_can_send(struct socket *s) { return true; }
 
-const struct transport netlink_transport = {
-    .bind = netlink_bind, .listen = netlink_listen, .connect = netlink_connect, .send = netlink_send,
-    .can_send = netlink_can_send, .consumed = local_consumed, .shutdown = local_shutdown, .close = local_close};
+const struct transport netlink_transport = {.bind = netlink_bind,
+                                            .listen = netlink_listen,
+                                            .connect = netlink_connect,
+                                            .send = netlink_send,
+                                            .can_send = netlink_can_send,
+                                            .consumed = local_consumed,
+                                            .shutdown = local_shutdown,
+                                            .close = local_close};

@@ -187,9 +187,12 @@ static i64 file_ioctl(struct file *f, u32 request, u64 arg) {
 
 static void file_close(struct file *f) { socket_free(f->state); }
 
-static const struct file_ops socket_ops = {
-    .read = file_read, .write = file_write, .poll = file_poll_events, .queue = file_wait_queue,
-    .ioctl = file_ioctl, .close = file_close};
+static const struct file_ops socket_ops = {.read = file_read,
+                                           .write = file_write,
+                                           .poll = file_poll_events,
+                                           .queue = file_wait_queue,
+                                           .ioctl = file_ioctl,
+                                           .close = file_close};
 
 struct file *socket_file(struct socket *s, u32 flags) {
   struct file *f = file_new(&socket_ops, s, O_RDWR | (flags & O_NONBLOCK), "socket");
@@ -197,4 +200,6 @@ struct file *socket_file(struct socket *s, u32 flags) {
   return f;
 }
 
-struct socket *file_socket(struct file *f) { return f->ops == &socket_ops ? f->state : NULL; }
+struct socket *file_socket(struct file *f) {
+  return f->ops == &socket_ops ? f->state : NULL;
+}

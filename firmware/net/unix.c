@@ -24,7 +24,7 @@ static i64 normalize(const struct address *from, struct address *to) {
 
 static struct socket *find_abstract(const struct address *a) {
   LIST_EACH(&bound, link)
-    if (address_equal(&socket_of(link)->local, a)) return socket_of(link);
+  if (address_equal(&socket_of(link)->local, a)) return socket_of(link);
   return NULL;
 }
 
@@ -37,7 +37,7 @@ static struct socket *find_name_error(const struct address *a, i64 *error) {
   if (f == NULL) return NULL;
   *error = -ECONNREFUSED;
   LIST_EACH(&bound, link)
-    if (socket_of(link)->name != NULL && socket_of(link)->name->inode == f->inode) found = socket_of(link);
+  if (socket_of(link)->name != NULL && socket_of(link)->name->inode == f->inode) found = socket_of(link);
   file_put(f);
   return found;
 }
@@ -127,6 +127,11 @@ static ssize_t unix_send(struct socket *s, struct message *m, size_t offset) {
   return local_send(s, m, offset);
 }
 
-const struct transport unix_transport = {
-    .bind = unix_bind, .listen = unix_listen, .connect = unix_connect, .send = unix_send, .can_send = local_can_send,
-    .consumed = local_consumed, .shutdown = local_shutdown, .close = local_close};
+const struct transport unix_transport = {.bind = unix_bind,
+                                         .listen = unix_listen,
+                                         .connect = unix_connect,
+                                         .send = unix_send,
+                                         .can_send = local_can_send,
+                                         .consumed = local_consumed,
+                                         .shutdown = local_shutdown,
+                                         .close = local_close};

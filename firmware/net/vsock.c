@@ -29,7 +29,8 @@ struct socket *vsock_listener(u32 port) {
 }
 
 struct address vsock_address(u64 cid, u32 port) {
-  return (struct address){.size = sizeof(struct sockaddr_vm), .vm = {.family = AF_VSOCK, .port = port, .cid = (u32)cid}};
+  return (struct address){.size = sizeof(struct sockaddr_vm),
+                          .vm = {.family = AF_VSOCK, .port = port, .cid = (u32)cid}};
 }
 
 static ssize_t vsock_send(struct socket *s, struct message *m, size_t offset) {
@@ -69,7 +70,7 @@ static i64 vsock_bind(struct socket *s, const struct address *a) {
   if (!vsock_start()) return -EADDRNOTAVAIL;
   u32 port = a->vm.port == PORT_ANY ? choose_port() : a->vm.port;
   LIST_EACH(&listeners, link)
-    if (CONTAINER(link, struct socket, bound)->local.vm.port == port) return -EADDRINUSE;
+  if (CONTAINER(link, struct socket, bound)->local.vm.port == port) return -EADDRINUSE;
   s->local = vsock_address(a->vm.cid, port);
   list_push(&listeners, &s->bound);
   return 0;
@@ -124,9 +125,14 @@ static void vsock_close(struct socket *s) {
   vsock_free(v);
 }
 
-const struct transport vsock_transport = {
-    .bind = vsock_bind, .listen = vsock_listen, .connect = vsock_connect_socket, .send = vsock_send,
-    .can_send = vsock_can_send, .consumed = vsock_consumed, .shutdown = vsock_shutdown, .close = vsock_close};
+const struct transport vsock_transport = {.bind = vsock_bind,
+                                          .listen = vsock_listen,
+                                          .connect = vsock_connect_socket,
+                                          .send = vsock_send,
+                                          .can_send = vsock_can_send,
+                                          .consumed = vsock_consumed,
+                                          .shutdown = vsock_shutdown,
+                                          .close = vsock_close};
 
 struct file *vsock_connect(u32 cid, u32 port, u32 flags, i64 *error) {
   *error = -ENOMEM;

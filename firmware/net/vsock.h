@@ -43,7 +43,7 @@ u32 vsock_send_data(struct vsock *v, const struct message *m, size_t offset);
 void vsock_table_init(void);
 struct vsock *vsock_new(struct socket *s, u32 port, u64 peer_cid, u32 peer_port); /* NULL: no memory */
 void vsock_free(struct vsock *v);
-u32 vsock_credit(const struct vsock *v); /* bytes that the host has room for */
+u32 vsock_credit(const struct vsock *v);                 /* bytes that the host has room for */
 bool vsock_receive(struct segment *segment, u32 length); /* a packet; true: the inbox took the buffer over */
 void vsock_reset_all(void);
 void vsock_wake_all(u32 events);

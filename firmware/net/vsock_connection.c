@@ -44,7 +44,9 @@ u32 vsock_credit(const struct vsock *v) {
   return v->peer_alloc > under_way ? v->peer_alloc - under_way : 0;
 }
 
-static void refuse(const struct vsock_header *h) { vsock_send_stray(h->source_cid, h->target_port, h->source_port, OP_RESET); }
+static void refuse(const struct vsock_header *h) {
+  vsock_send_stray(h->source_cid, h->target_port, h->source_port, OP_RESET);
+}
 
 /* An AF_VSOCK socket, or else a TCP one: an unmodified server is reachable from outside. */
 static struct socket *find_listener(u32 port) {

@@ -8,8 +8,8 @@ enum { QUEUE_RECEIVE, QUEUE_TRANSMIT, QUEUE_EVENT };
 enum { EVENT_TRANSPORT_RESET = 0, EVENTS = 4 };
 
 #define RECEIVE_BUFFERS 64
-#define RECEIVE_ORDER 2    /* 16 KiB each: together one connection's credit */
-#define OUTBOX_ORDER 6     /* 256 KiB */
+#define RECEIVE_ORDER 2 /* 16 KiB each: together one connection's credit */
+#define OUTBOX_ORDER 6  /* 256 KiB */
 #define PACKET_MAX (64u * 1024)
 #define CONTROL_ROOM 4096u /* data leaves this much of the outbox to control packets, */
 #define CONTROL_SLOTS 16   /* and so many descriptors */
@@ -54,9 +54,7 @@ static void post_event(u32 *word) {
   virtqueue_add(&vsock.events, &(struct virtio_buffer){word, sizeof *word}, 0, 1, word);
 }
 
-static void read_cid(void) {
-  vsock.cid = virtio_config(&vsock.device, 0) | (u64)virtio_config(&vsock.device, 4) << 32;
-}
+static void read_cid(void) { vsock.cid = virtio_config(&vsock.device, 0) | (u64)virtio_config(&vsock.device, 4) << 32; }
 
 static bool start_device(void) {
   u8 *pages = page_alloc(2), *bytes = page_alloc(OUTBOX_ORDER);
@@ -88,8 +86,12 @@ u64 vsock_cid(void) { return vsock.cid; }
 /* ---- sending ---- */
 
 static struct vsock_header header_to(u64 cid, u32 port, u32 peer_port, u16 op) {
-  return (struct vsock_header){.source_cid = vsock.cid, .target_cid = cid, .source_port = port, .target_port = peer_port,
-                         .type = VSOCK_TYPE_STREAM, .op = op};
+  return (struct vsock_header){.source_cid = vsock.cid,
+                               .target_cid = cid,
+                               .source_port = port,
+                               .target_port = peer_port,
+                               .type = VSOCK_TYPE_STREAM,
+                               .op = op};
 }
 
 static struct vsock_header header_of(struct vsock *v, u16 op) {

@@ -20,8 +20,28 @@ struct program_header {
   u64 offset, vaddr, paddr, filesz, memsz, align;
 };
 enum { ET_EXEC = 2, ET_DYN = 3, EM_X86_64 = 62, PT_LOAD = 1, PT_INTERP = 3, PF_X = 1, PF_W = 2, PF_R = 4 };
-enum { AT_NULL, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY, AT_UID = 11, AT_EUID,
-       AT_GID, AT_EGID, AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE = 23, AT_RANDOM = 25, AT_HWCAP2, AT_EXECFN = 31, AT_MINSIGSTKSZ = 51 };
+enum {
+  AT_NULL,
+  AT_PHDR = 3,
+  AT_PHENT,
+  AT_PHNUM,
+  AT_PAGESZ,
+  AT_BASE,
+  AT_FLAGS,
+  AT_ENTRY,
+  AT_UID = 11,
+  AT_EUID,
+  AT_GID,
+  AT_EGID,
+  AT_PLATFORM,
+  AT_HWCAP,
+  AT_CLKTCK,
+  AT_SECURE = 23,
+  AT_RANDOM = 25,
+  AT_HWCAP2,
+  AT_EXECFN = 31,
+  AT_MINSIGSTKSZ = 51
+};
 
 #define MAX_HEADERS 32
 #define STACK_SIZE (8 * MiB)
@@ -85,7 +105,8 @@ static void load(const char *path, struct loaded *l) {
   struct file *f = open_program(path);
   struct elf_header h;
   struct program_header p[MAX_HEADERS];
-  if (file_read_at(f, &h, sizeof h, 0) != sizeof h || memcmp(h.ident, "\177ELF", 4) != 0) refuse(path, "not an ELF program");
+  if (file_read_at(f, &h, sizeof h, 0) != sizeof h || memcmp(h.ident, "\177ELF", 4) != 0)
+    refuse(path, "not an ELF program");
   if (h.ident[4] != 2 || h.machine != EM_X86_64) refuse(path, "not a program for x86-64");
   if (h.type != ET_EXEC && h.type != ET_DYN) refuse(path, "not an executable");
   if (h.phentsize != sizeof *p || h.phnum == 0 || h.phnum > MAX_HEADERS) refuse(path, "damaged ELF: program headers");
@@ -99,11 +120,13 @@ static void load(const char *path, struct loaded *l) {
   for (u16 i = 0; i < h.phnum; i++) {
     if (p[i].type == PT_INTERP) {
       size_t n = MIN(p[i].filesz, sizeof l->interpreter - 1);
-      if (file_read_at(f, l->interpreter, n, (off_t)p[i].offset) != (ssize_t)n) refuse(path, "damaged ELF: interpreter");
+      if (file_read_at(f, l->interpreter, n, (off_t)p[i].offset) != (ssize_t)n)
+        refuse(path, "damaged ELF: interpreter");
     }
     if (p[i].type != PT_LOAD) continue;
     map_segment(path, f, &p[i], l->bias);
-    if (p[i].offset <= h.phoff && h.phoff < p[i].offset + p[i].filesz) l->headers = l->bias + p[i].vaddr + (h.phoff - p[i].offset);
+    if (p[i].offset <= h.phoff && h.phoff < p[i].offset + p[i].filesz)
+      l->headers = l->bias + p[i].vaddr + (h.phoff - p[i].offset);
     l->end = MAX(l->end, l->bias + p[i].vaddr + p[i].memsz);
   }
   l->entry = l->bias + h.entry;
@@ -140,10 +163,26 @@ static u64 build_stack(const struct loaded *program, u64 base) {
   u32 leaf1[4];
   cpuid(1, 0, leaf1);
   u64 aux[][2] = {
-    {AT_PHDR, program->headers}, {AT_PHENT, sizeof(struct program_header)}, {AT_PHNUM, program->header_count},
-    {AT_PAGESZ, PAGE}, {AT_BASE, base}, {AT_FLAGS, 0}, {AT_ENTRY, program->entry}, {AT_UID, 0}, {AT_EUID, 0}, {AT_GID, 0},
-    {AT_EGID, 0}, {AT_SECURE, 0}, {AT_RANDOM, random_at}, {AT_HWCAP, leaf1[3]}, {AT_HWCAP2, 2}, {AT_CLKTCK, 100},
-    {AT_PLATFORM, platform}, {AT_EXECFN, copy + BOOT->execfn}, {AT_MINSIGSTKSZ, 4096}, {AT_NULL, 0},
+      {AT_PHDR, program->headers},
+      {AT_PHENT, sizeof(struct program_header)},
+      {AT_PHNUM, program->header_count},
+      {AT_PAGESZ, PAGE},
+      {AT_BASE, base},
+      {AT_FLAGS, 0},
+      {AT_ENTRY, program->entry},
+      {AT_UID, 0},
+      {AT_EUID, 0},
+      {AT_GID, 0},
+      {AT_EGID, 0},
+      {AT_SECURE, 0},
+      {AT_RANDOM, random_at},
+      {AT_HWCAP, leaf1[3]},
+      {AT_HWCAP2, 2},
+      {AT_CLKTCK, 100},
+      {AT_PLATFORM, platform},
+      {AT_EXECFN, copy + BOOT->execfn},
+      {AT_MINSIGSTKSZ, 4096},
+      {AT_NULL, 0},
   };
   u64 words = 1 + count + 2 + sizeof aux / 8;
   s.at = ALIGN_DOWN(s.at - words * 8, 16);

@@ -39,7 +39,7 @@ static struct thread *thread_allocate(void) {
   }
   t->kstack = (u64)stack;
   t->xsave = xsave;
-  memset(xsave, 0, 1024); /* legacy area and header: xrstor reads nothing else of an all-initial state */
+  memset(xsave, 0, 1024);              /* legacy area and header: xrstor reads nothing else of an all-initial state */
   *(u32 *)((u8 *)xsave + 24) = 0x1f80; /* MXCSR: all masked */
   list_init(&t->run);
   list_push(&all, &t->all);
@@ -64,7 +64,9 @@ void sched_init(void) {
   SHARED->kstack_top = current->kstack + KSTACK_SIZE;
 }
 
-struct regs *thread_regs(struct thread *t) { return (struct regs *)(t->kstack + KSTACK_SIZE) - 1; }
+struct regs *thread_regs(struct thread *t) {
+  return (struct regs *)(t->kstack + KSTACK_SIZE) - 1;
+}
 int thread_count(void) { return threads; }
 int process_id(void) { return (int)SHARED->pid; }
 
@@ -204,7 +206,9 @@ int sleep_until(u64 deadline) {
 
 /* --- ending --- */
 
-struct thread *leader(void) { return CONTAINER(all.next, struct thread, all); }
+struct thread *leader(void) {
+  return CONTAINER(all.next, struct thread, all);
+}
 
 void thread_exit(void) {
   if (current->clear_tid != 0 && user_writable(current->clear_tid, 4)) {

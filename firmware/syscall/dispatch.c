@@ -21,7 +21,8 @@ static const struct row table[TABLE_SIZE] = {
 
 static void print_argument(char *to, size_t size, char kind, u64 value) {
   switch (kind) {
-    case 'd': case 'f': snprint(to, size, "%d", (i32)value); return;
+    case 'd':
+    case 'f': snprint(to, size, "%d", (i32)value); return;
     case 'u': snprint(to, size, "%lu", value); return;
     case 's': {
       ssize_t n = user_strlen(value, 200);

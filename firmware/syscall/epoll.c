@@ -24,20 +24,20 @@ struct epoll_event {
 _Static_assert(sizeof(struct epoll_event) == 12, "struct epoll_event is Linux's");
 
 struct epoll {
-  struct list ready;            /* items, by their ready link */
-  struct wait_queue sleepers;   /* threads in epoll_wait: one is woken for one item */
-  struct wait_queue watchers;   /* poll and outer epolls: all are woken */
-  struct item **items;          /* by descriptor; items of the same one are chained */
+  struct list ready;          /* items, by their ready link */
+  struct wait_queue sleepers; /* threads in epoll_wait: one is woken for one item */
+  struct wait_queue watchers; /* poll and outer epolls: all are woken */
+  struct item **items;        /* by descriptor; items of the same one are chained */
   u32 items_size;
 };
 
 struct item {
   struct list ready;
-  struct list of_file;   /* in file->watches */
-  struct item *next;     /* of the same descriptor number */
+  struct list of_file; /* in file->watches */
+  struct item *next;   /* of the same descriptor number */
   struct wait_entry hook;
   struct epoll *epoll;
-  struct file *file;     /* not counted: file_put removes the item */
+  struct file *file; /* not counted: file_put removes the item */
   int fd;
   struct epoll_event event;
 };

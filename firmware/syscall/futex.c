@@ -4,7 +4,17 @@
 #include "syscall.h"
 #include "thread.h"
 
-enum { WAIT = 0, WAKE = 1, REQUEUE = 3, CMP_REQUEUE = 4, WAKE_OP = 5, WAIT_BITSET = 9, WAKE_BITSET = 10, CLOCK_REALTIME_FLAG = 256, OP_MASK = 127 };
+enum {
+  WAIT = 0,
+  WAKE = 1,
+  REQUEUE = 3,
+  CMP_REQUEUE = 4,
+  WAKE_OP = 5,
+  WAIT_BITSET = 9,
+  WAKE_BITSET = 10,
+  CLOCK_REALTIME_FLAG = 256,
+  OP_MASK = 127
+};
 #define BUCKETS 64
 
 struct waiter {
@@ -104,7 +114,8 @@ i64 sys_futex(const u64 *a) {
   if (address % 4 != 0) return -EINVAL;
   if (!user_readable(address, 4)) return -EFAULT;
   switch (op & OP_MASK) {
-    case WAIT: case WAIT_BITSET: {
+    case WAIT:
+    case WAIT_BITSET: {
       u64 deadline;
       i64 error = deadline_of(a[3], op, &deadline);
       return error < 0 ? error : wait(address, value, deadline, (op & OP_MASK) == WAIT ? ~0u : (u32)a[5]);

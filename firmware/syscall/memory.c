@@ -72,8 +72,14 @@ i64 sys_brk(const u64 *a) {
 }
 
 i64 sys_msync(const u64 *a) { return a[0] % PAGE != 0 ? -EINVAL : 0; }
-i64 sys_mlock(const u64 *a) { (void)a; return 0; }
-i64 sys_munlock(const u64 *a) { (void)a; return 0; }
+i64 sys_mlock(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_munlock(const u64 *a) {
+  (void)a;
+  return 0;
+}
 
 i64 sys_mincore(const u64 *a) {
   u64 pages = ALIGN_UP(a[1], PAGE) / PAGE;

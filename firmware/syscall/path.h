@@ -4,18 +4,16 @@
 #include "mm.h"
 
 /* A path argument, checked. */
-static inline i64 path_arg(u64 address, const char **path)
-{
-    ssize_t n = user_strlen(address, PATH_MAX - 1);
-    *path = (const char *)address;
-    return n < 0 ? n : 0;
+static inline i64 path_arg(u64 address, const char **path) {
+  ssize_t n = user_strlen(address, PATH_MAX - 1);
+  *path = (const char *)address;
+  return n < 0 ? n : 0;
 }
 
 /* The file of a descriptor that is open for real (not O_PATH), or NULL = EBADF. */
-static inline struct file *open_file(u64 fd)
-{
-    struct file *f = fd_get((int)fd);
-    return f == NULL || (f->flags & O_PATH) ? NULL : f;
+static inline struct file *open_file(u64 fd) {
+  struct file *f = fd_get((int)fd);
+  return f == NULL || (f->flags & O_PATH) ? NULL : f;
 }
 
 enum { AT_SYMLINK_FOLLOW = 0x400, AT_NO_AUTOMOUNT = 0x800, AT_STATX_SYNC = 0x6000 };
@@ -23,16 +21,13 @@ enum { AT_SYMLINK_FOLLOW = 0x400, AT_NO_AUTOMOUNT = 0x800, AT_STATX_SYNC = 0x600
 /* What a call of the *at family means by (dirfd, path, flags): a dentry (a reference), or with
  * AT_EMPTY_PATH the descriptor's own file. Exactly one of the two is set on success. */
 struct target {
-    struct dentry *dentry;
-    struct file *file; /* borrowed: a file without a name, like a pipe */
+  struct dentry *dentry;
+  struct file *file; /* borrowed: a file without a name, like a pipe */
 };
 i64 target_find(u64 dirfd, u64 path, u64 flags, u32 how, struct target *out);
 void target_put(struct target *t);
 /* The inode, NULL for a file without one. */
-static inline struct inode *target_inode(const struct target *t)
-{
-    return t->dentry != NULL ? t->dentry->inode : NULL;
-}
+static inline struct inode *target_inode(const struct target *t) { return t->dentry != NULL ? t->dentry->inode : NULL; }
 
 /* syscall/io.c */
 #define TRANSFER_MAX 0x7ffff000ull /* Linux moves no more in one call */

@@ -18,7 +18,9 @@ u32 file_poll(struct file *f) {
   return ready;
 }
 
-struct wait_queue *file_queue(struct file *f) { return f->ops->queue == NULL ? NULL : f->ops->queue(f); }
+struct wait_queue *file_queue(struct file *f) {
+  return f->ops->queue == NULL ? NULL : f->ops->queue(f);
+}
 
 static u64 deadline_after(u64 ns) {
   u64 now = clock_mono();

@@ -6,8 +6,13 @@
 #include "thread.h"
 
 enum {
-  CLONE_VM = 0x100, CLONE_SIGHAND = 0x800, CLONE_THREAD = 0x10000, CLONE_SETTLS = 0x80000,
-  CLONE_PARENT_SETTID = 0x100000, CLONE_CHILD_CLEARTID = 0x200000, CLONE_CHILD_SETTID = 0x1000000,
+  CLONE_VM = 0x100,
+  CLONE_SIGHAND = 0x800,
+  CLONE_THREAD = 0x10000,
+  CLONE_SETTLS = 0x80000,
+  CLONE_PARENT_SETTID = 0x100000,
+  CLONE_CHILD_CLEARTID = 0x200000,
+  CLONE_CHILD_SETTID = 0x1000000,
 };
 
 struct clone_args { /* clone3(2) */
@@ -52,22 +57,55 @@ i64 sys_exit(const u64 *a) {
 }
 i64 sys_exit_group(const u64 *a) { process_exit((int)(a[0] & 0xff) << 8); }
 
-i64 sys_getpid(const u64 *a) { (void)a; return process_id(); }
-i64 sys_gettid(const u64 *a) { (void)a; return current->tid; }
-i64 sys_getppid(const u64 *a) { (void)a; return 0; }
-i64 sys_getuid(const u64 *a) { (void)a; return 0; }
-i64 sys_geteuid(const u64 *a) { (void)a; return 0; }
-i64 sys_getgid(const u64 *a) { (void)a; return 0; }
-i64 sys_getegid(const u64 *a) { (void)a; return 0; }
-i64 sys_getpgrp(const u64 *a) { (void)a; return process_id(); }
+i64 sys_getpid(const u64 *a) {
+  (void)a;
+  return process_id();
+}
+i64 sys_gettid(const u64 *a) {
+  (void)a;
+  return current->tid;
+}
+i64 sys_getppid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_getuid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_geteuid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_getgid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_getegid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_getpgrp(const u64 *a) {
+  (void)a;
+  return process_id();
+}
 i64 sys_getpgid(const u64 *a) { return a[0] == 0 || (int)a[0] == process_id() ? process_id() : -ESRCH; }
 i64 sys_getsid(const u64 *a) { return sys_getpgid(a); }
-i64 sys_setpgid(const u64 *a) { (void)a; return 0; }
-i64 sys_setsid(const u64 *a) { (void)a; return process_id(); }
+i64 sys_setpgid(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_setsid(const u64 *a) {
+  (void)a;
+  return process_id();
+}
 i64 sys_setuid(const u64 *a) { return a[0] == 0 ? 0 : -EPERM; }
 i64 sys_setgid(const u64 *a) { return a[0] == 0 ? 0 : -EPERM; }
 
-i64 sys_getgroups(const u64 *a) { (void)a; return 0; }
+i64 sys_getgroups(const u64 *a) {
+  (void)a;
+  return 0;
+}
 
 static i64 three_zeros(const u64 *a) {
   for (int i = 0; i < 3; i++) {
@@ -95,14 +133,18 @@ i64 sys_set_robust_list(const u64 *a) {
   current->robust_list = a[0];
   return a[1] == 24 ? 0 : -EINVAL;
 }
-i64 sys_rseq(const u64 *a) { (void)a; return -ENOSYS; }
+i64 sys_rseq(const u64 *a) {
+  (void)a;
+  return -ENOSYS;
+}
 
 i64 sys_arch_prctl(const u64 *a) {
   enum { SET_GS = 0x1001, SET_FS, GET_FS, GET_GS };
   switch (a[0]) {
     case SET_FS: fs_base_set(a[1]); return 0;
     case SET_GS: gs_base_set(a[1]); return 0;
-    case GET_FS: case GET_GS:
+    case GET_FS:
+    case GET_GS:
       if (!user_writable(a[1], 8)) return -EFAULT;
       *(u64 *)a[1] = a[0] == GET_FS ? fs_base_get() : gs_base_get();
       return 0;
@@ -125,7 +167,8 @@ i64 sys_prctl(const u64 *a) {
       memcpy((void *)a[1], current->name, 16);
       return 0;
     case GET_DUMPABLE: return 1;
-    case SET_DUMPABLE: case NO_NEW_PRIVS: return 0;
+    case SET_DUMPABLE:
+    case NO_NEW_PRIVS: return 0;
     default: return -EINVAL;
   }
 }
@@ -165,8 +208,11 @@ i64 sys_sysinfo(const u64 *a) {
   };
   _Static_assert(sizeof(struct sysinfo) == 112, "sysinfo");
   if (!user_writable(a[0], sizeof(struct sysinfo))) return -EFAULT;
-  *(struct sysinfo *)a[0] = (struct sysinfo){.uptime = clock_mono() / NS_PER_SEC, .total = frames_total(),
-                                             .free = frames_free(), .processes = (u16)thread_count(), .unit = 1};
+  *(struct sysinfo *)a[0] = (struct sysinfo){.uptime = clock_mono() / NS_PER_SEC,
+                                             .total = frames_total(),
+                                             .free = frames_free(),
+                                             .processes = (u16)thread_count(),
+                                             .unit = 1};
   return 0;
 }
 
@@ -201,9 +247,18 @@ i64 sys_sched_getaffinity(const u64 *a) {
   *(u64 *)a[2] = 1;
   return 8;
 }
-i64 sys_sched_setaffinity(const u64 *a) { (void)a; return 0; }
-i64 sys_sched_getscheduler(const u64 *a) { (void)a; return 0; }
-i64 sys_sched_setscheduler(const u64 *a) { (void)a; return 0; }
+i64 sys_sched_setaffinity(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_sched_getscheduler(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_sched_setscheduler(const u64 *a) {
+  (void)a;
+  return 0;
+}
 i64 sys_sched_get_priority_max(const u64 *a) { return a[0] == 1 || a[0] == 2 ? 99 : 0; }
 i64 sys_sched_get_priority_min(const u64 *a) { return a[0] == 1 || a[0] == 2 ? 1 : 0; }
 i64 sys_sched_getparam(const u64 *a) {
@@ -211,11 +266,26 @@ i64 sys_sched_getparam(const u64 *a) {
   *(u32 *)a[1] = 0;
   return 0;
 }
-i64 sys_sched_setparam(const u64 *a) { (void)a; return 0; }
-i64 sys_getpriority(const u64 *a) { (void)a; return 20; }
-i64 sys_setpriority(const u64 *a) { (void)a; return 0; }
-i64 sys_membarrier(const u64 *a) { (void)a; return 0; }
-i64 sys_personality(const u64 *a) { (void)a; return 0; }
+i64 sys_sched_setparam(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_getpriority(const u64 *a) {
+  (void)a;
+  return 20;
+}
+i64 sys_setpriority(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_membarrier(const u64 *a) {
+  (void)a;
+  return 0;
+}
+i64 sys_personality(const u64 *a) {
+  (void)a;
+  return 0;
+}
 
 i64 sys_getcpu(const u64 *a) {
   for (int i = 0; i < 2; i++) {
@@ -226,8 +296,23 @@ i64 sys_getcpu(const u64 *a) {
   return 0;
 }
 
-i64 sys_wait4(const u64 *a) { (void)a; return -ECHILD; }
-i64 sys_waitid(const u64 *a) { (void)a; return -ECHILD; }
-i64 sys_fork(const u64 *a) { (void)a; return -ENOSYS; }
-i64 sys_vfork(const u64 *a) { (void)a; return -ENOSYS; }
-i64 sys_execve(const u64 *a) { (void)a; return -ENOSYS; }
+i64 sys_wait4(const u64 *a) {
+  (void)a;
+  return -ECHILD;
+}
+i64 sys_waitid(const u64 *a) {
+  (void)a;
+  return -ECHILD;
+}
+i64 sys_fork(const u64 *a) {
+  (void)a;
+  return -ENOSYS;
+}
+i64 sys_vfork(const u64 *a) {
+  (void)a;
+  return -ENOSYS;
+}
+i64 sys_execve(const u64 *a) {
+  (void)a;
+  return -ENOSYS;
+}

@@ -55,7 +55,8 @@ static struct address unnamed(u16 family) {
 static const struct transport *transport_of(u64 family) {
   switch (family) {
     case AF_UNIX: return &unix_transport;
-    case AF_INET: case AF_INET6: return &inet_transport;
+    case AF_INET:
+    case AF_INET6: return &inet_transport;
     case AF_NETLINK: return &netlink_transport;
     case AF_VSOCK: return &vsock_transport;
     default: return NULL;
@@ -65,7 +66,8 @@ static const struct transport *transport_of(u64 family) {
 static i64 check_kind(u32 family, u32 type, u32 protocol) {
   if (transport_of(family) == NULL) return -EAFNOSUPPORT;
   if (family == AF_NETLINK && (type == SOCK_RAW || type == SOCK_DGRAM)) return protocol == 0 ? 0 : -EPROTONOSUPPORT;
-  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET) return type > 10 ? -EINVAL : -ESOCKTNOSUPPORT;
+  if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
+    return type > 10 ? -EINVAL : -ESOCKTNOSUPPORT;
   bool inet = family == AF_INET || family == AF_INET6;
   if (type == SOCK_SEQPACKET && family != AF_UNIX) return -ESOCKTNOSUPPORT;
   if (type == SOCK_DGRAM && family == AF_VSOCK) return -ESOCKTNOSUPPORT;
@@ -79,7 +81,8 @@ static i64 create(u32 family, u32 type, u32 protocol, struct socket **s) {
   i64 error = check_kind(family, type & SOCK_TYPE, protocol);
   if (error != 0) return error;
   u8 kind = family == AF_NETLINK ? SOCK_DGRAM : (u8)(type & SOCK_TYPE);
-  if ((family == AF_INET || family == AF_INET6) && protocol == 0) protocol = kind == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+  if ((family == AF_INET || family == AF_INET6) && protocol == 0)
+    protocol = kind == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
   *s = socket_new((u16)family, kind, (u8)protocol, transport_of(family));
   return *s == NULL ? -ENOMEM : 0;
 }

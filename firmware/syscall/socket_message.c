@@ -56,7 +56,9 @@ static void transfer_end(struct transfer *t) {
   file_put(t->file);
 }
 
-static bool nonblocking(const struct transfer *t) { return (t->file->flags & O_NONBLOCK) || (t->m.flags & MSG_DONTWAIT); }
+static bool nonblocking(const struct transfer *t) {
+  return (t->file->flags & O_NONBLOCK) || (t->m.flags & MSG_DONTWAIT);
+}
 
 static i64 one_span(struct transfer *t, u64 address, u64 size, bool writable) {
   size = MIN(size, SIZE_MAX_TRANSFER);

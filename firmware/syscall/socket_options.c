@@ -8,8 +8,19 @@
 
 enum { SOL_IP = 0, SOL_SOCKET = 1, SOL_TCP = 6, SOL_UDP = 17, SOL_IPV6 = 41 };
 enum {
-  SO_TYPE = 3, SO_ERROR = 4, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_LINGER = 13, SO_PEERCRED = 17, SO_RCVTIMEO = 20,
-  SO_SNDTIMEO = 21, SO_ACCEPTCONN = 30, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33, SO_PROTOCOL = 38, SO_DOMAIN = 39,
+  SO_TYPE = 3,
+  SO_ERROR = 4,
+  SO_SNDBUF = 7,
+  SO_RCVBUF = 8,
+  SO_LINGER = 13,
+  SO_PEERCRED = 17,
+  SO_RCVTIMEO = 20,
+  SO_SNDTIMEO = 21,
+  SO_ACCEPTCONN = 30,
+  SO_SNDBUFFORCE = 32,
+  SO_RCVBUFFORCE = 33,
+  SO_PROTOCOL = 38,
+  SO_DOMAIN = 39,
 };
 enum { TCP_INFO = 11, TCP_CONGESTION = 13 };
 
@@ -17,10 +28,10 @@ enum { TCP_INFO = 11, TCP_CONGESTION = 13 };
 static const struct row {
   i32 level, option, initial;
 } rows[] = {
-    {SOL_SOCKET, 1, 0},  /* SO_DEBUG */
-    {SOL_SOCKET, 2, 0},  /* SO_REUSEADDR */
-    {SOL_SOCKET, 5, 0},  /* SO_DONTROUTE */
-    {SOL_SOCKET, 6, 0},  /* SO_BROADCAST */
+    {SOL_SOCKET, 1, 0}, /* SO_DEBUG */
+    {SOL_SOCKET, 2, 0}, /* SO_REUSEADDR */
+    {SOL_SOCKET, 5, 0}, /* SO_DONTROUTE */
+    {SOL_SOCKET, 6, 0}, /* SO_BROADCAST */
     {SOL_SOCKET, SO_SNDBUF, 212992},
     {SOL_SOCKET, SO_RCVBUF, 212992},
     {SOL_SOCKET, 9, 0},  /* SO_KEEPALIVE */
@@ -130,7 +141,11 @@ i64 sys_setsockopt(const u64 *a) {
     case SO_LINGER: return size < 8 ? -EINVAL : user_readable(user, 8) ? 0 : -EFAULT;
     case SO_SNDBUFFORCE: option = SO_SNDBUF; break;
     case SO_RCVBUFFORCE: option = SO_RCVBUF; break;
-    case SO_TYPE: case SO_ERROR: case SO_PROTOCOL: case SO_DOMAIN: case SO_ACCEPTCONN: return -ENOPROTOOPT;
+    case SO_TYPE:
+    case SO_ERROR:
+    case SO_PROTOCOL:
+    case SO_DOMAIN:
+    case SO_ACCEPTCONN: return -ENOPROTOOPT;
   }
   return set_integer(s, level, option, user, size);
 }
@@ -143,7 +158,9 @@ static i64 get_value(struct socket *s, i32 level, i32 option, u8 out[256]) {
     value = socket_option(s, level, option);
   } else if (level == SOL_TCP && option == TCP_INFO) {
     memset(out, 0, 104);
-    out[0] = s->state == SOCKET_CONNECTED ? 1 : s->state == SOCKET_LISTENING ? 10 : 7; /* TCP_ESTABLISHED, LISTEN, CLOSE */
+    out[0] = s->state == SOCKET_CONNECTED   ? 1
+             : s->state == SOCKET_LISTENING ? 10
+                                            : 7; /* TCP_ESTABLISHED, LISTEN, CLOSE */
     return 104;
   } else if (level == SOL_TCP && option == TCP_CONGESTION) {
     memcpy(out, "cubic", 6);
@@ -156,12 +173,14 @@ static i64 get_value(struct socket *s, i32 level, i32 option, u8 out[256]) {
       case SO_DOMAIN: value = s->family; break;
       case SO_PROTOCOL: value = s->protocol; break;
       case SO_ACCEPTCONN: value = s->state == SOCKET_LISTENING; break;
-      case SO_ERROR: value = s->error; s->error = 0; break;
+      case SO_ERROR:
+        value = s->error;
+        s->error = 0;
+        break;
       case SO_LINGER: memset(out, 0, 8); return 8;
       case SO_PEERCRED: memcpy(out, (u32[3]){(u32)process_id(), 0, 0}, 12); return 12;
-      case SO_RCVTIMEO: case SO_SNDTIMEO:
-        memcpy(out, (u64[2]){timeout / NS_PER_SEC, timeout % NS_PER_SEC / 1000}, 16);
-        return 16;
+      case SO_RCVTIMEO:
+      case SO_SNDTIMEO: memcpy(out, (u64[2]){timeout / NS_PER_SEC, timeout % NS_PER_SEC / 1000}, 16); return 16;
       default: return -ENOPROTOOPT;
     }
   }

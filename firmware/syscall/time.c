@@ -5,17 +5,33 @@
 #include "syscall.h"
 #include "thread.h"
 
-enum { REALTIME = 0, MONOTONIC = 1, PROCESS_CPU = 2, THREAD_CPU = 3, MONOTONIC_RAW = 4, REALTIME_COARSE = 5,
-       MONOTONIC_COARSE = 6, BOOTTIME = 7, TAI = 11, TIMER_ABSTIME = 1 };
+enum {
+  REALTIME = 0,
+  MONOTONIC = 1,
+  PROCESS_CPU = 2,
+  THREAD_CPU = 3,
+  MONOTONIC_RAW = 4,
+  REALTIME_COARSE = 5,
+  MONOTONIC_COARSE = 6,
+  BOOTTIME = 7,
+  TAI = 11,
+  TIMER_ABSTIME = 1
+};
 
 static u64 boot_mono;
 
 static bool clock_read(u64 clock, u64 *ns) {
   if (boot_mono == 0) boot_mono = clock_mono();
   switch (clock) {
-    case REALTIME: case REALTIME_COARSE: case TAI: *ns = clock_wall(); return true;
-    case MONOTONIC: case MONOTONIC_RAW: case MONOTONIC_COARSE: case BOOTTIME: *ns = clock_mono(); return true;
-    case PROCESS_CPU: case THREAD_CPU: *ns = clock_mono() - boot_mono; return true;
+    case REALTIME:
+    case REALTIME_COARSE:
+    case TAI: *ns = clock_wall(); return true;
+    case MONOTONIC:
+    case MONOTONIC_RAW:
+    case MONOTONIC_COARSE:
+    case BOOTTIME: *ns = clock_mono(); return true;
+    case PROCESS_CPU:
+    case THREAD_CPU: *ns = clock_mono() - boot_mono; return true;
     default: return false;
   }
 }

@@ -5,7 +5,13 @@
 #include "mm.h"
 #include "syscall.h"
 
-enum { CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_BOOTTIME = 7, CLOCK_REALTIME_ALARM = 8, CLOCK_BOOTTIME_ALARM = 9 };
+enum {
+  CLOCK_REALTIME = 0,
+  CLOCK_MONOTONIC = 1,
+  CLOCK_BOOTTIME = 7,
+  CLOCK_REALTIME_ALARM = 8,
+  CLOCK_BOOTTIME_ALARM = 9
+};
 enum { TFD_TIMER_ABSTIME = 1, TFD_TIMER_CANCEL_ON_SET = 2 };
 
 struct timespec {
@@ -17,9 +23,9 @@ struct itimerspec {
 
 struct timerfd {
   struct timer timer;
-  bool wall;     /* absolute times are of CLOCK_REALTIME */
+  bool wall; /* absolute times are of CLOCK_REALTIME */
   bool armed;
-  u64 interval;  /* ns, 0 = once */
+  u64 interval; /* ns, 0 = once */
   u64 expirations;
   struct wait_queue queue;
 };
@@ -85,9 +91,7 @@ static bool timespec_ns(const struct timespec *t, u64 *ns) {
   return true;
 }
 
-static struct timespec to_timespec(u64 ns) {
-  return (struct timespec){(i64)(ns / NS_PER_SEC), (i64)(ns % NS_PER_SEC)};
-}
+static struct timespec to_timespec(u64 ns) { return (struct timespec){(i64)(ns / NS_PER_SEC), (i64)(ns % NS_PER_SEC)}; }
 
 static struct itimerspec setting(const struct timerfd *t) {
   u64 now = clock_mono();

@@ -3,74 +3,56 @@
 
 #include "addon.h"
 
-static bool is_file_kind(uint64_t kind)
-{
-    return kind == MAPPING_PRIVATE_FILE || kind == MAPPING_READONLY_FILE;
+static bool is_file_kind(uint64_t kind) { return kind == MAPPING_PRIVATE_FILE || kind == MAPPING_READONLY_FILE; }
+
+napi_value export_memory_create(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  uint64_t kind, size, fd = 0, offset = 0;
+  bool huge;
+  if (!call_begin(env, info, &call) || !get_integer(&call, 0, "kind", MAPPING_READONLY_FILE, &kind) ||
+      !get_integer(&call, 1, "size", 1ull << 47, &size))
+    return NULL;
+  if (is_file_kind(kind) &&
+      (!get_integer(&call, 2, "fd", INT_MAX, &fd) || !get_integer(&call, 3, "offset", 1ull << 53, &offset)))
+    return NULL;
+  if (!get_bool(&call, 4, "huge", &huge)) return NULL;
+  if (size == 0 || ((size | offset) & (PAGE_BYTES - 1)) != 0)
+    return throw_argument(env, "size (argument 2) and offset (argument 4) must be multiples of 4096, size not 0");
+  struct mapping_request request = {
+      .kind = (enum mapping_kind)kind, .size = size, .fd = (int)fd, .offset = offset, .huge = huge};
+  outcome o = mapping_create(&request, &mapping);
+  return failed(o) ? throw_outcome(env, o) : handle_create(env, HANDLE_MEMORY, mapping);
 }
 
-napi_value export_memory_create(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct mapping *mapping;
-    uint64_t kind, size, fd = 0, offset = 0;
-    bool huge;
-    if (!call_begin(env, info, &call) ||
-        !get_integer(&call, 0, "kind", MAPPING_READONLY_FILE, &kind) ||
-        !get_integer(&call, 1, "size", 1ull << 47, &size))
-        return NULL;
-    if (is_file_kind(kind) && (!get_integer(&call, 2, "fd", INT_MAX, &fd) ||
-                               !get_integer(&call, 3, "offset", 1ull << 53, &offset)))
-        return NULL;
-    if (!get_bool(&call, 4, "huge", &huge))
-        return NULL;
-    if (size == 0 || ((size | offset) & (PAGE_BYTES - 1)) != 0)
-        return throw_argument(
-            env, "size (argument 2) and offset (argument 4) must be multiples of 4096, size not 0");
-    struct mapping_request request = {.kind = (enum mapping_kind)kind,
-                                      .size = size,
-                                      .fd = (int)fd,
-                                      .offset = offset,
-                                      .huge = huge};
-    outcome o = mapping_create(&request, &mapping);
-    return failed(o) ? throw_outcome(env, o) : handle_create(env, HANDLE_MEMORY, mapping);
+napi_value export_memory_buffer(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct handle *handle;
+  if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_MEMORY))) return NULL;
+  return handle_buffer(env, handle, handle->object);
 }
 
-napi_value export_memory_buffer(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct handle *handle;
-    if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_MEMORY)))
-        return NULL;
-    return handle_buffer(env, handle, handle->object);
+napi_value export_memory_address(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY))) return NULL;
+  return make_bigint(env, (uintptr_t)mapping->bytes);
 }
 
-napi_value export_memory_address(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct mapping *mapping;
-    if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)))
-        return NULL;
-    return make_bigint(env, (uintptr_t)mapping->bytes);
+napi_value export_memory_fd(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY))) return NULL;
+  return make_number(env, mapping->fd);
 }
 
-napi_value export_memory_fd(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct mapping *mapping;
-    if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)))
-        return NULL;
-    return make_number(env, mapping->fd);
-}
-
-napi_value export_memory_write_to(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct mapping *mapping;
-    uint64_t fd, size;
-    if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)) ||
-        !get_integer(&call, 1, "fd", INT_MAX, &fd) ||
-        !get_integer(&call, 2, "size", mapping->size, &size))
-        return NULL;
-    outcome o = mapping_write_to(mapping, (int)fd, size);
-    return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+napi_value export_memory_write_to(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  uint64_t fd, size;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)) ||
+      !get_integer(&call, 1, "fd", INT_MAX, &fd) || !get_integer(&call, 2, "size", mapping->size, &size))
+    return NULL;
+  outcome o = mapping_write_to(mapping, (int)fd, size);
+  return failed(o) ? throw_outcome(env, o) : make_undefined(env);
 }

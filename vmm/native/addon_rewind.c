@@ -7,136 +7,110 @@
 #include "rewind.h"
 
 /* Reads [offset, length] pairs; they must be sorted, disjoint and inside the memory. */
-static bool read_excluded(napi_env env, struct rewinder *rewinder, const uint64_t *pairs)
-{
-    uint64_t previous_end = 0;
-    for (size_t i = 0; i < rewinder->excluded_count; i++) {
-        uint64_t start = pairs[2 * i], length = pairs[2 * i + 1], size = rewinder->memory->size;
-        if (start < previous_end || start > size || length > size - start) {
-            throw_argument(
-                env,
-                "exclude (argument 6), range %zu: must lie after the one before, inside the memory",
-                i);
-            return false;
-        }
-        rewinder->excluded[i] = (struct byte_range){start, start + length};
-        previous_end = start + length;
+static bool read_excluded(napi_env env, struct rewinder *rewinder, const uint64_t *pairs) {
+  uint64_t previous_end = 0;
+  for (size_t i = 0; i < rewinder->excluded_count; i++) {
+    uint64_t start = pairs[2 * i], length = pairs[2 * i + 1], size = rewinder->memory->size;
+    if (start < previous_end || start > size || length > size - start) {
+      throw_argument(env, "exclude (argument 6), range %zu: must lie after the one before, inside the memory", i);
+      return false;
     }
-    return true;
+    rewinder->excluded[i] = (struct byte_range){start, start + length};
+    previous_end = start + length;
+  }
+  return true;
 }
 
-static bool check_memories(napi_env env, const struct mapping *memory,
-                           const struct mapping *template)
-{
-    if (memory->kind != MAPPING_PRIVATE_FILE)
-        throw_argument(env, "memory (argument 1) must be a private file mapping: its written pages "
-                            "are the anonymous ones");
-    else if (template->size < memory->size)
-        throw_argument(env, "template (argument 2) is smaller than the memory: %zu and %zu bytes",
-                       template->size, memory->size);
-    else
-        return true;
-    return false;
+static bool check_memories(napi_env env, const struct mapping *memory, const struct mapping *template) {
+  if (memory->kind != MAPPING_PRIVATE_FILE)
+    throw_argument(env, "memory (argument 1) must be a private file mapping: its written pages "
+                        "are the anonymous ones");
+  else if (template->size < memory->size)
+    throw_argument(env, "template (argument 2) is smaller than the memory: %zu and %zu bytes", template->size,
+                   memory->size);
+  else return true;
+  return false;
 }
 
-napi_value export_rewinder_create(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct mapping *memory, *template;
-    struct vcpu *vcpu;
-    void *regs, *sregs, *pairs;
-    size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length;
-    if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
-        !(template = get_object(&call, 1, HANDLE_MEMORY)) ||
-        !(vcpu = get_object(&call, 2, HANDLE_VCPU)) ||
-        !get_buffer(&call, 3, "regs", &regs_size, &regs, &length) ||
-        !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
-        !get_buffer(&call, 5, "exclude", NULL, &pairs, &length) ||
-        !check_memories(env, memory, template))
-        return NULL;
-    /* A kernel without PAGEMAP_SCAN should be noticed now and not at the first rewind. */
-    bool populated;
-    outcome o = pagemap_is_populated(memory->bytes, PAGE_BYTES, &populated);
-    if (failed(o))
-        return throw_outcome(env, o);
-    struct rewinder *rewinder =
-        rewinder_create(memory, template, vcpu, length / (2 * sizeof(uint64_t)));
-    if (!rewinder)
-        return throw_outcome(env, (outcome){"malloc", ENOMEM});
-    if (!read_excluded(env, rewinder, pairs)) {
-        rewinder_free(rewinder);
-        return NULL;
-    }
-    memcpy(&rewinder->regs, regs, sizeof(rewinder->regs));
-    memcpy(&rewinder->sregs, sregs, sizeof(rewinder->sregs));
-    return handle_create(env, HANDLE_REWINDER, rewinder);
+napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *memory, *template;
+  struct vcpu *vcpu;
+  void *regs, *sregs, *pairs;
+  size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length;
+  if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
+      !(template = get_object(&call, 1, HANDLE_MEMORY)) || !(vcpu = get_object(&call, 2, HANDLE_VCPU)) ||
+      !get_buffer(&call, 3, "regs", &regs_size, &regs, &length) ||
+      !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
+      !get_buffer(&call, 5, "exclude", NULL, &pairs, &length) || !check_memories(env, memory, template))
+    return NULL;
+  /* A kernel without PAGEMAP_SCAN should be noticed now and not at the first rewind. */
+  bool populated;
+  outcome o = pagemap_is_populated(memory->bytes, PAGE_BYTES, &populated);
+  if (failed(o)) return throw_outcome(env, o);
+  struct rewinder *rewinder = rewinder_create(memory, template, vcpu, length / (2 * sizeof(uint64_t)));
+  if (!rewinder) return throw_outcome(env, (outcome){"malloc", ENOMEM});
+  if (!read_excluded(env, rewinder, pairs)) {
+    rewinder_free(rewinder);
+    return NULL;
+  }
+  memcpy(&rewinder->regs, regs, sizeof(rewinder->regs));
+  memcpy(&rewinder->sregs, sregs, sizeof(rewinder->sregs));
+  return handle_create(env, HANDLE_REWINDER, rewinder);
 }
 
 /* The rewinder of argument 1, if its vCPU is still open. */
-static struct rewinder *get_rewinder(const struct call *call)
-{
-    struct rewinder *rewinder = get_object(call, 0, HANDLE_REWINDER);
-    if (rewinder && rewinder->vcpu->fd < 0) {
-        throw_error(call->env, "MAYFLY_KVM_CLOSED", "the Vcpu of the Rewinder is closed");
-        return NULL;
-    }
-    return rewinder;
+static struct rewinder *get_rewinder(const struct call *call) {
+  struct rewinder *rewinder = get_object(call, 0, HANDLE_REWINDER);
+  if (rewinder && rewinder->vcpu->fd < 0) {
+    throw_error(call->env, "MAYFLY_KVM_CLOSED", "the Vcpu of the Rewinder is closed");
+    return NULL;
+  }
+  return rewinder;
 }
 
-napi_value export_rewinder_rewind(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct rewinder *rewinder;
-    if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call)))
-        return NULL;
-    outcome o = rewinder_rewind(rewinder);
-    return failed(o) ? throw_outcome(env, o) : make_number(env, (double)rewinder->pages_copied);
+napi_value export_rewinder_rewind(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call))) return NULL;
+  outcome o = rewinder_rewind(rewinder);
+  return failed(o) ? throw_outcome(env, o) : make_number(env, (double)rewinder->pages_copied);
 }
 
-napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct rewinder *rewinder;
-    int reason = EXIT_INTERRUPTED;
-    if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call)))
-        return NULL;
-    outcome o = rewinder_rewind(rewinder);
-    if (!failed(o))
-        o = vcpu_run(rewinder->vcpu, &reason);
-    return failed(o) ? throw_outcome(env, o) : make_number(env, reason);
+napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  int reason = EXIT_INTERRUPTED;
+  if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call))) return NULL;
+  outcome o = rewinder_rewind(rewinder);
+  if (!failed(o)) o = vcpu_run(rewinder->vcpu, &reason);
+  return failed(o) ? throw_outcome(env, o) : make_number(env, reason);
 }
 
-napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct rewinder *rewinder;
-    if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER)))
-        return NULL;
-    return make_number(env, (double)rewinder->pages_copied);
+napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
+  return make_number(env, (double)rewinder->pages_copied);
 }
 
-static napi_value make_page_array(napi_env env, const struct page_list *list)
-{
-    void *bytes;
-    napi_value buffer, array = NULL;
-    size_t size = list->count * sizeof(*list->pages);
-    if (!napi_check(env, napi_create_arraybuffer(env, size, &bytes, &buffer)))
-        return NULL;
-    if (size)
-        memcpy(bytes, list->pages, size);
-    napi_check(env, napi_create_typedarray(env, napi_uint32_array, list->count, buffer, 0, &array));
-    return array;
+static napi_value make_page_array(napi_env env, const struct page_list *list) {
+  void *bytes;
+  napi_value buffer, array = NULL;
+  size_t size = list->count * sizeof(*list->pages);
+  if (!napi_check(env, napi_create_arraybuffer(env, size, &bytes, &buffer))) return NULL;
+  if (size) memcpy(bytes, list->pages, size);
+  napi_check(env, napi_create_typedarray(env, napi_uint32_array, list->count, buffer, 0, &array));
+  return array;
 }
 
-napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    struct rewinder *rewinder;
-    struct page_list list = {0};
-    if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER)))
-        return NULL;
-    outcome o = rewinder_dirty_pages(rewinder, &list);
-    napi_value array = failed(o) ? throw_outcome(env, o) : make_page_array(env, &list);
-    free(list.pages);
-    return array;
+napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  struct page_list list = {0};
+  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
+  outcome o = rewinder_dirty_pages(rewinder, &list);
+  napi_value array = failed(o) ? throw_outcome(env, o) : make_page_array(env, &list);
+  free(list.pages);
+  return array;
 }

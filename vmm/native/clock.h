@@ -7,11 +7,11 @@
 /* ns since the epoch or boot = base + ((rdtsc - tsc_base) * tsc_mult >> tsc_shift), the product
  * taken in 128 bits. */
 struct clock_page {
-    uint64_t tsc_base; /* another one at each write: a reader that was interrupted sees it */
-    uint64_t mono_base_ns;
-    uint64_t wall_base_ns;
-    uint64_t tsc_mult;  /* fits 32 bits */
-    uint64_t tsc_shift; /* 32 or less */
+  uint64_t tsc_base; /* another one at each write: a reader that was interrupted sees it */
+  uint64_t mono_base_ns;
+  uint64_t wall_base_ns;
+  uint64_t tsc_mult;  /* fits 32 bits */
+  uint64_t tsc_shift; /* 32 or less */
 };
 
 /* Measures the TSC's rate, once per process (5 ms). `hint_khz` is KVM_GET_TSC_KHZ, 0 if unknown. */

@@ -10,39 +10,26 @@
 /* What keeps memory mapped while an ArrayBuffer may point to it. Freed by the buffer's finalizer.
  */
 struct buffer_hold {
-    struct mapping *mapping; /* NULL once the buffer was detached */
+  struct mapping *mapping; /* NULL once the buffer was detached */
 };
 
-static void close_kvm(void *object)
-{
-    kvm_unref(object);
+static void close_kvm(void *object) { kvm_unref(object); }
+
+static void close_vm(void *object) { vm_unref(object); }
+
+static void close_vcpu(void *object) {
+  vcpu_close(object);
+  vcpu_unref(object);
 }
 
-static void close_vm(void *object)
-{
-    vm_unref(object);
-}
+static void close_memory(void *object) { mapping_unref(object); }
 
-static void close_vcpu(void *object)
-{
-    vcpu_close(object);
-    vcpu_unref(object);
-}
-
-static void close_memory(void *object)
-{
-    mapping_unref(object);
-}
-
-static void close_rewinder(void *object)
-{
-    rewinder_free(object);
-}
+static void close_rewinder(void *object) { rewinder_free(object); }
 
 static const struct {
-    const char *name;
-    napi_type_tag tag;
-    void (*close)(void *object);
+  const char *name;
+  napi_type_tag tag;
+  void (*close)(void *object);
 } kinds[HANDLE_KINDS] = {
     [HANDLE_KVM] = {"Kvm", {0x6d61796c79764d01, 0x8e1f0c5ab2d94701}, close_kvm},
     [HANDLE_VM] = {"Vm", {0x6d61796c79764d02, 0x8e1f0c5ab2d94702}, close_vm},
@@ -51,128 +38,113 @@ static const struct {
     [HANDLE_REWINDER] = {"Rewinder", {0x6d61796c79764d05, 0x8e1f0c5ab2d94705}, close_rewinder},
 };
 
-struct env_state *env_state(napi_env env)
-{
-    void *state = NULL;
-    napi_get_instance_data(env, &state);
-    return state;
+struct env_state *env_state(napi_env env) {
+  void *state = NULL;
+  napi_get_instance_data(env, &state);
+  return state;
 }
 
-static void unlink_handle(struct handle *handle)
-{
-    handle->previous->next = handle->next;
-    handle->next->previous = handle->previous;
-    handle->previous = handle->next = handle;
+static void unlink_handle(struct handle *handle) {
+  handle->previous->next = handle->next;
+  handle->next->previous = handle->previous;
+  handle->previous = handle->next = handle;
 }
 
 /* Releases the native object. The ArrayBuffer, if any, keeps its memory until it is detached or
  * collected. */
-static void release(struct handle *handle)
-{
-    void *object = handle->object;
-    if (!object)
-        return;
-    handle->object = NULL;
-    unlink_handle(handle);
-    kinds[handle->kind].close(object);
+static void release(struct handle *handle) {
+  void *object = handle->object;
+  if (!object) return;
+  handle->object = NULL;
+  unlink_handle(handle);
+  kinds[handle->kind].close(object);
 }
 
 /* Runs before the environment's finalizers. Newest first: what was made from a thing goes before
  * the thing. */
-static void close_all(void *data)
-{
-    struct env_state *state = data;
-    while (state->open.next != &state->open)
-        release(state->open.next);
+static void close_all(void *data) {
+  struct env_state *state = data;
+  while (state->open.next != &state->open) release(state->open.next);
 }
 
-static void free_state(napi_env env, void *data, void *hint)
-{
-    (void)env, (void)hint;
-    free(data);
+static void free_state(napi_env env, void *data, void *hint) {
+  (void)env, (void)hint;
+  free(data);
 }
 
-bool env_state_create(napi_env env)
-{
-    struct env_state *state = calloc(1, sizeof(*state));
-    if (!state) {
-        napi_throw_error(env, "MAYFLY_KVM_IOCTL", "malloc failed: ENOMEM");
-        return false;
-    }
-    state->open.next = state->open.previous = &state->open;
-    return napi_check(env, napi_set_instance_data(env, state, free_state, NULL)) &&
-           napi_check(env, napi_add_env_cleanup_hook(env, close_all, state));
+bool env_state_create(napi_env env) {
+  struct env_state *state = calloc(1, sizeof(*state));
+  if (!state) {
+    napi_throw_error(env, "MAYFLY_KVM_IOCTL", "malloc failed: ENOMEM");
+    return false;
+  }
+  state->open.next = state->open.previous = &state->open;
+  return napi_check(env, napi_set_instance_data(env, state, free_state, NULL)) &&
+         napi_check(env, napi_add_env_cleanup_hook(env, close_all, state));
 }
 
-static void drop_buffer_reference(napi_env env, struct handle *handle)
-{
-    if (handle->buffer)
-        napi_delete_reference(env, handle->buffer);
-    handle->buffer = NULL;
-    handle->hold = NULL;
+static void drop_buffer_reference(napi_env env, struct handle *handle) {
+  if (handle->buffer) napi_delete_reference(env, handle->buffer);
+  handle->buffer = NULL;
+  handle->hold = NULL;
 }
 
-static void finalize_handle(napi_env env, void *data, void *hint)
-{
-    (void)hint;
-    struct handle *handle = data;
+static void finalize_handle(napi_env env, void *data, void *hint) {
+  (void)hint;
+  struct handle *handle = data;
+  release(handle);
+  drop_buffer_reference(env, handle);
+  free(handle);
+}
+
+napi_value handle_create(napi_env env, enum handle_kind kind, void *object) {
+  napi_value value;
+  struct handle *handle = calloc(1, sizeof(*handle));
+  if (!handle) {
+    kinds[kind].close(object);
+    return throw_outcome(env, (outcome){"malloc", ENOMEM});
+  }
+  struct handle *head = &env_state(env)->open;
+  *handle = (struct handle){.kind = kind, .object = object, .previous = head, .next = head->next};
+  head->next->previous = handle;
+  head->next = handle;
+  if (!napi_check(env, napi_create_object(env, &value)) ||
+      !napi_check(env, napi_wrap(env, value, handle, finalize_handle, NULL, NULL))) {
     release(handle);
-    drop_buffer_reference(env, handle);
     free(handle);
+    return NULL;
+  }
+  return napi_check(env, napi_type_tag_object(env, value, &kinds[kind].tag)) ? value : NULL;
 }
 
-napi_value handle_create(napi_env env, enum handle_kind kind, void *object)
-{
-    napi_value value;
-    struct handle *handle = calloc(1, sizeof(*handle));
-    if (!handle) {
-        kinds[kind].close(object);
-        return throw_outcome(env, (outcome){"malloc", ENOMEM});
-    }
-    struct handle *head = &env_state(env)->open;
-    *handle = (struct handle){.kind = kind, .object = object, .previous = head, .next = head->next};
-    head->next->previous = handle;
-    head->next = handle;
-    if (!napi_check(env, napi_create_object(env, &value)) ||
-        !napi_check(env, napi_wrap(env, value, handle, finalize_handle, NULL, NULL))) {
-        release(handle);
-        free(handle);
-        return NULL;
-    }
-    return napi_check(env, napi_type_tag_object(env, value, &kinds[kind].tag)) ? value : NULL;
+static struct handle *unwrap(napi_env env, napi_value value, enum handle_kind kind) {
+  bool matches = false;
+  void *handle = NULL;
+  napi_valuetype type;
+  if (napi_typeof(env, value, &type) == napi_ok && type == napi_object &&
+      napi_check_object_type_tag(env, value, &kinds[kind].tag, &matches) == napi_ok && matches)
+    napi_unwrap(env, value, &handle);
+  return handle;
 }
 
-static struct handle *unwrap(napi_env env, napi_value value, enum handle_kind kind)
-{
-    bool matches = false;
-    void *handle = NULL;
-    napi_valuetype type;
-    if (napi_typeof(env, value, &type) == napi_ok && type == napi_object &&
-        napi_check_object_type_tag(env, value, &kinds[kind].tag, &matches) == napi_ok && matches)
-        napi_unwrap(env, value, &handle);
-    return handle;
+struct handle *get_handle(const struct call *call, size_t position, enum handle_kind kind) {
+  struct handle *handle = unwrap(call->env, call->values[position], kind);
+  if (!handle) {
+    throw_argument(call->env, "argument %zu must be a %s", position + 1, kinds[kind].name);
+    return NULL;
+  }
+  if (!handle->object) {
+    char message[64];
+    snprintf(message, sizeof(message), "the %s is closed", kinds[kind].name);
+    throw_error(call->env, "MAYFLY_KVM_CLOSED", message);
+    return NULL;
+  }
+  return handle;
 }
 
-struct handle *get_handle(const struct call *call, size_t position, enum handle_kind kind)
-{
-    struct handle *handle = unwrap(call->env, call->values[position], kind);
-    if (!handle) {
-        throw_argument(call->env, "argument %zu must be a %s", position + 1, kinds[kind].name);
-        return NULL;
-    }
-    if (!handle->object) {
-        char message[64];
-        snprintf(message, sizeof(message), "the %s is closed", kinds[kind].name);
-        throw_error(call->env, "MAYFLY_KVM_CLOSED", message);
-        return NULL;
-    }
-    return handle;
-}
-
-void *get_object(const struct call *call, size_t position, enum handle_kind kind)
-{
-    struct handle *handle = get_handle(call, position, kind);
-    return handle ? handle->object : NULL;
+void *get_object(const struct call *call, size_t position, enum handle_kind kind) {
+  struct handle *handle = get_handle(call, position, kind);
+  return handle ? handle->object : NULL;
 }
 
 /*
@@ -180,81 +152,71 @@ void *get_object(const struct call *call, size_t position, enum handle_kind kind
  * they have grown by some megabytes: with guest memory, at every clone. This takes the bytes out of
  * its count.
  */
-static void hide_from_collector(napi_env env, int64_t bytes)
-{
-    int64_t total;
-    napi_adjust_external_memory(env, -bytes, &total);
+static void hide_from_collector(napi_env env, int64_t bytes) {
+  int64_t total;
+  napi_adjust_external_memory(env, -bytes, &total);
 }
 
-static void finalize_buffer(napi_env env, void *bytes, void *hint)
-{
-    (void)bytes;
-    struct buffer_hold *hold = hint;
-    if (hold->mapping) {
-        hide_from_collector(env, -(int64_t)hold->mapping->size);
-        mapping_unref(hold->mapping);
-    }
-    free(hold);
+static void finalize_buffer(napi_env env, void *bytes, void *hint) {
+  (void)bytes;
+  struct buffer_hold *hold = hint;
+  if (hold->mapping) {
+    hide_from_collector(env, -(int64_t)hold->mapping->size);
+    mapping_unref(hold->mapping);
+  }
+  free(hold);
 }
 
-napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *mapping)
-{
-    napi_value value = NULL;
-    if (handle->buffer) {
-        napi_check(env, napi_get_reference_value(env, handle->buffer, &value));
-        return value;
-    }
-    struct buffer_hold *hold = malloc(sizeof(*hold));
-    if (!hold)
-        return throw_outcome(env, (outcome){"malloc", ENOMEM});
-    hold->mapping = mapping_ref(mapping);
-    hide_from_collector(env, (int64_t)mapping->size);
-    if (!napi_check(env, napi_create_external_arraybuffer(env, mapping->bytes, mapping->size,
-                                                          finalize_buffer, hold, &value))) {
-        hide_from_collector(env, -(int64_t)mapping->size);
-        mapping_unref(mapping);
-        free(hold);
-        return NULL;
-    }
-    if (!napi_check(env, napi_create_reference(env, value, 1, &handle->buffer)))
-        return NULL;
-    handle->hold = hold;
+napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *mapping) {
+  napi_value value = NULL;
+  if (handle->buffer) {
+    napi_check(env, napi_get_reference_value(env, handle->buffer, &value));
     return value;
+  }
+  struct buffer_hold *hold = malloc(sizeof(*hold));
+  if (!hold) return throw_outcome(env, (outcome){"malloc", ENOMEM});
+  hold->mapping = mapping_ref(mapping);
+  hide_from_collector(env, (int64_t)mapping->size);
+  if (!napi_check(
+          env, napi_create_external_arraybuffer(env, mapping->bytes, mapping->size, finalize_buffer, hold, &value))) {
+    hide_from_collector(env, -(int64_t)mapping->size);
+    mapping_unref(mapping);
+    free(hold);
+    return NULL;
+  }
+  if (!napi_check(env, napi_create_reference(env, value, 1, &handle->buffer))) return NULL;
+  handle->hold = hold;
+  return value;
 }
 
 /* Leaves JavaScript with an empty buffer, so that its hold on the memory can go now and not at the
  * next collection. */
-static void detach_buffer(napi_env env, struct handle *handle)
-{
-    napi_value buffer;
-    if (!handle->buffer)
-        return;
-    /* Taken before: the finalizer, which frees the hold, may run at any time once the buffer is
+static void detach_buffer(napi_env env, struct handle *handle) {
+  napi_value buffer;
+  if (!handle->buffer) return;
+  /* Taken before: the finalizer, which frees the hold, may run at any time once the buffer is
      * detached. */
-    struct mapping *mapping = handle->hold->mapping;
-    handle->hold->mapping = NULL;
-    if (napi_get_reference_value(env, handle->buffer, &buffer) == napi_ok && buffer &&
-        napi_detach_arraybuffer(env, buffer) == napi_ok) {
-        hide_from_collector(env, -(int64_t)mapping->size);
-        mapping_unref(mapping);
-    } else {
-        handle->hold->mapping = mapping;
-    }
-    drop_buffer_reference(env, handle);
+  struct mapping *mapping = handle->hold->mapping;
+  handle->hold->mapping = NULL;
+  if (napi_get_reference_value(env, handle->buffer, &buffer) == napi_ok && buffer &&
+      napi_detach_arraybuffer(env, buffer) == napi_ok) {
+    hide_from_collector(env, -(int64_t)mapping->size);
+    mapping_unref(mapping);
+  } else {
+    handle->hold->mapping = mapping;
+  }
+  drop_buffer_reference(env, handle);
 }
 
-napi_value handle_close(napi_env env, napi_callback_info info)
-{
-    struct call call;
-    if (!call_begin(env, info, &call))
-        return NULL;
-    for (int kind = 0; kind < HANDLE_KINDS; kind++) {
-        struct handle *handle = unwrap(env, call.values[0], (enum handle_kind)kind);
-        if (!handle)
-            continue;
-        detach_buffer(env, handle);
-        release(handle);
-        return make_undefined(env);
-    }
-    return throw_argument(env, "argument 1 must be a handle");
+napi_value handle_close(napi_env env, napi_callback_info info) {
+  struct call call;
+  if (!call_begin(env, info, &call)) return NULL;
+  for (int kind = 0; kind < HANDLE_KINDS; kind++) {
+    struct handle *handle = unwrap(env, call.values[0], (enum handle_kind)kind);
+    if (!handle) continue;
+    detach_buffer(env, handle);
+    release(handle);
+    return make_undefined(env);
+  }
+  return throw_argument(env, "argument 1 must be a handle");
 }

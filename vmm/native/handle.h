@@ -10,27 +10,27 @@
 #include "napi_util.h"
 
 enum handle_kind {
-    HANDLE_KVM,
-    HANDLE_VM,
-    HANDLE_VCPU,
-    HANDLE_MEMORY,
-    HANDLE_REWINDER,
-    HANDLE_KINDS,
+  HANDLE_KVM,
+  HANDLE_VM,
+  HANDLE_VCPU,
+  HANDLE_MEMORY,
+  HANDLE_REWINDER,
+  HANDLE_KINDS,
 };
 
 struct handle {
-    enum handle_kind kind;
-    void *object;                   /* NULL once closed */
-    struct handle *previous, *next; /* all open handles of the environment */
-    /* The ArrayBuffer over the object's memory, if it was asked for. */
-    napi_ref buffer;
-    struct buffer_hold *hold;
+  enum handle_kind kind;
+  void *object;                   /* NULL once closed */
+  struct handle *previous, *next; /* all open handles of the environment */
+  /* The ArrayBuffer over the object's memory, if it was asked for. */
+  napi_ref buffer;
+  struct buffer_hold *hold;
 };
 
 /* Instance data of an environment. */
 struct env_state {
-    napi_ref error_class;
-    struct handle open; /* head of the ring of open handles, newest first */
+  napi_ref error_class;
+  struct handle open; /* head of the ring of open handles, newest first */
 };
 
 bool env_state_create(napi_env env);

@@ -11,54 +11,54 @@
 #include "outcome.h"
 
 enum {
-    VM_SLOTS_MAX = 128,
-    CPUID_ENTRIES_MAX = 256,
-    /* vcpu_run: a signal ended KVM_RUN. */
-    EXIT_INTERRUPTED = -1,
+  VM_SLOTS_MAX = 128,
+  CPUID_ENTRIES_MAX = 256,
+  /* vcpu_run: a signal ended KVM_RUN. */
+  EXIT_INTERRUPTED = -1,
 };
 
 struct kvm {
-    int fd;
-    size_t run_bytes;         /* size of the mapping of kvm_run */
-    uint64_t sync_fields;     /* KVM_SYNC_X86_* that this kernel supports */
-    struct kvm_cpuid2 *cpuid; /* KVM_GET_SUPPORTED_CPUID */
-    atomic_uint refs;
+  int fd;
+  size_t run_bytes;         /* size of the mapping of kvm_run */
+  uint64_t sync_fields;     /* KVM_SYNC_X86_* that this kernel supports */
+  struct kvm_cpuid2 *cpuid; /* KVM_GET_SUPPORTED_CPUID */
+  atomic_uint refs;
 };
 
 struct vm {
-    struct kvm *kvm;
-    int fd;
-    size_t xsave_bytes;
-    struct mapping *slots[VM_SLOTS_MAX]; /* each holds a reference */
-    atomic_uint refs;
+  struct kvm *kvm;
+  int fd;
+  size_t xsave_bytes;
+  struct mapping *slots[VM_SLOTS_MAX]; /* each holds a reference */
+  atomic_uint refs;
 };
 
 struct vcpu {
-    struct vm *vm;
-    int fd; /* -1 once closed */
-    struct kvm_run *run;
-    struct mapping *run_page;
-    int last_exit; /* what vcpu_run returned last */
-    uint64_t slice_ns;
-    struct mapping *clock_memory;
-    struct clock_page *clock;
-    uint64_t kick_token;
-    atomic_int thread; /* kernel id of the thread that is in vcpu_run, 0 if none */
-    atomic_bool kicked;
-    atomic_uint refs;
+  struct vm *vm;
+  int fd; /* -1 once closed */
+  struct kvm_run *run;
+  struct mapping *run_page;
+  int last_exit; /* what vcpu_run returned last */
+  uint64_t slice_ns;
+  struct mapping *clock_memory;
+  struct clock_page *clock;
+  uint64_t kick_token;
+  atomic_int thread; /* kernel id of the thread that is in vcpu_run, 0 if none */
+  atomic_bool kicked;
+  atomic_uint refs;
 };
 
 /* Parts of a vCPU's state that are read and written whole, as the kernel's structs. */
 enum vcpu_state {
-    STATE_REGS,
-    STATE_SREGS,
-    STATE_FPU,
-    STATE_XSAVE,
-    STATE_EVENTS,
-    STATE_XCRS,
-    STATE_DEBUGREGS,
-    STATE_MP_STATE,
-    STATES,
+  STATE_REGS,
+  STATE_SREGS,
+  STATE_FPU,
+  STATE_XSAVE,
+  STATE_EVENTS,
+  STATE_XCRS,
+  STATE_DEBUGREGS,
+  STATE_MP_STATE,
+  STATES,
 };
 
 outcome kvm_open(const char *path, struct kvm **out);
@@ -68,8 +68,7 @@ void kvm_unref(struct kvm *kvm);
 outcome vm_create(struct kvm *kvm, struct vm **out);
 /* The VM keeps the mapping until the VM itself is gone. The caller has checked ranges and that the
  * slot is free. */
-outcome vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region *region,
-                      struct mapping *mapping);
+outcome vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region *region, struct mapping *mapping);
 void vm_unref(struct vm *vm);
 
 outcome vcpu_create(struct vm *vm, int id, struct vcpu **out);

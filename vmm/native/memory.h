@@ -9,32 +9,32 @@
 
 #include "outcome.h"
 
-#define PAGE_BYTES  4096ul
+#define PAGE_BYTES 4096ul
 #define BLOCK_BYTES (2ul << 20)
 
 enum mapping_kind {
-    MAPPING_ANONYMOUS,
-    MAPPING_MEMFD,
-    MAPPING_PRIVATE_FILE,
-    MAPPING_READONLY_FILE,
-    MAPPING_RUN_PAGE,
-    MAPPING_KINDS,
+  MAPPING_ANONYMOUS,
+  MAPPING_MEMFD,
+  MAPPING_PRIVATE_FILE,
+  MAPPING_READONLY_FILE,
+  MAPPING_RUN_PAGE,
+  MAPPING_KINDS,
 };
 
 struct mapping {
-    uint8_t *bytes;
-    size_t size;
-    enum mapping_kind kind;
-    int fd; /* of a memfd, else -1 */
-    atomic_uint refs;
+  uint8_t *bytes;
+  size_t size;
+  enum mapping_kind kind;
+  int fd; /* of a memfd, else -1 */
+  atomic_uint refs;
 };
 
 struct mapping_request {
-    enum mapping_kind kind;
-    size_t size;     /* bytes, a multiple of 4 KiB */
-    int fd;          /* file kinds */
-    uint64_t offset; /* file kinds, a multiple of 4 KiB */
-    bool huge;
+  enum mapping_kind kind;
+  size_t size;     /* bytes, a multiple of 4 KiB */
+  int fd;          /* file kinds */
+  uint64_t offset; /* file kinds, a multiple of 4 KiB */
+  bool huge;
 };
 
 /* The address is a multiple of 2 MiB, or congruent to the file offset modulo 2 MiB. */
@@ -46,10 +46,7 @@ struct mapping *mapping_adopt(void *bytes, size_t size, enum mapping_kind kind);
 struct mapping *mapping_ref(struct mapping *mapping);
 void mapping_unref(struct mapping *mapping);
 
-static inline bool mapping_is_writable(const struct mapping *mapping)
-{
-    return mapping->kind != MAPPING_READONLY_FILE;
-}
+static inline bool mapping_is_writable(const struct mapping *mapping) { return mapping->kind != MAPPING_READONLY_FILE; }
 
 /* Replaces the contents of a file by the first `size` bytes, leaving holes for 2 MiB blocks of
  * zeros. */

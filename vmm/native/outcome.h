@@ -7,24 +7,15 @@
 #include <stddef.h>
 
 typedef struct {
-    const char *call; /* NULL: success */
-    int err;
+  const char *call; /* NULL: success */
+  int err;
 } outcome;
 
-static inline outcome success(void)
-{
-    return (outcome){NULL, 0};
-}
+static inline outcome success(void) { return (outcome){NULL, 0}; }
 
 /* Takes errno: call it before anything else can change it. */
-static inline outcome failure(const char *call)
-{
-    return (outcome){call, errno};
-}
+static inline outcome failure(const char *call) { return (outcome){call, errno}; }
 
-static inline bool failed(outcome o)
-{
-    return o.call != NULL;
-}
+static inline bool failed(outcome o) { return o.call != NULL; }
 
 #endif

@@ -15,8 +15,7 @@ typedef bool (*pagemap_visitor)(void *context, size_t start, size_t end);
 
 /* Visits, in order, the pages of a private file mapping that were written: anonymous, present or
  * swapped. */
-outcome pagemap_each_written(const uint8_t *bytes, size_t size, pagemap_visitor visit,
-                             void *context);
+outcome pagemap_each_written(const uint8_t *bytes, size_t size, pagemap_visitor visit, void *context);
 
 /* Whether any page of the range is present or swapped. */
 outcome pagemap_is_populated(const uint8_t *bytes, size_t size, bool *populated);

@@ -14,31 +14,28 @@
  * makes no progress. */
 enum { COMPLETIONS_MAX = 64 };
 
-struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template,
-                                 struct vcpu *vcpu, size_t excluded_count)
-{
-    struct rewinder *rewinder = calloc(1, sizeof(*rewinder));
-    if (!rewinder)
-        return NULL;
-    rewinder->excluded = calloc(excluded_count + 1, sizeof(*rewinder->excluded));
-    if (!rewinder->excluded) {
-        free(rewinder);
-        return NULL;
-    }
-    rewinder->excluded_count = excluded_count;
-    rewinder->memory = mapping_ref(memory);
-    rewinder->template = mapping_ref(template);
-    rewinder->vcpu = vcpu_ref(vcpu);
-    return rewinder;
+struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template, struct vcpu *vcpu,
+                                 size_t excluded_count) {
+  struct rewinder *rewinder = calloc(1, sizeof(*rewinder));
+  if (!rewinder) return NULL;
+  rewinder->excluded = calloc(excluded_count + 1, sizeof(*rewinder->excluded));
+  if (!rewinder->excluded) {
+    free(rewinder);
+    return NULL;
+  }
+  rewinder->excluded_count = excluded_count;
+  rewinder->memory = mapping_ref(memory);
+  rewinder->template = mapping_ref(template);
+  rewinder->vcpu = vcpu_ref(vcpu);
+  return rewinder;
 }
 
-void rewinder_free(struct rewinder *rewinder)
-{
-    mapping_unref(rewinder->memory);
-    mapping_unref(rewinder->template);
-    vcpu_unref(rewinder->vcpu);
-    free(rewinder->excluded);
-    free(rewinder);
+void rewinder_free(struct rewinder *rewinder) {
+  mapping_unref(rewinder->memory);
+  mapping_unref(rewinder->template);
+  vcpu_unref(rewinder->vcpu);
+  free(rewinder->excluded);
+  free(rewinder);
 }
 
 /*
@@ -47,115 +44,94 @@ void rewinder_free(struct rewinder *rewinder)
  * a further fragment of an MMIO write would surface as an exit of the new run, and an OUT at the
  * very address where the template resumes would be skipped.
  */
-static bool has_pending_io(const struct rewinder *rewinder)
-{
-    const struct kvm_run *run = rewinder->vcpu->run;
-    switch (rewinder->vcpu->last_exit) {
-    case KVM_EXIT_IO:
-        return run->io.direction == KVM_EXIT_IO_IN || run->s.regs.regs.rip == rewinder->regs.rip;
-    case EXIT_INTERRUPTED:
-        return false;
-    default:
-        return true;
-    }
+static bool has_pending_io(const struct rewinder *rewinder) {
+  const struct kvm_run *run = rewinder->vcpu->run;
+  switch (rewinder->vcpu->last_exit) {
+    case KVM_EXIT_IO: return run->io.direction == KVM_EXIT_IO_IN || run->s.regs.regs.rip == rewinder->regs.rip;
+    case EXIT_INTERRUPTED: return false;
+    default: return true;
+  }
 }
 
-static outcome complete_pending_io(struct rewinder *rewinder)
-{
-    if (!has_pending_io(rewinder))
-        return success();
-    /* Registers that the caller marked dirty would be in force while the old instruction completes.
+static outcome complete_pending_io(struct rewinder *rewinder) {
+  if (!has_pending_io(rewinder)) return success();
+  /* Registers that the caller marked dirty would be in force while the old instruction completes.
      */
-    rewinder->vcpu->run->kvm_dirty_regs = 0;
-    for (int i = 0; i < COMPLETIONS_MAX; i++) {
-        int reason;
-        outcome o = vcpu_complete_io(rewinder->vcpu, &reason);
-        if (failed(o) || reason == EXIT_INTERRUPTED)
-            return o;
-    }
-    return (outcome){"KVM_RUN (completion of pending I/O)", ELOOP};
+  rewinder->vcpu->run->kvm_dirty_regs = 0;
+  for (int i = 0; i < COMPLETIONS_MAX; i++) {
+    int reason;
+    outcome o = vcpu_complete_io(rewinder->vcpu, &reason);
+    if (failed(o) || reason == EXIT_INTERRUPTED) return o;
+  }
+  return (outcome){"KVM_RUN (completion of pending I/O)", ELOOP};
 }
 
-static void load_registers(struct rewinder *rewinder)
-{
-    struct kvm_run *run = rewinder->vcpu->run;
-    uint64_t dirty = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-    run->s.regs.regs = rewinder->regs;
-    run->s.regs.sregs = rewinder->sregs;
-    /* A run that was cut short may have left an exception half delivered: it must not reach the
+static void load_registers(struct rewinder *rewinder) {
+  struct kvm_run *run = rewinder->vcpu->run;
+  uint64_t dirty = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  run->s.regs.regs = rewinder->regs;
+  run->s.regs.sregs = rewinder->sregs;
+  /* A run that was cut short may have left an exception half delivered: it must not reach the
      * next run. */
-    if (rewinder->vcpu->vm->kvm->sync_fields & KVM_SYNC_X86_EVENTS) {
-        memset(&run->s.regs.events, 0, sizeof(run->s.regs.events));
-        dirty |= KVM_SYNC_X86_EVENTS;
-    }
-    run->kvm_dirty_regs = dirty;
+  if (rewinder->vcpu->vm->kvm->sync_fields & KVM_SYNC_X86_EVENTS) {
+    memset(&run->s.regs.events, 0, sizeof(run->s.regs.events));
+    dirty |= KVM_SYNC_X86_EVENTS;
+  }
+  run->kvm_dirty_regs = dirty;
 }
 
 struct copy {
-    struct rewinder *rewinder;
-    size_t next_excluded;
+  struct rewinder *rewinder;
+  size_t next_excluded;
 };
 
-static void copy_back(struct rewinder *rewinder, size_t start, size_t end)
-{
-    memcpy(rewinder->memory->bytes + start, rewinder->template->bytes + start, end - start);
-    rewinder->pages_copied += (end - 1) / PAGE_BYTES - start / PAGE_BYTES + 1;
+static void copy_back(struct rewinder *rewinder, size_t start, size_t end) {
+  memcpy(rewinder->memory->bytes + start, rewinder->template->bytes + start, end - start);
+  rewinder->pages_copied += (end - 1) / PAGE_BYTES - start / PAGE_BYTES + 1;
 }
 
 /* Copies [start, end) but for the excluded ranges. Ranges come in rising order, so each is looked
  * at once. */
-static bool copy_range(void *context, size_t start, size_t end)
-{
-    struct copy *copy = context;
-    struct rewinder *rewinder = copy->rewinder;
-    while (copy->next_excluded < rewinder->excluded_count) {
-        const struct byte_range *skip = &rewinder->excluded[copy->next_excluded];
-        if (skip->start >= end)
-            break;
-        if (skip->start > start)
-            copy_back(rewinder, start, skip->start);
-        if (skip->end > start)
-            start = skip->end;
-        if (start >= end)
-            return true;
-        copy->next_excluded++;
-    }
-    copy_back(rewinder, start, end);
-    return true;
+static bool copy_range(void *context, size_t start, size_t end) {
+  struct copy *copy = context;
+  struct rewinder *rewinder = copy->rewinder;
+  while (copy->next_excluded < rewinder->excluded_count) {
+    const struct byte_range *skip = &rewinder->excluded[copy->next_excluded];
+    if (skip->start >= end) break;
+    if (skip->start > start) copy_back(rewinder, start, skip->start);
+    if (skip->end > start) start = skip->end;
+    if (start >= end) return true;
+    copy->next_excluded++;
+  }
+  copy_back(rewinder, start, end);
+  return true;
 }
 
-outcome rewinder_rewind(struct rewinder *rewinder)
-{
-    /* First, since the completion of an instruction may write guest memory. */
-    outcome o = complete_pending_io(rewinder);
-    if (failed(o))
-        return o;
-    struct copy copy = {.rewinder = rewinder};
-    rewinder->pages_copied = 0;
-    o = pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, copy_range, &copy);
-    if (!failed(o))
-        load_registers(rewinder);
-    return o;
+outcome rewinder_rewind(struct rewinder *rewinder) {
+  /* First, since the completion of an instruction may write guest memory. */
+  outcome o = complete_pending_io(rewinder);
+  if (failed(o)) return o;
+  struct copy copy = {.rewinder = rewinder};
+  rewinder->pages_copied = 0;
+  o = pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, copy_range, &copy);
+  if (!failed(o)) load_registers(rewinder);
+  return o;
 }
 
-static bool list_pages(void *context, size_t start, size_t end)
-{
-    struct page_list *list = context;
-    size_t count = (end - start) / PAGE_BYTES;
-    if (list->count + count > list->capacity) {
-        size_t capacity = (list->count + count) * 2;
-        uint32_t *pages = realloc(list->pages, capacity * sizeof(*pages));
-        if (!pages)
-            return false;
-        list->pages = pages;
-        list->capacity = capacity;
-    }
-    for (size_t i = 0; i < count; i++)
-        list->pages[list->count++] = (uint32_t)(start / PAGE_BYTES + i);
-    return true;
+static bool list_pages(void *context, size_t start, size_t end) {
+  struct page_list *list = context;
+  size_t count = (end - start) / PAGE_BYTES;
+  if (list->count + count > list->capacity) {
+    size_t capacity = (list->count + count) * 2;
+    uint32_t *pages = realloc(list->pages, capacity * sizeof(*pages));
+    if (!pages) return false;
+    list->pages = pages;
+    list->capacity = capacity;
+  }
+  for (size_t i = 0; i < count; i++) list->pages[list->count++] = (uint32_t)(start / PAGE_BYTES + i);
+  return true;
 }
 
-outcome rewinder_dirty_pages(const struct rewinder *rewinder, struct page_list *list)
-{
-    return pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, list_pages, list);
+outcome rewinder_dirty_pages(const struct rewinder *rewinder, struct page_list *list) {
+  return pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, list_pages, list);
 }

@@ -5,31 +5,31 @@
 #include "kvm.h"
 
 struct byte_range {
-    uint64_t start;
-    uint64_t end;
+  uint64_t start;
+  uint64_t end;
 };
 
 struct rewinder {
-    struct mapping *memory;   /* a private file mapping */
-    struct mapping *template; /* the same bytes, never written */
-    struct vcpu *vcpu;
-    struct kvm_regs regs;
-    struct kvm_sregs sregs;
-    struct byte_range *excluded; /* sorted, disjoint */
-    size_t excluded_count;
-    uint64_t pages_copied; /* by the last rewind */
+  struct mapping *memory;   /* a private file mapping */
+  struct mapping *template; /* the same bytes, never written */
+  struct vcpu *vcpu;
+  struct kvm_regs regs;
+  struct kvm_sregs sregs;
+  struct byte_range *excluded; /* sorted, disjoint */
+  size_t excluded_count;
+  uint64_t pages_copied; /* by the last rewind */
 };
 
 struct page_list {
-    uint32_t *pages;
-    size_t count;
-    size_t capacity;
+  uint32_t *pages;
+  size_t count;
+  size_t capacity;
 };
 
 /* Takes references to all three; ranges and registers are filled in by the caller. NULL when out of
  * memory. */
-struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template,
-                                 struct vcpu *vcpu, size_t excluded_count);
+struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template, struct vcpu *vcpu,
+                                 size_t excluded_count);
 void rewinder_free(struct rewinder *rewinder);
 
 /* Copies the template's bytes over every page that was written, and has the next entry load the

@@ -27,7 +27,8 @@ static void print(const char *what, int n, struct pollfd *fds, int count) {
 static void look(void) {
   int p[2], q[2];
   pipe(p), pipe(q);
-  struct pollfd fds[5] = {{p[0], POLLIN, 0}, {p[1], POLLOUT | POLLWRNORM, 0}, {-1, POLLIN, 7}, {500, POLLIN, 0}, {q[0], POLLIN, 0}};
+  struct pollfd fds[5] = {
+      {p[0], POLLIN, 0}, {p[1], POLLOUT | POLLWRNORM, 0}, {-1, POLLIN, 7}, {500, POLLIN, 0}, {q[0], POLLIN, 0}};
   print("empty", poll(fds, 5, 0), fds, 5);
   write(p[1], "x", 1), close(q[1]);
   fds[0].events |= POLLRDNORM;

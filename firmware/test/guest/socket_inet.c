@@ -37,7 +37,8 @@ static void name(const char *what, int fd, int (*get)(int, struct sockaddr *, so
     say(what, -1);
     return;
   }
-  void *ip = a.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&a)->sin_addr : &((struct sockaddr_in6 *)&a)->sin6_addr;
+  void *ip = a.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&a)->sin_addr
+                                    : &((struct sockaddr_in6 *)&a)->sin6_addr;
   inet_ntop(a.ss_family, ip, text, sizeof text);
   printf("%s: family %d %s size %d port %d\n", what, a.ss_family, text, (int)n,
          ntohs(((struct sockaddr_in *)&a)->sin_port) == port);
@@ -151,7 +152,8 @@ static void udp(void) {
   say("no address", send(b, "x", 1, 0));
   say("send", sendto(b, "datagram", 8, 0, (void *)&to, sizeof to));
   say("receive", recvfrom(a, bytes, sizeof bytes, 0, (void *)&from, &size));
-  printf("'%s' from %s size %d port %d\n", bytes, inet_ntoa(from.sin_addr), (int)size, ntohs(from.sin_port) == port_of(b));
+  printf("'%s' from %s size %d port %d\n", bytes, inet_ntoa(from.sin_addr), (int)size,
+         ntohs(from.sin_port) == port_of(b));
   say("answer", sendto(a, "reply", 5, 0, (void *)&from, size));
   ok("connect", connect(b, (void *)&to, sizeof to));
   name("peer", b, getpeername, port_of(a));
@@ -175,9 +177,17 @@ static void udp(void) {
 static void options(void) {
   int s = socket(AF_INET, SOCK_STREAM, 0), v = 1;
   socklen_t n = sizeof v;
-  static const int rows[][2] = {{SOL_SOCKET, SO_TYPE}, {SOL_SOCKET, SO_DOMAIN}, {SOL_SOCKET, SO_PROTOCOL},
-    {SOL_SOCKET, SO_ACCEPTCONN}, {SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_KEEPALIVE}, {IPPROTO_TCP, TCP_NODELAY},
-    {IPPROTO_TCP, TCP_KEEPIDLE}, {IPPROTO_IP, IP_TTL}, {SOL_SOCKET, 9999}, {IPPROTO_UDP, 1}};
+  static const int rows[][2] = {{SOL_SOCKET, SO_TYPE},
+                                {SOL_SOCKET, SO_DOMAIN},
+                                {SOL_SOCKET, SO_PROTOCOL},
+                                {SOL_SOCKET, SO_ACCEPTCONN},
+                                {SOL_SOCKET, SO_REUSEADDR},
+                                {SOL_SOCKET, SO_KEEPALIVE},
+                                {IPPROTO_TCP, TCP_NODELAY},
+                                {IPPROTO_TCP, TCP_KEEPIDLE},
+                                {IPPROTO_IP, IP_TTL},
+                                {SOL_SOCKET, 9999},
+                                {IPPROTO_UDP, 1}};
   ok("nodelay", setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &v, sizeof v));
   ok("keepalive", setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &v, sizeof v));
   ok("short", setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &v, 2));

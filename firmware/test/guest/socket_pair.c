@@ -127,7 +127,8 @@ static void rights(void) {
     memset(buffer, 0, sizeof buffer);
     m.msg_controllen = sizeof control;
     long n = recvmsg(s[1], &m, MSG_CMSG_CLOEXEC);
-    printf("received %ld '%s' control %ld flags %x\n", n, buffer, (long)m.msg_controllen, m.msg_flags & ~MSG_CMSG_CLOEXEC);
+    printf("received %ld '%s' control %ld flags %x\n", n, buffer, (long)m.msg_controllen,
+           m.msg_flags & ~MSG_CMSG_CLOEXEC);
   }
   int got[2];
   memcpy(got, CMSG_DATA(&control.header), sizeof got);
