@@ -41,8 +41,9 @@ static bool is_shape_b(const u8 *site) { return site[2] == 0x48 && site[3] == 0x
 u64 patch_site(u64 after, u64 number) {
   u8 *site = (u8 *)after - 2;
   bool reachable = after >= USER_MIN && after < LOW_ARENA_END;
+  bool in_vdso = after >= (u64)vdso_start && after < (u64)vdso_end;
   if (!reachable || trampoline_next + TRAMPOLINE_SIZE > trampolines_end) return after;
-  if (!user_readable(after - 8, 16)) return after;
+  if (!in_vdso && !user_readable(after - 8, 16)) return after;
   bool a = is_shape_a(site, number);
   if (!a && !is_shape_b(site)) return after;
   u64 block = ALIGN_DOWN((u64)site - 6, BLOCK);

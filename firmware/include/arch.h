@@ -44,5 +44,8 @@ _Noreturn void start_program(struct regs *regs);
 void upcall_entry(void);
 void syscall_fast(void);
 
+/* vdso/image.S: an ELF image for the program, outside the kernel's text range */
+extern u8 vdso_start[], vdso_end[];
+
 /* arch/patch.c: makes the system-call site at `after - 2` jump here next time. Returns where this call is to return. */
 u64 patch_site(u64 after, u64 number);

@@ -40,6 +40,7 @@ enum {
   AT_RANDOM = 25,
   AT_HWCAP2,
   AT_EXECFN = 31,
+  AT_SYSINFO_EHDR = 33,
   AT_MINSIGSTKSZ = 51
 };
 
@@ -182,6 +183,7 @@ static u64 build_stack(const struct loaded *program, u64 base) {
       {AT_PLATFORM, platform},
       {AT_EXECFN, copy + BOOT->execfn},
       {AT_MINSIGSTKSZ, 4096},
+      {AT_SYSINFO_EHDR, (u64)vdso_start},
       {AT_NULL, 0},
   };
   u64 words = 1 + count + 2 + sizeof aux / 8;

@@ -97,6 +97,7 @@ export const sharedFields = [
     'u64',
     'IN  added to CLOCK_MONOTONIC: a clone goes on at the time of its template, no timer is late',
   ],
+  ['mono_last', 'u64', 'OUT the latest CLOCK_MONOTONIC that was told: it never goes back'],
   ['generation', 'u64', 'IN  another number after each clone or rewind'],
   ['pid', 'u64', 'IN  process id of the program in this generation'],
   ['entropy', 'u8[64]', 'IN  fresh random bytes of this generation'],
