@@ -1,5 +1,6 @@
 /* The module: its table of exports, and the functions of the device and of VMs. */
 #include "addon.h"
+#include "clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,6 +136,7 @@ static const struct {
 };
 
 NAPI_MODULE_INIT() {
+  clock_start();
   if (!env_state_create(env)) return NULL;
   for (size_t i = 0; i < sizeof(exported) / sizeof(exported[0]); i++) {
     napi_value function;

@@ -10,6 +10,7 @@ static const int ATTEMPTS = 8;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool calibrated;
+static uint64_t first_tsc, first_ns;
 static uint64_t tsc_mult, tsc_shift;
 /* A sample that took longer than this was interrupted, and is taken again. */
 static uint64_t sample_ticks_max;
@@ -37,12 +38,18 @@ static uint64_t sample(uint64_t *tsc) {
   return ns;
 }
 
+void clock_start(void) {
+  pthread_mutex_lock(&lock);
+  if (first_ns == 0) first_ns = sample(&first_tsc);
+  pthread_mutex_unlock(&lock);
+}
+
 static uint64_t measure_khz(void) {
-  uint64_t tsc0, tsc1, start = sample(&tsc0), end;
+  uint64_t tsc, end;
   do end = now_ns(CLOCK_MONOTONIC_RAW);
-  while (end - start < CALIBRATION_NS);
-  end = sample(&tsc1);
-  return (uint64_t)((unsigned __int128)(tsc1 - tsc0) * 1000000u / (end - start));
+  while (end - first_ns < CALIBRATION_NS);
+  end = sample(&tsc);
+  return (uint64_t)((unsigned __int128)(tsc - first_tsc) * 1000000u / (end - first_ns));
 }
 
 /* The kernel's own figure is better than 5 ms can measure, if the two agree: it is wrong where the

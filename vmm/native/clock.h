@@ -14,7 +14,10 @@ struct clock_page {
   uint64_t tsc_shift; /* 32 or less */
 };
 
-/* Measures the TSC's rate, once per process (5 ms). `hint_khz` is KVM_GET_TSC_KHZ, 0 if unknown. */
+/* Begins to measure the TSC's rate. */
+void clock_start(void);
+
+/* Measures the TSC's rate, once per process, over 5 ms at least since clock_start(). `hint_khz` is KVM_GET_TSC_KHZ, 0 if unknown. */
 void clock_calibrate(uint64_t hint_khz);
 
 /* Writes the time of now. clock_calibrate() has been called. */

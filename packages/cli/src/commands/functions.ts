@@ -1,7 +1,6 @@
 /** mayfly deploy, invoke, ls, rm, logs: what talks to a server. */
 import { access } from 'node:fs/promises';
-import { bundleFile } from '@mayfly/api';
-import { MayflyClient } from '@mayfly/client';
+import type { MayflyClient } from '@mayfly/client';
 import {
   type FunctionInfo,
   type InvocationReport,
@@ -59,6 +58,7 @@ async function withClient<T>(
   { url }: Remote,
   work: (client: MayflyClient) => Promise<T>,
 ): Promise<T> {
+  const { MayflyClient } = await import('@mayfly/client');
   const client = new MayflyClient(url);
   try {
     return await work(client);
@@ -108,6 +108,7 @@ async function readSource(file: string): Promise<string> {
   } catch (cause) {
     throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
   }
+  const { bundleFile } = await import('@mayfly/api');
   return bundleFile(file);
 }
 

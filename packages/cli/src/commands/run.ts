@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import type { RunResult } from '@mayfly/vmm';
+import type { RunResult } from '@mayfly/vmm/run';
 import type { Command } from 'commander';
 import { type Io, printError } from '../output.js';
 import { parseDuration, parseEnv, parseSize } from '../units.js';
@@ -60,7 +60,7 @@ async function run(name: string, args: string[], flags: RunFlags, io: Io): Promi
   }
   try {
     // Loaded here, so that the other commands need no native addon.
-    const { runProgram } = await import('@mayfly/vmm');
+    const { runProgram } = await import('@mayfly/vmm/run');
     const { exitCode, stats } = await runProgram({
       program: found.path,
       args,

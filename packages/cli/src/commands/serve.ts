@@ -1,7 +1,6 @@
 /** mayfly serve */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { startServer } from '@mayfly/api';
 import type { Command } from 'commander';
 import type { Io } from '../output.js';
 import { parsePort } from '../units.js';
@@ -16,6 +15,7 @@ export function addServe(program: Command, io: Io): void {
     .option('--host <address>', 'address to listen at; there is no authentication', '127.0.0.1')
     .option('--data <dir>', 'folder for functions, images and templates', dataDirDefault(io.env))
     .action(async ({ port, host, data }: { port: number; host: string; data: string }) => {
+      const { startServer } = await import('@mayfly/api'); // other commands start without it
       const server = await startServer({ port, host, dataDir: data });
       io.stdout(`Mayfly serves at ${server.url}, data in ${data}\n`);
       await interrupted();
