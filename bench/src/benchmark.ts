@@ -11,7 +11,7 @@ export interface Measurement {
 
 export interface Benchmark {
   name: string;
-  unit: 'us' | 'ns';
+  unit: 'us' | 'ns' | 'KiB';
   /** One line for --list. */
   about: string;
   run(): Promise<Measurement>;
@@ -27,7 +27,7 @@ export interface Host {
 /** One element of the --json array; `floor` and `ratio` compare medians. */
 export interface BenchmarkResult {
   name: string;
-  unit: 'us' | 'ns';
+  unit: 'us' | 'ns' | 'KiB';
   n: number;
   median: number;
   p99: number;

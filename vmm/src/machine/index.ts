@@ -1,0 +1,3 @@
+/** Machines themselves, for those who drive one by hand. */
+export { bootMachine, type MachineSpec } from './factory.js';
+export type { Machine, Stop } from './machine.js';
