@@ -116,6 +116,7 @@ static const struct {
     {"memoryAddress", export_memory_address},
     {"memoryFd", export_memory_fd},
     {"memoryWriteTo", export_memory_write_to},
+    {"memoryRuns", export_memory_runs},
     {"vcpuCreate", export_vcpu_create},
     {"vcpuRunPage", export_vcpu_run_page},
     {"vcpuGetState", export_vcpu_get_state},

@@ -13,12 +13,14 @@ napi_value export_kvm_create_vm(napi_env env, napi_callback_info info);
 napi_value export_vm_set_memory(napi_env env, napi_callback_info info);
 
 /* addon_memory.c: memoryCreate(kind, size, fd, offset, huge), memoryBuffer(memory),
- * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size) */
+ * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size),
+ * memoryRuns(memory, base | null) */
 napi_value export_memory_create(napi_env env, napi_callback_info info);
 napi_value export_memory_buffer(napi_env env, napi_callback_info info);
 napi_value export_memory_address(napi_env env, napi_callback_info info);
 napi_value export_memory_fd(napi_env env, napi_callback_info info);
 napi_value export_memory_write_to(napi_env env, napi_callback_info info);
+napi_value export_memory_runs(napi_env env, napi_callback_info info);
 
 /* addon_vcpu.c: vcpuCreate(vm, id), vcpuRunPage(vcpu), vcpuGetState(vcpu, state),
  * vcpuSetState(vcpu, state, bytes), vcpuGetMsrs(vcpu, entries), vcpuSetMsrs(vcpu, entries),

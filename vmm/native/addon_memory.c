@@ -1,5 +1,6 @@
 /* Exports of guest memory. */
 #include <limits.h>
+#include <stdlib.h>
 
 #include "addon.h"
 
@@ -55,4 +56,20 @@ napi_value export_memory_write_to(napi_env env, napi_callback_info info) {
     return NULL;
   outcome o = mapping_write_to(mapping, (int)fd, size);
   return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+}
+
+napi_value export_memory_runs(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping, *base = NULL;
+  napi_valuetype type;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)) ||
+      !napi_check(env, napi_typeof(env, call.values[1], &type)))
+    return NULL;
+  if (type != napi_null && !(base = get_object(&call, 1, HANDLE_MEMORY))) return NULL;
+  if (base && base->size != mapping->size) return throw_argument(env, "base (argument 2) must have the memory's size");
+  struct page_runs runs = {0};
+  outcome o = mapping_runs(mapping, base, &runs);
+  napi_value array = failed(o) ? throw_outcome(env, o) : make_u32_array(env, runs.pairs, 2 * runs.count);
+  free(runs.pairs);
+  return array;
 }

@@ -94,23 +94,13 @@ napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info) {
   return make_number(env, (double)rewinder->pages_copied);
 }
 
-static napi_value make_page_array(napi_env env, const struct page_list *list) {
-  void *bytes;
-  napi_value buffer, array = NULL;
-  size_t size = list->count * sizeof(*list->pages);
-  if (!napi_check(env, napi_create_arraybuffer(env, size, &bytes, &buffer))) return NULL;
-  if (size) memcpy(bytes, list->pages, size);
-  napi_check(env, napi_create_typedarray(env, napi_uint32_array, list->count, buffer, 0, &array));
-  return array;
-}
-
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info) {
   struct call call;
   struct rewinder *rewinder;
   struct page_list list = {0};
   if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
   outcome o = rewinder_dirty_pages(rewinder, &list);
-  napi_value array = failed(o) ? throw_outcome(env, o) : make_page_array(env, &list);
+  napi_value array = failed(o) ? throw_outcome(env, o) : make_u32_array(env, list.pages, list.count);
   free(list.pages);
   return array;
 }

@@ -163,3 +163,40 @@ outcome mapping_write_to(const struct mapping *mapping, int fd, size_t size) {
   }
   return success();
 }
+
+static bool add_page(struct page_runs *runs, uint32_t page) {
+  uint32_t *last = runs->count > 0 ? runs->pairs + 2 * (runs->count - 1) : NULL;
+  if (last && last[0] + last[1] == page) {
+    last[1]++;
+    return true;
+  }
+  if (runs->count == runs->capacity) {
+    size_t capacity = runs->capacity * 2 + 64;
+    uint32_t *pairs = realloc(runs->pairs, capacity * 2 * sizeof(*pairs));
+    if (!pairs) return false;
+    runs->pairs = pairs;
+    runs->capacity = capacity;
+  }
+  runs->pairs[2 * runs->count] = page;
+  runs->pairs[2 * runs->count++ + 1] = 1;
+  return true;
+}
+
+static bool page_differs(const struct mapping *mapping, const struct mapping *base, size_t at) {
+  if (base) return memcmp(mapping->bytes + at, base->bytes + at, PAGE_BYTES) != 0;
+  return !is_zero(mapping->bytes + at, PAGE_BYTES);
+}
+
+outcome mapping_runs(const struct mapping *mapping, const struct mapping *base, struct page_runs *runs) {
+  for (size_t at = 0; at < mapping->size; at += BLOCK_BYTES) {
+    size_t length = mapping->size - at < BLOCK_BYTES ? mapping->size - at : BLOCK_BYTES;
+    bool populated = true;
+    if (!base && mapping->kind == MAPPING_ANONYMOUS &&
+        !failed(pagemap_is_populated(mapping->bytes + at, length, &populated)) && !populated)
+      continue;
+    for (size_t page = at; page < at + length; page += PAGE_BYTES)
+      if (page_differs(mapping, base, page) && !add_page(runs, (uint32_t)(page / PAGE_BYTES)))
+        return (outcome){"realloc", ENOMEM};
+  }
+  return success();
+}

@@ -48,6 +48,16 @@ void mapping_unref(struct mapping *mapping);
 
 static inline bool mapping_is_writable(const struct mapping *mapping) { return mapping->kind != MAPPING_READONLY_FILE; }
 
+/* Runs of pages, rising: pairs {first page, count}. */
+struct page_runs {
+  uint32_t *pairs;
+  size_t count, capacity; /* pairs */
+};
+
+/* Finds the pages that are not zero, or with `base`, of the same size, that differ from it. The caller frees
+ * runs->pairs. */
+outcome mapping_runs(const struct mapping *mapping, const struct mapping *base, struct page_runs *runs);
+
 /* Replaces the contents of a file by the first `size` bytes, leaving holes for 2 MiB blocks of
  * zeros. */
 outcome mapping_write_to(const struct mapping *mapping, int fd, size_t size);

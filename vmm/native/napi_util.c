@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <string.h>
 #include <stdio.h>
 #include <uv.h>
 
@@ -132,4 +133,14 @@ napi_value make_bigint(napi_env env, uint64_t number) {
   napi_value value = NULL;
   napi_check(env, napi_create_bigint_uint64(env, number, &value));
   return value;
+}
+
+napi_value make_u32_array(napi_env env, const uint32_t *numbers, size_t count) {
+  void *bytes;
+  napi_value buffer, array = NULL;
+  size_t size = count * sizeof(*numbers);
+  if (!napi_check(env, napi_create_arraybuffer(env, size, &bytes, &buffer))) return NULL;
+  if (size) memcpy(bytes, numbers, size);
+  napi_check(env, napi_create_typedarray(env, napi_uint32_array, count, buffer, 0, &array));
+  return array;
 }

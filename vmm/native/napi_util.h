@@ -39,5 +39,7 @@ bool napi_check(napi_env env, napi_status status);
 napi_value make_undefined(napi_env env);
 napi_value make_number(napi_env env, double number);
 napi_value make_bigint(napi_env env, uint64_t number);
+/* A Uint32Array with a copy of the numbers. */
+napi_value make_u32_array(napi_env env, const uint32_t *numbers, size_t count);
 
 #endif

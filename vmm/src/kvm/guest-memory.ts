@@ -78,6 +78,14 @@ export class GuestMemory {
     native.memoryWriteTo(this.handle, fd, size);
   }
 
+  /**
+   * The pages that are not all zeros or, with `base` of the same size, that differ from it: pairs [first page, count] of
+   * 4096-byte pages, rising and apart.
+   */
+  runs(base?: GuestMemory): Uint32Array {
+    return native.memoryRuns(this.handle, base?.handle ?? null);
+  }
+
   close(): void {
     this.#buffer = undefined;
     native.close(this.handle);

@@ -46,6 +46,7 @@ export interface Native {
   memoryAddress(memory: MemoryHandle): bigint;
   memoryFd(memory: MemoryHandle): number;
   memoryWriteTo(memory: MemoryHandle, fd: number, size: number): void;
+  memoryRuns(memory: MemoryHandle, base: MemoryHandle | null): Uint32Array;
   vcpuCreate(vm: VmHandle, id: number): VcpuHandle;
   vcpuRunPage(vcpu: VcpuHandle): ArrayBuffer;
   vcpuGetState(vcpu: VcpuHandle, state: number): ArrayBuffer;

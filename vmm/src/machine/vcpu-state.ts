@@ -89,3 +89,40 @@ export function togglePge(view: DataView, at: number): void {
 
 /** RFLAGS at the start: reserved bit, IF, IOPL 3 so that OUT works at CPL 3. */
 export const INITIAL_RFLAGS = 0x3202n;
+
+/** What a vCPU holds besides its memory: structs of linux/kvm.h as bytes. Plain data, crosses threads. */
+export interface VcpuState {
+  /** struct kvm_regs */
+  regs: ArrayBuffer;
+  /** struct kvm_sregs */
+  sregs: ArrayBuffer;
+  /** struct kvm_xsave; undefined where the guest had put its vector state into memory, as at an idle exit. */
+  xsave: ArrayBuffer | undefined;
+  /** struct kvm_xcrs */
+  xcrs: ArrayBuffer;
+  /** Index and value: what `syscall` needs. CPL 3 cannot write others. */
+  msrs: [index: number, value: bigint][];
+}
+
+const SYSTEM_CALL_MSRS = systemCallMsrs(0).map(([index]) => index);
+
+/** At an exit whose instruction was completed. `idle`: the guest's vector state is in its memory. */
+export function saveVcpu(vcpu: Vcpu, idle: boolean): VcpuState {
+  const values = vcpu.getMsrs(SYSTEM_CALL_MSRS);
+  return {
+    regs: vcpu.getRegs(),
+    sregs: vcpu.getSregs(),
+    xsave: idle ? undefined : vcpu.getXsave(),
+    xcrs: vcpu.getXcrs(),
+    msrs: SYSTEM_CALL_MSRS.map((index, i) => [index, values[i]!]),
+  };
+}
+
+/** Into a new vCPU. */
+export function restoreVcpu(vcpu: Vcpu, state: VcpuState): void {
+  vcpu.setXcrs(state.xcrs);
+  vcpu.setMsrs(state.msrs);
+  vcpu.setSregs(state.sregs);
+  vcpu.setRegs(state.regs);
+  if (state.xsave !== undefined) vcpu.setXsave(state.xsave);
+}

@@ -64,8 +64,8 @@ export class Clone {
       memory: this.#machine.memory,
       template: templateMemory,
       vcpu: this.#machine.vcpu,
-      regs: template.regs,
-      sregs: template.sregs,
+      regs: template.vcpu.regs,
+      sregs: template.vcpu.sregs,
     });
   }
 
@@ -109,6 +109,7 @@ export class Clone {
     if (this.#ready) return true;
     if (Buffer.compare(this.#tables, this.#templateTables) !== 0) return false;
     this.rewoundPages = this.#rewinder.rewind();
+    if (this.template.vcpu.xsave !== undefined) this.#machine.vcpu.setXsave(this.template.vcpu.xsave);
     this.#machine.bus.restore(this.template.devices);
     this.#decoder = new FrameDecoder();
     if (!this.#output.empty) this.#output = new OutputTail();

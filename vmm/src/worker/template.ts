@@ -10,6 +10,7 @@ import type { Devices } from '../machine/devices.js';
 import { createVm, openImages } from '../machine/factory.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import { Machine } from '../machine/machine.js';
+import { restoreVcpu, saveVcpu, type VcpuState } from '../machine/vcpu-state.js';
 import type { GuestRam } from '../memory/index.js';
 import type { BusState } from '../virtio/index.js';
 
@@ -20,8 +21,7 @@ export interface Template {
   memoryFd: number;
   memorySize: number;
   images: readonly string[];
-  regs: ArrayBuffer;
-  sregs: ArrayBuffer;
+  vcpu: VcpuState;
   devices: BusState;
   /** CLOCK_MONOTONIC when it was captured, ns: clones go on from there. */
   capturedAt: bigint;
@@ -49,8 +49,7 @@ export function captureTemplate(
     memoryFd,
     memorySize: machine.memory.size,
     images,
-    regs: machine.vcpu.getRegs(),
-    sregs: machine.vcpu.getSregs(),
+    vcpu: saveVcpu(machine.vcpu, true),
     devices: machine.bus.save(),
     capturedAt: process.hrtime.bigint(),
   };
@@ -68,8 +67,7 @@ export function machineFromTemplate(
   const images = openImages(template.images);
   const memory = GuestMemory.privateFile(template.memoryFd, template.memorySize);
   const { vm, vcpu } = createVm(memory, images, kernel);
-  vcpu.setSregs(template.sregs);
-  vcpu.setRegs(template.regs);
+  restoreVcpu(vcpu, template.vcpu);
   const { ram, devices } = createRam(memory);
   const machine = new Machine({ vm, vcpu, memory, images, kernel, devices, ram });
   machine.bus.restore(template.devices);

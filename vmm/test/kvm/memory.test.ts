@@ -73,6 +73,30 @@ t.test('writeTo stores blocks whole and leaves holes for zeros', async (t) => {
   file.close();
 });
 
+t.test('runs are what is not zero, or what differs from a base', async (t) => {
+  const memory = GuestMemory.anonymous(8 * BLOCK);
+  const base = GuestMemory.anonymous(8 * BLOCK);
+  t.teardown(() => {
+    memory.close();
+    base.close();
+  });
+  t.same([...memory.runs()], [], 'nothing was written');
+  bytesOf(memory).fill(1, 4096, 3 * 4096);
+  bytesOf(memory)[BLOCK - 1] = 1;
+  bytesOf(memory)[BLOCK] = 1;
+  bytesOf(memory)[8 * BLOCK - 1] = 1;
+  bytesOf(memory)[5 * BLOCK] = 0;
+  t.same([...memory.runs()], [1, 2, 511, 2, 4095, 1]);
+  bytesOf(base).set(bytesOf(memory));
+  t.same([...memory.runs(base)], []);
+  bytesOf(base)[0] = 1;
+  bytesOf(memory)[4096] = 2;
+  t.same([...memory.runs(base)], [0, 2]);
+  const small = GuestMemory.anonymous(BLOCK);
+  t.throws(() => memory.runs(small), { code: 'MAYFLY_KVM_ARGUMENT' });
+  small.close();
+});
+
 t.test('writeTo stores a part, down to the byte', async (t) => {
   const memory = GuestMemory.memfd(2 * BLOCK);
   bytesOf(memory).fill(7);

@@ -1,0 +1,40 @@
+/** What programs can see of the processor: a checkpoint only runs where all of it is there. */
+import { readFileSync } from 'node:fs';
+
+/** `features`: as /proc/cpuinfo names them, sorted. */
+export interface CpuDescription {
+  vendor: string;
+  model: string;
+  features: string[];
+}
+
+/** Instructions and state that user code can find by CPUID and use; what only kernels use is left out. */
+const USER_FEATURES = new RegExp(
+  `^(${[
+    'fpu|tsc|cx8|cmov|mmx|mmxext|fxsr|fxsr_opt|sse|sse2|pni|ssse3|sse4_1|sse4_2|sse4a|misalignsse|3dnow.*',
+    'fma|fma4|xop|tbm|cx16|movbe|popcnt|aes|pclmulqdq|vaes|vpclmulqdq|gfni|sha_ni|f16c|rdrand|rdseed',
+    'avx|avx2|avx512.*|avx_.*|amx_.*|abm|lahf_lm|bmi1|bmi2|adx|erms|fsrm|fsgsbase|rdtscp|rdpid|clflush|clflushopt',
+    'clwb|clzero|xsave|xsaveopt|xsavec|xgetbv1|pku|ospke|prefetchw|3dnowprefetch|invpcid|rtm|hle|serialize|movdiri|movdir64b',
+    'waitpkg|lm|syscall|constant_tsc|nonstop_tsc',
+  ].join('|')})$`,
+);
+
+function field(cpuinfo: string, name: string): string {
+  return new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(cpuinfo)?.[1] ?? '';
+}
+
+/** Reads the description from the text of proc_cpuinfo(5). */
+export function describeCpu(cpuinfo = readFileSync('/proc/cpuinfo', 'latin1')): CpuDescription {
+  const flags = field(cpuinfo, 'flags').split(' ');
+  return {
+    vendor: field(cpuinfo, 'vendor_id'),
+    model: field(cpuinfo, 'model name'),
+    features: flags.filter((flag) => USER_FEATURES.test(flag)).sort(),
+  };
+}
+
+/** The features that `host` lacks. */
+export function missingFeatures(wanted: CpuDescription, host: CpuDescription): string[] {
+  const there = new Set(host.features);
+  return wanted.features.filter((feature) => !there.has(feature));
+}

@@ -1,0 +1,130 @@
+/** manifest.json of a checkpoint: what there is, in which version, with which checksums. See docs/checkpoint-format.md. */
+import { abi, MayflyError } from '@mayfly/protocol';
+import { type CpuDescription, missingFeatures } from './cpu.js';
+
+export const FORMAT = 'mayfly-checkpoint';
+/** Raised when an older build could not make sense of a checkpoint any more. */
+export const FORMAT_VERSION = 1;
+
+export interface Part {
+  /** Name in the checkpoint's folder. */
+  file: string;
+  /** SHA-256 of its content, hex; for memory of the stored pages in rising order. */
+  sha256: string;
+}
+
+export interface MemoryPart extends Part {
+  /** Bytes of guest memory. */
+  size: number;
+  /** Pages of 4096 bytes that are stored; the others are zeros, or the parent's. */
+  pages: number;
+}
+
+export interface Layer {
+  /** SHA-256 of the EROFS image, hex. */
+  digest: string;
+  size: number;
+}
+
+export interface Manifest {
+  format: typeof FORMAT;
+  version: number;
+  /** 16 hex digits; what children refer to. */
+  id: string;
+  name: string;
+  /** Id of the checkpoint that this one is a difference to. */
+  parent?: string;
+  /** ISO 8601. */
+  createdAt: string;
+  /** What ran: the program and its arguments. */
+  command: string[];
+  /** Version of the contract between VMM and guest kernel. */
+  abi: number;
+  cpu: CpuDescription;
+  memory: MemoryPart;
+  state: Part;
+  /** Bottom first. */
+  layers: Layer[];
+}
+
+const HEX64 = /^[0-9a-f]{64}$/;
+const ID = /^[0-9a-f]{16}$/;
+const FILE = /^[a-z]+-[0-9a-f]{16}$/;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** Throws MAYFLY_CHECKPOINT_BAD_NAME. */
+export function checkName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new MayflyError(
+    'MAYFLY_CHECKPOINT_BAD_NAME',
+    `${JSON.stringify(name)} cannot name a checkpoint: letters, digits, ".", "_" and "-", at most 63, beginning with a letter or digit`,
+  );
+}
+
+export function damaged(what: string, cause?: unknown): MayflyError {
+  return new MayflyError('MAYFLY_CHECKPOINT_DAMAGED', what, { cause });
+}
+
+const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null;
+const isText = (x: unknown): x is string => typeof x === 'string';
+const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
+const isTexts = (x: unknown): x is string[] => Array.isArray(x) && x.every(isText);
+const matches = (x: unknown, pattern: RegExp): boolean => isText(x) && pattern.test(x);
+const isPart = (x: unknown): boolean =>
+  isObject(x) && matches(x.file, FILE) && matches(x.sha256, HEX64);
+const isLayer = (x: unknown): boolean => isObject(x) && matches(x.digest, HEX64) && isSize(x.size);
+
+/** What must hold of each field, by its name. */
+const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
+  id: (x) => matches(x, ID),
+  name: (x) => matches(x, NAME),
+  parent: (x) => x === undefined || matches(x, ID),
+  createdAt: (x) => isText(x) && !Number.isNaN(Date.parse(x)),
+  command: isTexts,
+  abi: isSize,
+  cpu: (x) => isObject(x) && isText(x.vendor) && isText(x.model) && isTexts(x.features),
+  memory: (x) => isPart(x) && isObject(x) && isSize(x.size) && isSize(x.pages),
+  state: isPart,
+  layers: (x) => Array.isArray(x) && x.every(isLayer),
+};
+
+/**
+ * Reads a manifest's text. Throws MAYFLY_CHECKPOINT_DAMAGED, or MAYFLY_CHECKPOINT_VERSION for one that another version
+ * of Mayfly wrote.
+ */
+export function parseManifest(text: string, where: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw damaged(`${where} is not JSON`, cause);
+  }
+  if (!isObject(value) || value.format !== FORMAT) throw damaged(`${where} is not a checkpoint’s`);
+  if (value.version !== FORMAT_VERSION) {
+    throw new MayflyError(
+      'MAYFLY_CHECKPOINT_VERSION',
+      `${where} has format version ${value.version}; this Mayfly reads ${FORMAT_VERSION}`,
+    );
+  }
+  for (const [name, holds] of Object.entries(FIELDS)) {
+    if (!holds(value[name])) throw damaged(`${where}: ${name} is missing or wrong`);
+  }
+  return value as unknown as Manifest;
+}
+
+/** Throws MAYFLY_CHECKPOINT_VERSION or MAYFLY_CHECKPOINT_CPU where a checkpoint cannot run. */
+export function checkRunsHere(manifest: Manifest, host: CpuDescription): void {
+  if (manifest.abi !== abi.ABI_VERSION) {
+    throw new MayflyError(
+      'MAYFLY_CHECKPOINT_VERSION',
+      `checkpoint ${manifest.name} has a guest kernel of ABI ${manifest.abi}; this VMM speaks ${abi.ABI_VERSION}`,
+    );
+  }
+  const missing = missingFeatures(manifest.cpu, host);
+  if (missing.length > 0) {
+    throw new MayflyError(
+      'MAYFLY_CHECKPOINT_CPU',
+      `checkpoint ${manifest.name} was taken on ${manifest.cpu.model}; this processor lacks ${missing.join(', ')}`,
+    );
+  }
+}

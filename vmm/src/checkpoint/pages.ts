@@ -1,0 +1,127 @@
+/** Stored guest memory: a sparse file, pages at their own offsets, and the runs of pages that are stored. */
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import type { GuestMemory } from '../kvm/index.js';
+import { damaged } from './manifest.js';
+
+export const PAGE = 4096;
+/** Pages that are read or written at once. */
+const CHUNK = 512;
+
+/** [first page, count], in bytes, in pieces of at most CHUNK pages. */
+function* pieces(runs: Uint32Array): Generator<[offset: number, length: number]> {
+  for (let i = 0; i < runs.length; i += 2) {
+    const [first, count] = [runs[i]!, runs[i + 1]!];
+    for (let done = 0; done < count; done += CHUNK) {
+      yield [(first + done) * PAGE, Math.min(CHUNK, count - done) * PAGE];
+    }
+  }
+}
+
+export function countPages(runs: Uint32Array): number {
+  let pages = 0;
+  for (let i = 1; i < runs.length; i += 2) pages += runs[i]!;
+  return pages;
+}
+
+/** Writes and syncs a new file; the SHA-256 of what is stored. */
+export async function writePages(
+  path: string,
+  size: number,
+  runs: Uint32Array,
+  read: (offset: number, length: number) => Uint8Array | Promise<Uint8Array>,
+): Promise<string> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.truncate(size);
+    const hash = createHash('sha256');
+    for (const [offset, length] of pieces(runs)) {
+      const bytes = await read(offset, length);
+      hash.update(bytes);
+      await writeAll(file, bytes, offset);
+    }
+    await file.sync();
+    return hash.digest('hex');
+  } finally {
+    await file.close();
+  }
+}
+
+/** For writePages: pages of a machine that stands still. */
+export function pagesOf(memory: GuestMemory): (offset: number, length: number) => Uint8Array {
+  return (offset, length) => new Uint8Array(memory.buffer, offset, length);
+}
+
+/** Copies pages from one file to the same places of another; returns what was copied, hashed. */
+export async function copyPages(
+  from: FileHandle,
+  to: FileHandle,
+  runs: Uint32Array,
+): Promise<string> {
+  const hash = createHash('sha256');
+  await eachPiece(from, runs, hash, (bytes, offset) => writeAll(to, bytes, offset));
+  return hash.digest('hex');
+}
+
+/** The SHA-256 of the stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
+export async function hashPages(path: string, runs: Uint32Array): Promise<string> {
+  const file = await open(path, 'r');
+  try {
+    const hash = createHash('sha256');
+    await eachPiece(file, runs, hash, () => {});
+    return hash.digest('hex');
+  } finally {
+    await file.close();
+  }
+}
+
+async function eachPiece(
+  file: FileHandle,
+  runs: Uint32Array,
+  hash: Hash,
+  visit: (bytes: Uint8Array, offset: number) => void | Promise<void>,
+): Promise<void> {
+  const buffer = Buffer.allocUnsafe(CHUNK * PAGE);
+  for (const [offset, length] of pieces(runs)) {
+    const bytes = buffer.subarray(0, length);
+    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    if (bytesRead !== length) throw damaged(`memory ends at byte ${offset + bytesRead}`);
+    hash.update(bytes);
+    await visit(bytes, offset);
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offset + done);
+    done += bytesWritten;
+  }
+}
+
+/** The runs of pages that are in `a` or `b`. */
+export function unite(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const all: [number, number][] = [];
+  for (const runs of [a, b]) {
+    for (let i = 0; i < runs.length; i += 2) all.push([runs[i]!, runs[i]! + runs[i + 1]!]);
+  }
+  all.sort(([x], [y]) => x - y);
+  const united: [number, number][] = [];
+  for (const [start, end] of all) {
+    const last = united.at(-1);
+    if (last !== undefined && start <= last[1]) last[1] = Math.max(last[1], end);
+    else united.push([start, end]);
+  }
+  return Uint32Array.from(united.flatMap(([start, end]) => [start, end - start]));
+}
+
+/** Whether runs are what they should be: rising, apart, inside a memory of `size` bytes. */
+export function areRuns(runs: unknown, size: number): runs is Uint32Array {
+  if (!(runs instanceof Uint32Array) || runs.length % 2 !== 0) return false;
+  let end = -1;
+  for (let i = 0; i < runs.length; i += 2) {
+    if (runs[i]! <= end || runs[i + 1] === 0) return false;
+    end = runs[i]! + runs[i + 1]!;
+    if (end * PAGE > size) return false;
+  }
+  return true;
+}

@@ -1,0 +1,250 @@
+import {
+  closeSync,
+  readFileSync,
+  readSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import type * as Tap from 'tap';
+import t from 'tap';
+import type { Manifest } from '../../src/checkpoint/manifest.js';
+import { CheckpointStore } from '../../src/checkpoint/store.js';
+import { treeOf } from '../../src/checkpoint/tree.js';
+import { captured, memoryOf, PAGE, type Pages, SIZE, scratchDir } from './scratch.js';
+
+const code = (name: string) => ({ code: `MAYFLY_CHECKPOINT_${name}` });
+
+/** What a checkpoint's memory holds, page by page; pages of zeros are left out. */
+async function pagesIn(store: CheckpointStore, name: string): Promise<Map<number, number>> {
+  const { memoryFd } = await store.load(name);
+  try {
+    const bytes = Buffer.alloc(SIZE);
+    readSync(memoryFd, bytes, 0, SIZE, 0);
+    const pages = new Map<number, number>();
+    for (let at = 0; at < SIZE; at += PAGE) if (bytes[at] !== 0) pages.set(at / PAGE, bytes[at]!);
+    return pages;
+  } finally {
+    closeSync(memoryFd);
+  }
+}
+
+async function setUp(test: Tap.Test) {
+  const dir = scratchDir();
+  test.teardown(() => dir.remove());
+  const store = await CheckpointStore.open(dir.path);
+  const create = async (name: string, pages: Pages, parent?: string, base?: Pages) => {
+    const memory = memoryOf(pages);
+    const baseMemory = base === undefined ? undefined : memoryOf(base);
+    const manifest = await store.create(
+      { name, ...(parent && { parent }) },
+      captured(dir.path, memory),
+      baseMemory,
+    );
+    memory.close();
+    baseMemory?.close();
+    return manifest;
+  };
+  return { dir: dir.path, store, create };
+}
+
+t.test('what was stored comes back', async (t) => {
+  const { dir, store, create } = await setUp(t);
+  const pages = new Map([
+    [1, 7],
+    [2, 8],
+    [600, 9],
+  ]);
+  const manifest = await create('first', pages);
+  t.same(await pagesIn(store, 'first'), pages);
+  t.match(manifest, {
+    name: 'first',
+    memory: { pages: 3, size: SIZE },
+    command: ['/bin/true', 'x'],
+  });
+  const memory = statSync(join(dir, 'checkpoints/first', manifest.memory.file));
+  t.ok(memory.blocks * 512 <= 4 * PAGE + 4096, 'zeros take no room');
+  const { state, images, memoryFd } = await store.load(manifest.id);
+  closeSync(memoryFd);
+  t.same([...new Uint8Array(state.vcpu.regs)], [1, 2, 3]);
+  t.equal(state.capturedAt, 123456789012345678n);
+  t.same(state.vcpu.msrs, [[0xc0000081, 0x23001000000000n]]);
+  t.equal(readFileSync(images[0]!, 'utf8'), 'not really an image');
+  await store.verify('first');
+});
+
+t.test('names', async (t) => {
+  const { store, create } = await setUp(t);
+  await create('a', new Map());
+  await t.rejects(create('a', new Map()), code('EXISTS'));
+  for (const name of ['', '../x', '.hidden', 'a/b', 'x'.repeat(64), 'ü']) {
+    await t.rejects(create(name, new Map()), code('BAD_NAME'), name);
+  }
+  await t.rejects(store.get('b'), code('UNKNOWN'));
+  await t.rejects(store.remove('b'), code('UNKNOWN'));
+  await t.rejects(create('c', new Map(), 'b'), code('UNKNOWN'));
+  t.same(
+    (await store.list()).map((m) => m.name),
+    ['a'],
+  );
+});
+
+t.test('a difference holds what changed, zeros included', async (t) => {
+  const { store, create } = await setUp(t);
+  const base = new Map([
+    [1, 1],
+    [2, 2],
+    [3, 3],
+  ]);
+  const later = new Map([
+    [1, 1],
+    [2, 9],
+    [700, 4],
+  ]);
+  await create('base', base);
+  const diff = await create('later', later, 'base', base);
+  t.equal(diff.memory.pages, 3);
+  t.same(await pagesIn(store, 'later'), later);
+  const names = (nodes: ReturnType<typeof treeOf>): unknown =>
+    nodes.map((n) => [n.manifest.name, names(n.children)]);
+  t.same(names(treeOf(await store.list())), [['base', [['later', []]]]]);
+  await store.remove('base');
+  t.same(await pagesIn(store, 'later'), later);
+  t.equal((await store.get('later')).parent, undefined);
+  await store.verify('later');
+});
+
+t.test('any order of taking and removing keeps each content', async (t) => {
+  const pagesArbitrary = fc.map(fc.nat(40), fc.integer({ min: 1, max: 255 }), { maxKeys: 6 });
+  const step = fc.oneof(
+    fc.record({ parent: fc.nat(9), pages: pagesArbitrary }),
+    fc.record({ remove: fc.nat(9) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 10 }), async (steps) => {
+      const dir = scratchDir();
+      const store = await CheckpointStore.open(dir.path);
+      const model = new Map<string, Pages>();
+      for (const [i, s] of steps.entries()) {
+        const names = [...model.keys()];
+        if ('remove' in s) {
+          const name = names[s.remove];
+          if (name === undefined) continue;
+          await store.remove(name);
+          model.delete(name);
+        } else {
+          const parent = names[s.parent];
+          const base = parent === undefined ? undefined : memoryOf(model.get(parent)!);
+          const memory = memoryOf(s.pages);
+          const options = { name: `c${i}`, ...(parent && { parent }) };
+          await store.create(options, captured(dir.path, memory), base);
+          memory.close();
+          base?.close();
+          model.set(`c${i}`, s.pages);
+        }
+      }
+      t.same(
+        (await store.list()).map((m) => m.name),
+        [...model.keys()].sort(),
+      );
+      for (const [name, pages] of model)
+        t.same(await pagesIn(store, name), new Map([...pages].sort(([a], [b]) => a - b)));
+      const layers = await readdir(join(dir.path, 'layers'));
+      t.equal(layers.length, model.size > 0 ? 1 : 0, 'no layer too many');
+      dir.remove();
+    }),
+    { numRuns: 25 },
+  );
+});
+
+t.test('damage is refused with what is wrong', async (t) => {
+  const { dir, store, create } = await setUp(t);
+  const manifests: Manifest[] = [];
+  const fresh = async (name: string) => {
+    const manifest = await create(
+      name,
+      new Map([
+        [1, 7],
+        [5, 8],
+      ]),
+    );
+    manifests.push(manifest);
+    return { manifest, folder: join(dir, 'checkpoints', name) };
+  };
+  const edit = async (folder: string, change: (m: Record<string, unknown>) => void) => {
+    const path = join(folder, 'manifest.json');
+    const manifest = JSON.parse(await readFile(path, 'utf8'));
+    change(manifest);
+    await writeFile(path, JSON.stringify(manifest));
+  };
+  const flip = (path: string, at: number) => {
+    const bytes = readFileSync(path);
+    bytes[at]! ^= 1;
+    writeFileSync(path, bytes);
+  };
+  const load = async (name: string) => closeSync((await store.load(name)).memoryFd);
+
+  let { manifest, folder } = await fresh('memory');
+  await load('memory');
+  flip(join(folder, manifest.memory.file), 5 * PAGE + 17);
+  await t.rejects(load('memory'), { ...code('DAMAGED'), message: /memory-.*other content/ });
+  await t.rejects(store.verify('memory'), code('DAMAGED'));
+
+  ({ manifest, folder } = await fresh('short'));
+  truncateSync(join(folder, manifest.memory.file), SIZE - PAGE);
+  await t.rejects(load('short'), { ...code('DAMAGED'), message: /bytes, not/ });
+
+  ({ manifest, folder } = await fresh('gone'));
+  unlinkSync(join(folder, manifest.memory.file));
+  await t.rejects(load('gone'), { ...code('DAMAGED'), message: /cannot be read/ });
+
+  ({ manifest, folder } = await fresh('state'));
+  flip(join(folder, manifest.state.file), 3);
+  await t.rejects(load('state'), { ...code('DAMAGED'), message: /state-/ });
+
+  ({ folder } = await fresh('version'));
+  await edit(folder, (m) => Object.assign(m, { version: 2 }));
+  await t.rejects(load('version'), { ...code('VERSION'), message: /format version 2/ });
+  unlinkSync(join(folder, 'manifest.json'));
+
+  ({ folder } = await fresh('abi'));
+  await edit(folder, (m) => Object.assign(m, { abi: 9999 }));
+  await t.rejects(load('abi'), code('VERSION'));
+
+  ({ folder } = await fresh('cpu'));
+  await edit(folder, (m) => (m.cpu as { features: string[] }).features.push('avx1024', 'warp'));
+  await t.rejects(load('cpu'), { ...code('CPU'), message: /lacks avx1024, warp/ });
+
+  ({ folder } = await fresh('orphan'));
+  await edit(folder, (m) => Object.assign(m, { parent: '0123456789abcdef' }));
+  await t.rejects(load('orphan'), { ...code('DAMAGED'), message: /parent/ });
+
+  ({ folder, manifest } = await fresh('layer'));
+  unlinkSync(join(dir, 'layers', `${manifest.layers[0]!.digest}.erofs`));
+  await t.rejects(load('layer'), { ...code('DAMAGED'), message: /layer .* is missing/ });
+
+  ({ folder } = await fresh('json'));
+  writeFileSync(join(folder, 'manifest.json'), '{"format": "mayfly-checkpoint", ');
+  await t.rejects(store.get('json'), { ...code('DAMAGED'), message: /not JSON/ });
+  for (const name of [
+    'id',
+    'name',
+    'createdAt',
+    'command',
+    'abi',
+    'cpu',
+    'memory',
+    'state',
+    'layers',
+  ]) {
+    writeFileSync(
+      join(folder, 'manifest.json'),
+      JSON.stringify({ ...manifests.at(-1), [name]: null }),
+    );
+    await t.rejects(store.get('json'), { ...code('DAMAGED'), message: new RegExp(name) });
+  }
+});
