@@ -19,15 +19,29 @@ static ssize_t write_away(struct file *f, const void *buf, size_t n, off_t *pos)
 
 static ssize_t write_full(struct file *f, const void *buf, size_t n, off_t *pos) { return n == 0 ? 0 : -ENOSPC; }
 
+/* A read takes a checkpoint and tells which side of it we are on; it does so once per open file. */
+static ssize_t read_checkpoint(struct file *f, void *buf, size_t n, off_t *pos) {
+  if (*pos > 0) return 0;
+  if (n < sizeof "original") return -EINVAL;
+  const char *answer = checkpoint() ? "clone\n" : "original\n";
+  size_t size = strlen(answer);
+  memcpy(buf, answer, size);
+  *pos += (off_t)size;
+  return (ssize_t)size;
+}
+
 static const struct file_ops null_file = {.read = read_nothing, .write = write_away};
 static const struct file_ops zero_file = {.read = read_zeroes, .write = write_away};
 static const struct file_ops full_file = {.read = read_zeroes, .write = write_full};
 static const struct file_ops random_file = {.read = read_random, .write = write_away};
 
+static const struct file_ops checkpoint_file = {.read = read_checkpoint};
+
 static const struct inode_ops null_ops = {.file = &null_file};
 static const struct inode_ops zero_ops = {.file = &zero_file};
 static const struct inode_ops full_ops = {.file = &full_file};
 static const struct inode_ops random_ops = {.file = &random_file};
+static const struct inode_ops checkpoint_ops = {.file = &checkpoint_file};
 static const struct inode_ops tty_ops = {0}; /* no terminal: opening answers ENXIO */
 
 static const struct {
@@ -37,6 +51,7 @@ static const struct {
 } devices[] = {
     {"null", 0666, 1, 3, &null_ops},     {"zero", 0666, 1, 5, &zero_ops},      {"full", 0666, 1, 7, &full_ops},
     {"random", 0666, 1, 8, &random_ops}, {"urandom", 0666, 1, 9, &random_ops}, {"tty", 0666, 5, 0, &tty_ops},
+    {"checkpoint", 0444, 10, 1, &checkpoint_ops},
 };
 
 /* ---- vsock --------------------------------------------------------------------------------- */

@@ -75,6 +75,7 @@ u64 clock_wall(void); /* CLOCK_REALTIME ns */
 void sched_init(void);
 void yield(void);
 struct thread *thread_find(int tid);
+bool checkpoint(void); /* asks the VMM for one; returns whether this is a clone that begins with it */
 int thread_count(void);
 int process_id(void); /* of this generation */
 _Noreturn void thread_exit(void);

@@ -140,6 +140,15 @@ static void idle(void) {
   timers_run();
 }
 
+bool checkpoint(void) {
+  u64 before = generation;
+  context_save(current);
+  outl(PORT_CHECKPOINT, 0);
+  follow_generation();
+  context_restore();
+  return generation != before;
+}
+
 static void schedule(void) {
   struct thread *from = current;
   if (from->state == THREAD_READY) {

@@ -71,6 +71,8 @@ export const ports = {
   PORT_FLUSH: 0x60c,
   /** Rings are full or input is wanted now: look at all queues and come back at once. */
   PORT_POLL: 0x610,
+  /** The program asks for a checkpoint of this moment; in a clone of it the OUT returns with another generation. */
+  PORT_CHECKPOINT: 0x618,
 } as const;
 
 export const flags = {

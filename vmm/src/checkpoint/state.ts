@@ -1,16 +1,8 @@
 /** The state file of a checkpoint: vCPU, devices and the list of stored pages, as MessagePack. */
 import { Packr } from 'msgpackr';
-import type { VcpuState } from '../machine/vcpu-state.js';
-import type { BusState } from '../virtio/index.js';
+import type { MachineState } from '../machine/machine-state.js';
 import { damaged } from './manifest.js';
 import { areRuns } from './pages.js';
-
-export interface MachineState {
-  vcpu: VcpuState;
-  devices: BusState;
-  /** The guest’s CLOCK_MONOTONIC when it was taken, ns. */
-  capturedAt: bigint;
-}
 
 export interface StoredState extends MachineState {
   /** Pairs [first page, count] of what the memory file holds. */

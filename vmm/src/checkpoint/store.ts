@@ -17,6 +17,7 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
+import type { MachineSource, MachineState } from '../machine/machine-state.js';
 import { describeCpu } from './cpu.js';
 import {
   publish,
@@ -38,7 +39,7 @@ import {
   parseManifest,
 } from './manifest.js';
 import { copyPages, countPages, hashPages, pagesOf, unite, writePages } from './pages.js';
-import { decodeState, encodeState, type MachineState, type StoredState } from './state.js';
+import { decodeState, encodeState, type StoredState } from './state.js';
 
 /** A machine that stands still. */
 export interface Captured {
@@ -56,12 +57,8 @@ export interface CreateOptions {
 }
 
 /** What a machine can be made from. The file descriptor belongs to the caller. */
-export interface Loaded {
+export interface Loaded extends MachineSource {
   manifest: Manifest;
-  memoryFd: number;
-  state: MachineState;
-  /** Paths of the images, bottom first. */
-  images: string[];
 }
 
 /** open(2): an unnamed file, gone with its last descriptor or mapping, also after kill -9. */
@@ -155,7 +152,7 @@ export class CheckpointStore {
     const memoryFd =
       chain.length === 1 ? await this.#openMemory(manifest) : await this.#flatten(chain, states);
     const { runs: _, ...state } = states.at(-1)!;
-    return { manifest, memoryFd, state, images };
+    return { manifest, memoryFd, memorySize: manifest.memory.size, state, images };
   }
 
   /** Reads everything of a checkpoint and its parents. Throws as load() does. */

@@ -5,6 +5,7 @@
  *            enter()                       exits of the guest
  *   ready ───────────► running ──┬─ OUT idle   ─► serve queues ─► input? go on : stop 'idle'
  *     ▲                          ├─ OUT poll   ─► serve queues, go on
+ *     │                          ├─ OUT checkpoint ─► serve queues, stop 'checkpoint'
  *     └── idle, slice ◄──────────┤  slice over ─► upcall, stop 'slice'
  *                                ├─ OUT exit   ─► stop 'exited'
  *                                └─ OUT panic, anything unexpected, a device fault ─► stop 'failed'
@@ -46,6 +47,7 @@ export interface Failure {
 export type Stop =
   | { kind: 'idle'; deadline: bigint | undefined }
   | { kind: 'slice' }
+  | { kind: 'checkpoint' }
   | { kind: 'exited'; status: number }
   | { kind: 'failed'; failure: Failure };
 
@@ -139,6 +141,9 @@ export class Machine {
       case ports.PORT_POLL:
         this.serve();
         return undefined;
+      case ports.PORT_CHECKPOINT:
+        this.serve();
+        return { kind: 'checkpoint' };
       case ports.PORT_FLUSH:
         togglePge(this.#run, at.sregs);
         this.vcpu.dirty(false, true);

@@ -102,8 +102,8 @@ export async function runToEnd(machine: Machine, timeoutMs?: number): Promise<nu
     if (stop.kind === 'exited') return exitCodeOf(stop.status);
     if (stop.kind === 'failed') throw failureError(stop);
     if (performance.now() >= deadline) return 124;
-    if (stop.kind === 'slice') await new Promise((resolve) => setImmediate(resolve));
-    else await waitForInput(machine, stop.deadline, deadline);
+    if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadline);
+    else await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

@@ -33,6 +33,10 @@ export class SharedPage {
     randomFillSync(this.#entropy);
   }
 
+  /** ns that were added to the host's CLOCK_MONOTONIC at the last newGeneration(). */
+  get monoOffset(): bigint {
+    return BigInt.asIntN(64, this.#view.getBigUint64(shared.mono_offset, true));
+  }
   get kernelStart(): bigint {
     return this.#view.getBigUint64(shared.kernel_start, true);
   }

@@ -55,8 +55,8 @@ async function firstFrame(
     if (performance.now() >= deadlineMs) {
       throw new MayflyError('MAYFLY_BOOT_TIMEOUT', `not ready in time\n${output.text}`);
     }
-    if (stop.kind === 'slice') await new Promise((resolve) => setImmediate(resolve));
-    else await waitForInput(machine, stop.deadline, deadlineMs);
+    if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadlineMs);
+    else await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

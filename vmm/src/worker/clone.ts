@@ -9,12 +9,11 @@
 import { abi, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
-import { createDevices } from '../machine/devices.js';
 import { freshPid } from '../machine/factory.js';
 import type { Failure, Machine } from '../machine/machine.js';
-import { GuestRam } from '../memory/index.js';
+import { machineFromState } from '../machine/machine-state.js';
 import { OutputTail } from './output-tail.js';
-import { machineFromTemplate, type Template } from './template.js';
+import type { Template } from './template.js';
 
 const { layout } = abi;
 
@@ -46,10 +45,7 @@ export class Clone {
   constructor(template: Template, templateMemory: GuestMemory) {
     this.template = template;
     const keep = (chunk: Uint8Array) => this.#output.add(chunk);
-    this.#machine = machineFromTemplate(template, (memory) => {
-      const ram = new GuestRam(memory.buffer);
-      return { ram, devices: createDevices(ram, { stdout: keep, stderr: keep }) };
-    });
+    this.#machine = machineFromState(template, { stdout: keep, stderr: keep });
     const [stream] = this.#machine.devices.vsock.streams;
     if (stream === undefined)
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
@@ -64,8 +60,8 @@ export class Clone {
       memory: this.#machine.memory,
       template: templateMemory,
       vcpu: this.#machine.vcpu,
-      regs: template.vcpu.regs,
-      sregs: template.vcpu.sregs,
+      regs: template.state.vcpu.regs,
+      sregs: template.state.vcpu.sregs,
     });
   }
 
@@ -80,7 +76,7 @@ export class Clone {
    */
   async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
     this.#ready = false;
-    const monoOffset = this.template.capturedAt - process.hrtime.bigint();
+    const monoOffset = this.template.state.capturedAt - process.hrtime.bigint();
     this.#machine.shared.newGeneration(generations++, freshPid(), monoOffset);
     this.#stream.write(frame);
     for (let slices = 1; ; slices++) {
@@ -94,9 +90,8 @@ export class Clone {
         throw new MayflyError('MAYFLY_GUEST_TIMEOUT', 'the function took longer than it may');
       }
       if (stopped()) throw new MayflyError('MAYFLY_ABORTED', 'the caller went away');
-      if (stop.kind === 'slice') {
-        if (slices % TURN_SLICES === 0) await nextTurn();
-      } else await parked(stop.deadline, deadlineMs);
+      if (stop.kind === 'idle') await parked(stop.deadline, deadlineMs);
+      else if (slices % TURN_SLICES === 0) await nextTurn();
     }
   }
 
@@ -109,8 +104,9 @@ export class Clone {
     if (this.#ready) return true;
     if (Buffer.compare(this.#tables, this.#templateTables) !== 0) return false;
     this.rewoundPages = this.#rewinder.rewind();
-    if (this.template.vcpu.xsave !== undefined) this.#machine.vcpu.setXsave(this.template.vcpu.xsave);
-    this.#machine.bus.restore(this.template.devices);
+    const { vcpu, devices } = this.template.state;
+    if (vcpu.xsave !== undefined) this.#machine.vcpu.setXsave(vcpu.xsave);
+    this.#machine.bus.restore(devices);
     this.#decoder = new FrameDecoder();
     if (!this.#output.empty) this.#output = new OutputTail();
     this.#answer = undefined;

@@ -1,0 +1,11 @@
+/** Checkpoints: the state of machines, on disk. */
+export { type CpuDescription, describeCpu, missingFeatures } from './cpu.js';
+export type { Layer, Manifest } from './manifest.js';
+export {
+  type Broken,
+  type Captured,
+  CheckpointStore,
+  type CreateOptions,
+  type Loaded,
+} from './store.js';
+export { type TreeNode, treeOf } from './tree.js';
