@@ -70,6 +70,14 @@ export function openImages(paths: readonly string[]): GuestMemory[] {
   return paths.map(openImage);
 }
 
+let generations = randomInt(2 ** 47);
+
+/** A generation that no other machine of this process has, and hardly one of another. */
+export function freshGeneration(): number {
+  generations += 1;
+  return generations;
+}
+
 /** A process id that another clone is unlikely to have: what is derived from it differs too. */
 export function freshPid(): number {
   return randomInt(300, 4_000_000);

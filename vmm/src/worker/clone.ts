@@ -9,7 +9,7 @@
 import { abi, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
-import { freshPid } from '../machine/factory.js';
+import { freshGeneration, freshPid } from '../machine/factory.js';
 import type { Failure, Machine } from '../machine/machine.js';
 import { machineFromState } from '../machine/machine-state.js';
 import { OutputTail } from './output-tail.js';
@@ -22,8 +22,6 @@ const { layout } = abi;
  * whose first run takes tens of milliseconds.
  */
 const TURN_SLICES = 4;
-
-let generations = Math.floor(Math.random() * 2 ** 40) + 2;
 
 export class Clone {
   readonly template: Template;
@@ -77,7 +75,7 @@ export class Clone {
   async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
     this.#ready = false;
     const monoOffset = this.template.state.capturedAt - process.hrtime.bigint();
-    this.#machine.shared.newGeneration(generations++, freshPid(), monoOffset);
+    this.#machine.shared.newGeneration(freshGeneration(), freshPid(), monoOffset);
     this.#stream.write(frame);
     for (let slices = 1; ; slices++) {
       const stop = this.#machine.enter();
