@@ -21,6 +21,8 @@ for (const [index, { name, args, root }] of TESTS.entries()) {
     cwd: host,
     encoding: 'utf8',
   });
-  console.log(`${stdout}${stderr}`.replace(/^(?=.)/gm, '# ').trimEnd());
   console.log(`${status === 0 ? 'ok' : 'not ok'} ${index + 1} - ${name}`);
+  if (status === 0) continue;
+  const output = `${stdout}${stderr}`.trimEnd().replace(/^/gm, '    ');
+  console.log(`  ---\n  output: |\n${output}\n  ...`);
 }

@@ -113,6 +113,7 @@ struct thread *thread_find(int tid) {
 }
 int thread_count(void) { return 1; }
 int process_id(void) { return 77; }
+bool checkpoint(void) { return false; }
 void signal_send(struct thread *t, int signal) { signals_sent++; }
 
 int sleep_on(struct wait_queue *q, u64 deadline) { return -EINTR; } /* nobody could wake us */
