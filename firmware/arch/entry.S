@@ -122,6 +122,7 @@ upcall_entry:
   push $0
   push $VECTOR_UPCALL
   PUSH_REGS
+  cld /* the program may have been copying downward */
   mov %rsp, %rdi
   call upcall_handle
 .globl return_full

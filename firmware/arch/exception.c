@@ -2,35 +2,23 @@
 #include "arch.h"
 #include "lib.h"
 #include "mm.h"
-#include "sched.h"
+#include "signal.h"
+#include "thread.h"
 
 enum {
   DIVIDE = 0,
   DEBUG = 1,
   BREAKPOINT = 3,
-  OVERFLOW = 4,
   INVALID_OPCODE = 6,
   STACK_FAULT = 12,
-  GENERAL_PROTECTION = 13,
   PAGE_FAULT = 14,
   X87 = 16,
   ALIGNMENT = 17,
   SIMD = 19
 };
-enum { SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGSEGV = 11 };
-
-static int signal_of(u64 vector) {
-  switch (vector) {
-    case DIVIDE:
-    case X87:
-    case SIMD: return SIGFPE;
-    case DEBUG:
-    case BREAKPOINT: return SIGTRAP;
-    case INVALID_OPCODE: return SIGILL;
-    case ALIGNMENT: return SIGBUS;
-    default: return SIGSEGV;
-  }
-}
+/* si_code of the faults (sigaction(2)). */
+enum { FPE_INTDIV = 1, FPE_FLTDIV = 3, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
+enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, TRAP_TRACE = 2 };
 
 extern u64 fault_address; /* arch/entry.S */
 enum { FAULT_WRITE = 2 };
@@ -47,11 +35,64 @@ static void print_registers(const struct regs *r) {
   kprint("r14 %016lx r15 %016lx fs  %016lx gs  %016lx\n", r->r14, r->r15, fs_base_get(), gs_base_get());
 }
 
+/* The flags of x87 and SSE are alike: which unmasked one is set. */
+static i32 float_code(u32 raised) {
+  if (raised & 1) return FPE_FLTINV;
+  if (raised & 4) return FPE_FLTDIV;
+  if (raised & 8) return FPE_FLTOVF;
+  return raised & 0x12 ? FPE_FLTUND : FPE_FLTRES;
+}
+
+static i32 x87_code(void) {
+  u16 status, control;
+  __asm__ volatile("fnstsw %0; fnstcw %1" : "=m"(status), "=m"(control));
+  return float_code(status & ~(u32)control);
+}
+
+static i32 simd_code(void) {
+  u32 mxcsr;
+  __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+  return float_code(mxcsr & ~(mxcsr >> 7));
+}
+
+/* What the program is told; everything without a case has no address. */
+static struct siginfo siginfo_of(const struct regs *r, u64 address) {
+  switch (r->vector) {
+    case DIVIDE: return (struct siginfo){.signo = SIGFPE, .code = FPE_INTDIV, .address = r->rip};
+    case X87: return (struct siginfo){.signo = SIGFPE, .code = x87_code(), .address = r->rip};
+    case SIMD: return (struct siginfo){.signo = SIGFPE, .code = simd_code(), .address = r->rip};
+    case DEBUG: return (struct siginfo){.signo = SIGTRAP, .code = TRAP_TRACE, .address = r->rip};
+    case BREAKPOINT: return (struct siginfo){.signo = SIGTRAP, .code = SI_KERNEL};
+    case INVALID_OPCODE: return (struct siginfo){.signo = SIGILL, .code = ILL_ILLOPN, .address = r->rip};
+    case STACK_FAULT: return (struct siginfo){.signo = SIGBUS, .code = SI_KERNEL};
+    case ALIGNMENT: return (struct siginfo){.signo = SIGBUS, .code = BUS_ADRALN};
+    case PAGE_FAULT: {
+      i32 code = space_find(address) == NULL ? SEGV_MAPERR : SEGV_ACCERR;
+      return (struct siginfo){.signo = SIGSEGV, .code = code, .address = address};
+    }
+    default: return (struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
+  }
+}
+
+static void print_fault(const struct regs *r, u64 address) {
+  kprint("%s[%d]: exception %lu error %lx address %lx\n", current->name, current->tid, r->vector, r->error, address);
+  print_registers(r);
+}
+
+/* The fault becomes a signal. */
+static void program_fault(struct regs *r, u64 address) {
+  struct siginfo info = siginfo_of(r, address);
+  current->fault.vector = r->vector;
+  current->fault.error = r->error;
+  if (r->vector == PAGE_FAULT) current->fault.address = address;
+  if (!signal_caught(info.signo)) print_fault(r, address);
+  signal_force(r, &info);
+  signals_deliver(r);
+}
+
 void exception_handle(struct regs *r) {
   u64 address = r->vector == PAGE_FAULT ? fault_address : 0;
   if (r->vector == PAGE_FAULT && space_fault(address, r->error & FAULT_WRITE)) return;
   if (in_kernel(r)) panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
-  kprint("%s[%d]: exception %lu error %lx address %lx\n", current->name, current->tid, r->vector, r->error, address);
-  print_registers(r);
-  process_exit(signal_of(r->vector));
+  program_fault(r, address);
 }

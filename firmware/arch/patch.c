@@ -36,6 +36,18 @@ static bool is_shape_a(const u8 *site, u64 number) {
   return site[-5] == 0xb8 && get32(site - 4) == number && !prefixed;
 }
 
+bool is_trampoline(u64 address) { return address >= (u64)trampolines && address < (u64)trampolines_end; }
+
+/* The mov before this syscall is a jump already: the instruction was jumped to, or a thread was interrupted before it. */
+static bool has_jump(const u8 *site) {
+  return site[-5] == 0xe9 && is_trampoline((u64)site + (u64)(i64)(i32)get32(site - 4));
+}
+
+u64 restart_address(u64 after) {
+  if (is_trampoline(after)) return after - 10; /* shape B: the load and the jump before */
+  return has_jump((const u8 *)after - 2) ? after - 7 : after - 2;
+}
+
 static bool is_shape_b(const u8 *site) { return site[2] == 0x48 && site[3] == 0x3d; }
 
 u64 patch_site(u64 after, u64 number) {
@@ -45,7 +57,7 @@ u64 patch_site(u64 after, u64 number) {
   if (!reachable || trampoline_next + TRAMPOLINE_SIZE > trampolines_end) return after;
   if (!in_vdso && !user_readable(after - 8, 16)) return after;
   bool a = is_shape_a(site, number);
-  if (!a && !is_shape_b(site)) return after;
+  if (!a && (has_jump(site) || !is_shape_b(site))) return after;
   u64 block = ALIGN_DOWN((u64)site - 6, BLOCK);
   if (!space_make_writable(block) || !space_make_writable(ALIGN_DOWN(after + 6, BLOCK))) return after;
   u8 *t = trampoline_next;

@@ -73,8 +73,7 @@ static void print_status(struct text *out, const struct thread *t) {
   text_print(out, "FDSize:\t%d\nGroups:\t0\n", FD_MAX);
   text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()), kib(mapped_bytes()));
   text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()), kib(resident_bytes()));
-  text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->signal_pending,
-             t->signal_mask);
+  text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->pending.bits, t->signal_mask);
   text_print(out, "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n");
   text_print(out, "CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n");
   text_print(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n");

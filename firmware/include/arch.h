@@ -28,12 +28,20 @@ static inline u64 gs_base_get(void) {
 }
 static inline void fs_base_set(u64 v) { __asm__ volatile("wrfsbase %0" : : "r"(v)); }
 static inline void gs_base_set(u64 v) { __asm__ volatile("wrgsbase %0" : : "r"(v)); }
-static inline void fpu_save(void *area) {
-  __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+/* Vector state, the parts of `features`. */
+static inline void fpu_save_parts(void *area, u64 features) {
+  __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"((u32)features), "d"((u32)(features >> 32)) : "memory");
 }
-static inline void fpu_restore(const void *area) {
-  __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+static inline void fpu_restore_parts(const void *area, u64 features) {
+  __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"((u32)features), "d"((u32)(features >> 32)) : "memory");
 }
+static inline u64 fpu_features(void) { /* XCR0 */
+  u32 low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (u64)high << 32 | low;
+}
+static inline void fpu_save(void *area) { fpu_save_parts(area, ~0ull); }
+static inline void fpu_restore(const void *area) { fpu_restore_parts(area, ~0ull); }
 
 /* arch/entry.S */
 extern u8 kernel_text_start[], kernel_text_end[], kernel_image_end[];
@@ -49,3 +57,6 @@ extern u8 vdso_start[], vdso_end[];
 
 /* arch/patch.c: makes the system-call site at `after - 2` jump here next time. Returns where this call is to return. */
 u64 patch_site(u64 after, u64 number);
+/* Where a system call that returns to `after` begins, with its number in rax. */
+u64 restart_address(u64 after);
+bool is_trampoline(u64 address);

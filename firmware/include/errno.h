@@ -65,4 +65,5 @@ enum {
   EHOSTUNREACH = 113,
   EALREADY = 114,
   EINPROGRESS = 115,
+  ERESTARTSYS = 512, /* never reaches a program: EINTR, or the call begins again */
 };

@@ -14,9 +14,8 @@ struct wait_queue *file_queue(struct file *f);
 /* Reads a relative struct timespec into a deadline; address 0 = FOREVER. */
 i64 timeout_read(u64 address, u64 *deadline);
 
-/* The calls with a signal mask: the mask holds from mask_enter to mask_leave. address 0 = leave it alone. */
+/* The calls with a signal mask: the mask holds from mask_enter to signal_mask_leave. address 0 = leave it alone. */
 i64 mask_enter(u64 address, u64 size, u64 *saved);
-void mask_leave(u64 saved);
 
 /* Watchers of an epoll instance, for the loop check of nested ones. */
 extern const struct file_ops epoll_ops;

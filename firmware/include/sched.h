@@ -10,9 +10,17 @@ struct regs {
   u64 vector, error; /* a system call: vector = SYSCALL_VECTOR, error = its number */
   u64 rip, cs, rflags, rsp, ss;
 };
-#define SYSCALL_VECTOR 256
+#define SYSCALL_VECTOR 256      /* a patched site */
+#define SYSCALL_TRAP_VECTOR 257 /* a syscall instruction */
+#define NO_VECTOR 259           /* registers that a signal's delivery or rt_sigreturn made */
 
 enum thread_state { THREAD_READY, THREAD_BLOCKED, THREAD_DEAD };
+
+/* Signals that wait: their numbers, and what was sent with them (struct signal_entry of signal.h). */
+struct signal_set {
+  u64 bits;
+  struct list entries;
+};
 
 struct thread {
   struct list run; /* in the ready list */
@@ -25,8 +33,19 @@ struct thread {
   void *xsave;
   u64 clear_tid; /* user address zeroed and woken at exit, or 0 */
   u64 robust_list;
-  u64 signal_mask, signal_pending;
-  bool interrupted; /* a sleep ended because of a signal */
+  bool attention;    /* look for signals before going on in the program */
+  bool restore_mask; /* saved_mask becomes the mask before that */
+  u64 signal_mask, saved_mask;
+  u64 waited; /* signals that a sleep in rt_sigtimedwait takes although they are masked */
+  struct signal_set pending;
+  struct {
+    u64 base;
+    u32 flags;
+    u64 size; /* 0 = none */
+  } altstack;
+  struct {
+    u64 vector, error, address;
+  } fault; /* the last one, for signal frames */
   char name[16];
 };
 
@@ -49,12 +68,13 @@ int wake(struct wait_queue *q, u32 events);
 int wake_some(struct wait_queue *q, u32 events, int max);
 
 /* Sleep until woken or until the deadline (CLOCK_MONOTONIC ns, FOREVER = none).
- * Returns 0 when woken, -ETIMEDOUT, or -EINTR for a deliverable signal. Check your condition in a loop:
+ * Returns 0 when woken, -ETIMEDOUT, or for a deliverable signal -EINTR with a deadline and -ERESTARTSYS without: the
+ * call then begins again if the handler wants that (SA_RESTART). Check your condition in a loop:
  *   while (!ready(x)) { int r = sleep_on(&x->readers, deadline); if (r < 0) return r; } */
 int sleep_on(struct wait_queue *q, u64 deadline);
 /* For waiting on several queues: add entries with wake = wake_thread, owner = current, then: */
 void wake_thread(struct wait_entry *e, u32 events);
-int sleep_until(u64 deadline);
+int sleep_until(u64 deadline); /* a signal is always -EINTR */
 void thread_wake(struct thread *t);
 
 /* Timers: fn runs in kernel context, no sleeping in it. */

@@ -5,12 +5,17 @@
 struct regs *thread_regs(struct thread *t);                      /* the program's registers while t is in the kernel */
 struct thread *thread_new(const struct regs *regs, u64 fs_base); /* ready; NULL: no memory */
 struct thread *leader(void);
+struct thread *thread_after(const struct thread *t); /* all of them in a circle, also those that just ended */
 void preempt(void);
 void timers_run(void);
 
 /* syscall/futex.c */
 int futex_wake(u64 address, int max, u32 bitset);
 
-/* syscall/signal.c */
-bool signal_deliverable(const struct thread *t);
-int signals_deliver(struct regs *r); /* whether r now starts a handler */
+/* syscall/robust_list.c: what the running thread holds and will not give back. */
+void robust_list_exit(void);
+
+/* sched/signal.c */
+bool signal_deliverable(const struct thread *t); /* ends its sleep */
+/* Call when current->attention is set, before the program goes on. Returns 1: all of r must be restored. */
+int signals_deliver(struct regs *r);

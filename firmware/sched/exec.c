@@ -5,6 +5,7 @@
 #include "file.h"
 #include "lib.h"
 #include "mm.h"
+#include "signal.h"
 #include "thread.h"
 
 struct elf_header {
@@ -182,8 +183,8 @@ static u64 build_stack(const struct loaded *program, u64 base) {
       {AT_CLKTCK, 100},
       {AT_PLATFORM, platform},
       {AT_EXECFN, copy + BOOT->execfn},
-      {AT_MINSIGSTKSZ, 4096},
       {AT_SYSINFO_EHDR, (u64)vdso_start},
+      {AT_MINSIGSTKSZ, frame_size()},
       {AT_NULL, 0},
   };
   u64 words = 1 + count + 2 + sizeof aux / 8;

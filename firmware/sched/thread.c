@@ -7,6 +7,7 @@
 #include "file.h"
 #include "lib.h"
 #include "mm.h"
+#include "signal.h"
 #include "thread.h"
 
 #define KSTACK_ORDER 2
@@ -42,6 +43,7 @@ static struct thread *thread_allocate(void) {
   memset(xsave, 0, 1024);              /* legacy area and header: xrstor reads nothing else of an all-initial state */
   *(u32 *)((u8 *)xsave + 24) = 0x1f80; /* MXCSR: all masked */
   list_init(&t->run);
+  list_init(&t->pending.entries);
   list_push(&all, &t->all);
   threads++;
   return t;
@@ -118,7 +120,10 @@ static void context_restore(void) {
   reap();
 }
 
-void thread_started(void) { context_restore(); }
+void thread_started(void) {
+  context_restore();
+  if (current->attention) signals_deliver(thread_regs(current));
+}
 
 /* A new generation: the leader's thread id is the process id. */
 static void follow_generation(void) {
@@ -177,8 +182,8 @@ void preempt(void) {
 }
 
 void upcall_handle(struct regs *r) {
-  (void)r;
   preempt();
+  if (current->attention) signals_deliver(r);
 }
 
 /* --- sleeping --- */
@@ -204,13 +209,12 @@ static void sleep_over(struct timer *timer) {
 int sleep_until(u64 deadline) {
   struct sleep_timer s = {.thread = current};
   if (signal_deliverable(current)) return -EINTR;
-  current->interrupted = false;
   current->state = THREAD_BLOCKED;
   if (deadline != FOREVER) timer_start(&s.timer, deadline, sleep_over);
   schedule();
   timer_stop(&s.timer);
-  if (current->interrupted) return -EINTR;
-  return s.fired ? -ETIMEDOUT : 0;
+  if (s.fired) return -ETIMEDOUT;
+  return signal_deliverable(current) ? -EINTR : 0;
 }
 
 /* --- ending --- */
@@ -219,12 +223,19 @@ struct thread *leader(void) {
   return CONTAINER(all.next, struct thread, all);
 }
 
+struct thread *thread_after(const struct thread *t) {
+  struct list *next = t->all.next == &all ? all.next : t->all.next;
+  return CONTAINER(next, struct thread, all);
+}
+
 void thread_exit(void) {
+  robust_list_exit();
   if (current->clear_tid != 0 && user_writable(current->clear_tid, 4)) {
     *(u32 *)current->clear_tid = 0;
     futex_wake(current->clear_tid, 1, ~0u);
   }
   if (--threads == 0) process_exit(0);
+  signals_leave();
   current->state = THREAD_DEAD;
   reap();
   dead = current;

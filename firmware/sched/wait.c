@@ -1,4 +1,5 @@
 /* Wait queues. */
+#include "errno.h"
 #include "sched.h"
 
 void wait_add(struct wait_queue *q, struct wait_entry *e, void (*fn)(struct wait_entry *, u32), void *owner) {
@@ -36,5 +37,5 @@ int sleep_on(struct wait_queue *q, u64 deadline) {
   wait_add(q, &e, wake_thread, current);
   int result = sleep_until(deadline);
   wait_remove(&e);
-  return result;
+  return result == -EINTR && deadline == FOREVER ? -ERESTARTSYS : result;
 }

@@ -5,7 +5,6 @@
 #include "syscall.h"
 #include "thread.h"
 
-#define VECTOR_TRAP 257
 #define TABLE_SIZE 512
 
 struct row {
@@ -63,7 +62,7 @@ int syscall_dispatch(struct regs *r) {
   u64 number = r->error;
   u64 a[6] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9};
   SHARED->stat_syscalls++;
-  if (r->vector == VECTOR_TRAP) {
+  if (r->vector == SYSCALL_TRAP_VECTOR) {
     SHARED->stat_traps++;
     r->rip = patch_site(r->rip, number);
   }
@@ -72,6 +71,11 @@ int syscall_dispatch(struct regs *r) {
   i64 result = row->fn == NULL ? unknown(number) : row->fn(a);
   r->rax = (u64)result;
   if (BOOT->flags & BOOT_STRACE) print_call(row, number, a, result);
-  if (SHARED->preempt_pending) preempt();
-  return signals_deliver(r);
+  int full = 0;
+  if (current->attention) full = signals_deliver(r);
+  if (SHARED->preempt_pending) {
+    preempt();
+    if (current->attention) full = signals_deliver(r);
+  }
+  return full;
 }

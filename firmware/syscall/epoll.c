@@ -7,6 +7,7 @@
 #include "event.h"
 #include "lib.h"
 #include "mm.h"
+#include "signal.h"
 #include "syscall.h"
 
 enum { EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3 };
@@ -249,7 +250,8 @@ static i64 wait_events(struct file *f, u64 address, int max, u64 deadline) {
     int n = harvest(ep, out, max);
     /* This thread may have taken the wake-up of an item that it leaves. */
     if (!list_empty(&ep->ready)) wake_some(&ep->sleepers, POLLIN, 1);
-    if (n > 0 || slept == -ETIMEDOUT || slept == -EINTR) return n > 0 ? n : slept == -EINTR ? slept : 0;
+    if (n > 0 || slept == -ETIMEDOUT) return n;
+    if (slept < 0) return -EINTR; /* never begins again */
     if (deadline == 0) return 0;
     slept = sleep_on(&ep->sleepers, deadline);
   }
@@ -267,7 +269,7 @@ static i64 wait_fd(const u64 *a, u64 deadline, u64 mask, u64 mask_size) {
   file_ref(f);
   i64 n = wait_events(f, a[1], max, deadline);
   file_put(f);
-  mask_leave(saved);
+  signal_mask_leave(saved, n);
   return n;
 }
 

@@ -70,7 +70,7 @@ static i64 wait(u64 address, u32 expected, u64 deadline, u32 bitset) {
   while (!w.woken && result == 0) result = sleep_until(deadline);
   if (w.woken) return 0;
   list_remove(&w.link);
-  return result;
+  return result == -EINTR && deadline == FOREVER ? -ERESTARTSYS : result;
 }
 
 /* futex(2), FUTEX_WAKE_OP: the second word is changed and compared as `op` says. */

@@ -3,6 +3,7 @@
 #include "event.h"
 #include "lib.h"
 #include "mm.h"
+#include "signal.h"
 #include "syscall.h"
 
 struct pollfd {
@@ -51,11 +52,9 @@ i64 mask_enter(u64 address, u64 size, u64 *saved) {
   if (address == 0) return 0;
   if (size != 8) return -EINVAL;
   if (!user_readable(address, 8)) return -EFAULT;
-  current->signal_mask = *(const u64 *)address;
+  signal_mask_set(*(const u64 *)address);
   return 0;
 }
-
-void mask_leave(u64 saved) { current->signal_mask = saved; }
 
 /* One file that is waited for. */
 struct watch {
@@ -140,7 +139,7 @@ i64 sys_ppoll(const u64 *a) {
   if (error == 0) error = mask_enter(a[3], a[4], &saved);
   if (error != 0) return error;
   i64 ready = poll_user(a[0], a[1], deadline);
-  mask_leave(saved);
+  signal_mask_leave(saved, ready);
   timeout_write(a[2], deadline, 1);
   return ready;
 }
@@ -233,7 +232,7 @@ i64 sys_pselect6(const u64 *a) {
   if (error == 0) error = mask_enter(mask[0], mask[1], &saved);
   if (error != 0) return error;
   i64 ready = select_user(a, deadline);
-  mask_leave(saved);
+  signal_mask_leave(saved, ready);
   timeout_write(a[4], deadline, 1);
   return ready;
 }

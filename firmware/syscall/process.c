@@ -129,10 +129,6 @@ i64 sys_set_tid_address(const u64 *a) {
   current->clear_tid = a[0];
   return current->tid;
 }
-i64 sys_set_robust_list(const u64 *a) {
-  current->robust_list = a[0];
-  return a[1] == 24 ? 0 : -EINVAL;
-}
 i64 sys_rseq(const u64 *a) {
   (void)a;
   return -ENOSYS;

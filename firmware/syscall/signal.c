@@ -1,71 +1,56 @@
-/* Signals: actions and masks are kept; what ends the process does so. Handlers are not called yet (the table says so). */
+/* Signals: actions, masks, and waiting for them. */
+#include "signal.h"
+#include "event.h"
 #include "lib.h"
 #include "mm.h"
 #include "syscall.h"
 #include "thread.h"
 
-#define SIGNALS 64
-enum { SIGKILL = 9, SIGCHLD = 17, SIGCONT = 18, SIGSTOP = 19, SIGURG = 23, SIGWINCH = 28 };
-enum { SIG_DFL = 0, SIG_IGN = 1 };
+#define SA_KNOWN (7u | 0x800u | SA_RESTORER | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND)
+#define UNCATCHABLE(signal) ((signal) == SIGKILL || (signal) == SIGSTOP)
 
-struct action {
-  u64 handler, flags, restorer, mask;
-};
-static struct action actions[SIGNALS + 1];
-
-static bool ignored(int signal) {
-  u64 handler = actions[signal].handler;
-  bool by_default = signal == SIGCHLD || signal == SIGCONT || signal == SIGURG || signal == SIGWINCH;
-  return handler == SIG_IGN || (handler == SIG_DFL && by_default);
-}
-
-void signal_send(struct thread *t, int signal) {
-  if (signal < 1 || signal > SIGNALS || ignored(signal)) return;
-  if (t == NULL) t = current;
-  u64 bit = 1ull << (signal - 1);
-  if (signal != SIGKILL && actions[signal].handler != SIG_DFL) return;
-  t->signal_pending |= bit;
-  if (t->signal_mask & bit) return;
-  process_exit(signal);
-}
-
-bool signal_deliverable(const struct thread *t) {
-  (void)t;
-  return false;
-}
-
-int signals_deliver(struct regs *r) {
-  (void)r;
+static i64 mask_read(u64 address, u64 size, u64 *mask) {
+  if (size != sizeof *mask) return -EINVAL;
+  if (!user_readable(address, sizeof *mask)) return -EFAULT;
+  *mask = *(const u64 *)address;
   return 0;
 }
 
+static void action_set(int signal, const struct action *new) {
+  struct action *action = &signal_actions[signal];
+  *action = *new;
+  action->flags &= SA_KNOWN;
+  action->mask &= ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP));
+  if (signal_ignored(signal)) signals_forget(signal);
+}
+
 i64 sys_rt_sigaction(const u64 *a) {
-  u64 signal = a[0];
-  if (signal < 1 || signal > SIGNALS || a[3] != 8) return -EINVAL;
-  struct action *action = &actions[signal];
-  if (a[1] != 0 && (!user_readable(a[1], sizeof *action) || signal == SIGKILL || signal == SIGSTOP))
-    return user_readable(a[1], sizeof *action) ? -EINVAL : -EFAULT;
-  if (a[2] != 0) {
-    if (!user_writable(a[2], sizeof *action)) return -EFAULT;
-    struct action old = *action;
-    if (a[1] != 0) *action = *(const struct action *)a[1];
-    *(struct action *)a[2] = old;
-  } else if (a[1] != 0) {
-    *action = *(const struct action *)a[1];
+  u64 signal = (u32)a[0];
+  if (a[3] != 8) return -EINVAL;
+  struct action new;
+  if (a[1] != 0) {
+    if (!user_readable(a[1], sizeof new)) return -EFAULT;
+    new = *(const struct action *)a[1];
   }
+  if (signal < 1 || signal > SIGNALS || (a[1] != 0 && UNCATCHABLE(signal))) return -EINVAL;
+  struct action old = signal_actions[signal];
+  if (a[1] != 0) action_set((int)signal, &new);
+  if (a[2] == 0) return 0;
+  if (!user_writable(a[2], sizeof old)) return -EFAULT;
+  *(struct action *)a[2] = old;
   return 0;
 }
 
 i64 sys_rt_sigprocmask(const u64 *a) {
-  u64 old = current->signal_mask;
+  u64 old = current->signal_mask, set;
   if (a[3] != 8) return -EINVAL;
   if (a[1] != 0) {
-    if (!user_readable(a[1], 8)) return -EFAULT;
-    u64 set = *(const u64 *)a[1];
-    switch (a[0]) {
-      case 0: current->signal_mask |= set; break;
-      case 1: current->signal_mask &= ~set; break;
-      case 2: current->signal_mask = set; break;
+    i64 error = mask_read(a[1], a[3], &set);
+    if (error != 0) return error;
+    switch ((u32)a[0]) {
+      case 0: signal_mask_set(old | set); break;
+      case 1: signal_mask_set(old & ~set); break;
+      case 2: signal_mask_set(set); break;
       default: return -EINVAL;
     }
   }
@@ -77,40 +62,68 @@ i64 sys_rt_sigprocmask(const u64 *a) {
 }
 
 i64 sys_rt_sigpending(const u64 *a) {
-  if (!user_writable(a[0], 8)) return -EFAULT;
-  *(u64 *)a[0] = current->signal_pending & current->signal_mask;
+  if (a[1] > 8) return -EINVAL;
+  if (!user_writable(a[0], a[1])) return -EFAULT;
+  u64 pending = signals_pending(current) & current->signal_mask;
+  memcpy((void *)a[0], &pending, a[1]);
   return 0;
 }
 
-i64 sys_sigaltstack(const u64 *a) {
-  if (a[1] != 0) {
-    if (!user_writable(a[1], 24)) return -EFAULT;
-    u64 *old = (u64 *)a[1];
-    old[0] = old[2] = 0;
-    old[1] = 2; /* SS_DISABLE */
-  }
-  return 0;
+static i64 wait_for_any(void) {
+  while (sleep_until(FOREVER) == 0) {}
+  return -EINTR;
 }
-
-static i64 send_to(int tid, u64 signal) {
-  if (signal > SIGNALS) return -EINVAL;
-  struct thread *t = thread_find(tid);
-  if (t == NULL) return -ESRCH;
-  if (signal != 0) signal_send(t, (int)signal);
-  return 0;
-}
-
-i64 sys_kill(const u64 *a) {
-  int pid = (int)a[0];
-  return pid == process_id() || pid == 0 || pid == -1 ? send_to(leader()->tid, a[1]) : -ESRCH;
-}
-i64 sys_tgkill(const u64 *a) { return (int)a[0] == process_id() ? send_to((int)a[1], a[2]) : -ESRCH; }
-i64 sys_tkill(const u64 *a) { return send_to((int)a[0], a[1]); }
 
 i64 sys_pause(const u64 *a) {
   (void)a;
-  struct wait_queue never;
-  wait_queue_init(&never);
-  for (;;)
-    if (sleep_on(&never, FOREVER) < 0) return -EINTR;
+  return wait_for_any();
+}
+
+i64 sys_rt_sigsuspend(const u64 *a) {
+  u64 mask, saved = current->signal_mask;
+  i64 error = mask_read(a[0], a[1], &mask);
+  if (error != 0) return error;
+  signal_mask_set(mask);
+  wait_for_any();
+  signal_mask_leave(saved, -EINTR);
+  return -EINTR;
+}
+
+static i64 wait_for(u64 set, u64 deadline, struct siginfo *info) {
+  for (int slept = 0;;) {
+    if (signal_take(current, set, info)) return info->signo;
+    if (slept == -EINTR) return -EINTR;
+    if (slept == -ETIMEDOUT || deadline <= clock_mono()) return -EAGAIN;
+    current->waited = set;
+    slept = sleep_until(deadline);
+    current->waited = 0;
+  }
+}
+
+i64 sys_rt_sigtimedwait(const u64 *a) {
+  u64 set, deadline;
+  struct siginfo info;
+  i64 error = mask_read(a[0], a[3], &set);
+  if (error == 0) error = timeout_read(a[2], &deadline);
+  if (error != 0) return error;
+  i64 signal = wait_for(set & ~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP)), deadline, &info);
+  if (signal < 0 || a[1] == 0) return signal;
+  if (!user_writable(a[1], SIGINFO_SIZE)) return -EFAULT;
+  memset((void *)a[1], 0, SIGINFO_SIZE);
+  memcpy((void *)a[1], &info, sizeof info);
+  return signal;
+}
+
+i64 sys_rt_sigreturn(const u64 *a) {
+  (void)a;
+  struct regs *r = thread_regs(current);
+  if (!frame_pop(r)) signal_force(r, &(struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL});
+  r->vector = NO_VECTOR;
+  current->attention = true;
+  return (i64)r->rax;
+}
+
+i64 sys_restart_syscall(const u64 *a) {
+  (void)a;
+  return -EINTR; /* calls begin again by themselves */
 }

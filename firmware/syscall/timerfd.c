@@ -1,6 +1,7 @@
 /* timerfd: a timer whose expirations are read from a file. */
 #include "errno.h"
 #include "event.h"
+#include "interval.h"
 #include "lib.h"
 #include "mm.h"
 #include "syscall.h"
@@ -14,32 +15,15 @@ enum {
 };
 enum { TFD_TIMER_ABSTIME = 1, TFD_TIMER_CANCEL_ON_SET = 2 };
 
-struct timespec {
-  i64 seconds, ns;
-};
-struct itimerspec {
-  struct timespec interval, value;
-};
-
 struct timerfd {
-  struct timer timer;
-  bool wall; /* absolute times are of CLOCK_REALTIME */
-  bool armed;
-  u64 interval; /* ns, 0 = once */
+  struct interval_timer timer;
   u64 expirations;
   struct wait_queue queue;
 };
 
-static void expire(struct timer *timer) {
+static void expired(struct interval_timer *timer, u64 times) {
   struct timerfd *t = CONTAINER(timer, struct timerfd, timer);
-  t->expirations++;
-  t->armed = t->interval > 0;
-  if (t->armed) {
-    /* A guest that slept through several periods (or a checkpoint) counts them all and starts one timer. */
-    u64 missed = (clock_mono() - timer->deadline) / t->interval;
-    t->expirations += missed;
-    timer_start(timer, timer->deadline + (missed + 1) * t->interval, expire);
-  }
+  t->expirations += times;
   wake(&t->queue, POLLIN);
 }
 
@@ -61,7 +45,7 @@ static struct wait_queue *timerfd_queue(struct file *f) { return &((struct timer
 
 static void timerfd_close(struct file *f) {
   struct timerfd *t = f->state;
-  timer_stop(&t->timer);
+  interval_stop(&t->timer);
   kfree(t);
 }
 
@@ -79,31 +63,10 @@ i64 sys_timerfd_create(const u64 *a) {
     kfree(t);
     return -ENOMEM;
   }
-  t->wall = wall;
-  list_init(&t->timer.link);
+  t->timer.wall = wall;
+  t->timer.expired = expired;
   wait_queue_init(&t->queue);
   return fd_install(f, 0, flags & O_CLOEXEC);
-}
-
-static bool timespec_ns(const struct timespec *t, u64 *ns) {
-  if (t->seconds < 0 || t->ns < 0 || t->ns >= (i64)NS_PER_SEC) return false;
-  *ns = MIN((u64)t->seconds, FOREVER / NS_PER_SEC / 4) * NS_PER_SEC + (u64)t->ns;
-  return true;
-}
-
-static struct timespec to_timespec(u64 ns) { return (struct timespec){(i64)(ns / NS_PER_SEC), (i64)(ns % NS_PER_SEC)}; }
-
-static struct itimerspec setting(const struct timerfd *t) {
-  u64 now = clock_mono();
-  u64 left = !t->armed ? 0 : t->timer.deadline > now ? t->timer.deadline - now : 1;
-  return (struct itimerspec){to_timespec(t->interval), to_timespec(left)};
-}
-
-/* An absolute time of the timer's clock as a time of CLOCK_MONOTONIC. */
-static u64 absolute(const struct timerfd *t, u64 ns) {
-  if (!t->wall) return ns;
-  u64 wall = clock_wall(), mono = clock_mono();
-  return ns > wall ? mono + (ns - wall) : mono;
 }
 
 static i64 timerfd_of(u64 fd, struct timerfd **t) {
@@ -116,22 +79,16 @@ static i64 timerfd_of(u64 fd, struct timerfd **t) {
 
 i64 sys_timerfd_settime(const u64 *a) {
   struct timerfd *t;
-  u64 value, interval;
   i64 error = timerfd_of(a[0], &t);
   if (error != 0) return error;
   if (!user_readable(a[2], sizeof(struct itimerspec))) return -EFAULT;
-  struct itimerspec wanted = *(const struct itimerspec *)a[2];
+  struct itimerspec wanted = *(const struct itimerspec *)a[2], old = interval_get(&t->timer);
   if (a[1] & ~(u64)(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)) return -EINVAL;
-  if (!timespec_ns(&wanted.value, &value) || !timespec_ns(&wanted.interval, &interval)) return -EINVAL;
-  if (a[3] != 0) {
-    if (!user_writable(a[3], sizeof(struct itimerspec))) return -EFAULT;
-    *(struct itimerspec *)a[3] = setting(t);
-  }
-  timer_stop(&t->timer);
+  if (a[3] != 0 && !user_writable(a[3], sizeof old)) return -EFAULT;
+  error = interval_set(&t->timer, &wanted, a[1] & TFD_TIMER_ABSTIME);
+  if (error != 0) return error;
   t->expirations = 0;
-  t->interval = interval;
-  t->armed = value > 0;
-  if (t->armed) timer_start(&t->timer, a[1] & TFD_TIMER_ABSTIME ? absolute(t, value) : clock_mono() + value, expire);
+  if (a[3] != 0) *(struct itimerspec *)a[3] = old;
   return 0;
 }
 
@@ -140,6 +97,6 @@ i64 sys_timerfd_gettime(const u64 *a) {
   i64 error = timerfd_of(a[0], &t);
   if (error != 0) return error;
   if (!user_writable(a[1], sizeof(struct itimerspec))) return -EFAULT;
-  *(struct itimerspec *)a[1] = setting(t);
+  *(struct itimerspec *)a[1] = interval_get(&t->timer);
   return 0;
 }
