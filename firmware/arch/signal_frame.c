@@ -18,7 +18,6 @@
 #define RFLAGS_SHOWN (~(3ull << 12))                       /* IOPL is our business */
 enum { UC_FP_XSTATE = 1, UC_SIGCONTEXT_SS = 2, UC_STRICT_RESTORE_SS = 4 };
 enum { FP_XSTATE_MAGIC1 = 0x46505853, FP_XSTATE_MAGIC2 = 0x46505845 };
-enum { SS_ONSTACK = 1, SS_DISABLE = 2 };
 #define SS_AUTODISARM (1u << 31)
 
 struct stack {
@@ -144,16 +143,21 @@ bool on_altstack(u64 rsp) {
   return rsp > current->altstack.base && rsp - current->altstack.base <= current->altstack.size;
 }
 
+static struct stack altstack_kept(void) {
+  return (struct stack){current->altstack.base, current->altstack.flags, 0, current->altstack.size};
+}
+
 static struct stack altstack_now(u64 rsp) {
   u32 state = current->altstack.size == 0 ? SS_DISABLE : on_altstack(rsp) ? SS_ONSTACK : 0;
-  return (struct stack){current->altstack.base, state | current->altstack.flags, 0, current->altstack.size};
+  u32 flags = state | (current->altstack.flags & SS_AUTODISARM);
+  return (struct stack){current->altstack.base, flags, 0, current->altstack.size};
 }
 
 static void altstack_set(const struct stack *s) {
   bool none = (s->flags & ~SS_AUTODISARM) == SS_DISABLE;
   current->altstack.base = none ? 0 : s->base;
   current->altstack.size = none ? 0 : s->size;
-  current->altstack.flags = s->flags & SS_AUTODISARM;
+  current->altstack.flags = s->flags;
 }
 
 static i64 altstack_change(const struct stack *s, u64 rsp) {
@@ -250,7 +254,7 @@ bool frame_push(struct regs *r, const struct siginfo *info, const struct action 
   *f = (struct frame){
       .restorer = action->restorer,
       .uc = {.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
-             .stack = altstack_now(r->rsp),
+             .stack = altstack_kept(),
              .context = context_of(r, fpstate)},
   };
   f->uc.mask = f->uc.context.old_mask;

@@ -58,6 +58,7 @@ enum {
   SA_NODEFER = 0x40000000,
 };
 #define SA_RESETHAND 0x80000000u
+enum { SS_ONSTACK = 1, SS_DISABLE = 2 };
 
 /* struct sigaction of the system call. */
 struct action {

@@ -84,6 +84,7 @@ struct thread *thread_new(const struct regs *regs, u64 fs_base) {
   struct thread *t = thread_allocate();
   if (t == NULL) return NULL;
   t->tid = tid_next++;
+  t->altstack.flags = SS_DISABLE;
   t->fs_base = fs_base;
   t->gs_base = current->gs_base;
   memcpy(t->name, current->name, sizeof t->name);
