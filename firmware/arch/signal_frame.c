@@ -111,12 +111,11 @@ static u64 stored_size(const struct fpu_header *area) {
   return ours && magic2 == FP_XSTATE_MAGIC2 ? state_size : 512;
 }
 
-/* xrstor faults on bits that are reserved: they go. */
-static void fpu_sanitize(struct fpu_header *state, u32 mxcsr_mask, u64 size) {
-  state->mxcsr &= mxcsr_mask != 0 ? mxcsr_mask : 0xffbf;
-  state->present = size == 512 ? features & 3 : state->present & features;
-  state->compaction = 0;
-  memset(state->reserved, 0, sizeof state->reserved);
+/* xrstor faults on bits that are reserved. */
+static bool fpu_valid(const struct fpu_header *state, u32 mxcsr_mask) {
+  u64 reserved = state->compaction | (state->present & ~features);
+  for (size_t i = 0; i < COUNT(state->reserved); i++) reserved |= state->reserved[i];
+  return reserved == 0 && !(state->mxcsr & ~(mxcsr_mask != 0 ? mxcsr_mask : 0xffbf));
 }
 
 static bool fpu_pop(u64 address) {
@@ -131,7 +130,12 @@ static bool fpu_pop(u64 address) {
   u32 mxcsr_mask = state->mxcsr_mask;
   u64 size = stored_size(area);
   memcpy(state, area, size);
-  fpu_sanitize(state, mxcsr_mask, size);
+  if (size == 512) {
+    state->present = features & 3;
+    state->compaction = 0;
+    memset(state->reserved, 0, sizeof state->reserved);
+  }
+  if (!fpu_valid(state, mxcsr_mask)) return false;
   fpu_restore_parts(state, features);
   return true;
 }

@@ -238,11 +238,17 @@ static bool jumps_nowhere(const struct regs *r) {
          (r->rip >= (u64)kernel_text_start && r->rip < (u64)kernel_text_end && !is_trampoline(r->rip));
 }
 
+static void protection_fault(struct regs *r) {
+  current->fault.vector = 13;
+  current->fault.error = 0;
+  signal_force(r, &(struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL});
+}
+
 int signals_deliver(struct regs *r) {
   struct siginfo info;
   for (;;) {
     if (signal_take(current, ~current->signal_mask, &info)) act(r, &info);
-    else if (jumps_nowhere(r)) signal_force(r, &(struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL});
+    else if (jumps_nowhere(r)) protection_fault(r);
     else if (current->restore_mask) {
       current->restore_mask = false;
       signal_mask_set(current->saved_mask);
