@@ -1,6 +1,7 @@
 /** Compiles guest programs and runs them here and in a machine. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -51,8 +52,9 @@ const FRESH_TMP = [
   'mount -t tmpfs tmpfs /tmp && exec "$0" "$@"',
 ];
 
+/** Runs a program on this host; a signal that ends it becomes 128 + its number. */
 export function runHere(program: string, args: readonly string[] = [], input = ''): Outcome {
-  const { status, signal, stdout, stderr } = spawnSync(
+  const { status, signal, error, stdout, stderr } = spawnSync(
     'unshare',
     [...FRESH_TMP, program, ...args],
     {
@@ -63,7 +65,9 @@ export function runHere(program: string, args: readonly string[] = [], input = '
       timeout: 20_000,
     },
   );
-  if (status === null) throw new Error(`${program} ended with ${signal} on the host`);
+  if (error) throw error;
+  if (signal) return { exitCode: 128 + constants.signals[signal], stdout, stderr };
+  if (status === null) throw new Error(`${program} ended in no known way on the host`);
   return { exitCode: status, stdout, stderr };
 }
 
