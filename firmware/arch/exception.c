@@ -18,10 +18,9 @@ enum {
 };
 /* si_code of the faults (sigaction(2)). */
 enum { FPE_INTDIV = 1, FPE_FLTDIV = 3, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
-enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, TRAP_TRACE = 2 };
+enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, BUS_ADRERR = 2, TRAP_TRACE = 2 };
 
 extern u64 fault_address; /* arch/entry.S */
-enum { FAULT_WRITE = 2 };
 
 static bool in_kernel(const struct regs *r) {
   return r->rip >= (u64)kernel_text_start && r->rip < (u64)kernel_text_end;
@@ -56,7 +55,7 @@ static i32 simd_code(void) {
 }
 
 /* What the program is told; everything without a case has no address. */
-static struct siginfo siginfo_of(const struct regs *r, u64 address) {
+static struct siginfo siginfo_of(const struct regs *r, u64 address, enum fault fault) {
   switch (r->vector) {
     case DIVIDE: return (struct siginfo){.signo = SIGFPE, .code = FPE_INTDIV, .address = r->rip};
     case X87: return (struct siginfo){.signo = SIGFPE, .code = x87_code(), .address = r->rip};
@@ -67,7 +66,8 @@ static struct siginfo siginfo_of(const struct regs *r, u64 address) {
     case STACK_FAULT: return (struct siginfo){.signo = SIGBUS, .code = SI_KERNEL};
     case ALIGNMENT: return (struct siginfo){.signo = SIGBUS, .code = BUS_ADRALN};
     case PAGE_FAULT: {
-      i32 code = space_find(address) == NULL ? SEGV_MAPERR : SEGV_ACCERR;
+      if (fault == FAULT_BEYOND) return (struct siginfo){.signo = SIGBUS, .code = BUS_ADRERR, .address = address};
+      i32 code = fault == FAULT_UNMAPPED ? SEGV_MAPERR : SEGV_ACCERR;
       return (struct siginfo){.signo = SIGSEGV, .code = code, .address = address};
     }
     default: return (struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
@@ -80,8 +80,8 @@ static void print_fault(const struct regs *r, u64 address) {
 }
 
 /* The fault becomes a signal. */
-static void program_fault(struct regs *r, u64 address) {
-  struct siginfo info = siginfo_of(r, address);
+static void program_fault(struct regs *r, u64 address, enum fault fault) {
+  struct siginfo info = siginfo_of(r, address, fault);
   current->fault.vector = r->vector;
   current->fault.error = r->error;
   if (r->vector == PAGE_FAULT) current->fault.address = address;
@@ -92,7 +92,8 @@ static void program_fault(struct regs *r, u64 address) {
 
 void exception_handle(struct regs *r) {
   u64 address = r->vector == PAGE_FAULT ? fault_address : 0;
-  if (r->vector == PAGE_FAULT && space_fault(address, r->error & FAULT_WRITE)) return;
+  enum fault fault = r->vector == PAGE_FAULT ? space_fault(address, r->error) : FAULT_DENIED;
+  if (fault == FAULT_FIXED) return;
   if (in_kernel(r)) panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
-  program_fault(r, address);
+  program_fault(r, address, fault);
 }

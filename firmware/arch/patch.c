@@ -19,10 +19,10 @@ static u32 get32(const u8 *at) {
   return value;
 }
 
-static u8 *put_jump(u8 *at, u64 target) {
+/* A jump to target, for the place `from`. */
+static void put_jump(u8 *at, u64 from, u64 target) {
   at[0] = 0xe9;
-  put32(at + 1, (u32)(target - ((u64)at + 5)));
-  return at + 5;
+  put32(at + 1, (u32)(target - (from + 5)));
 }
 
 static u8 *put_load(u8 *at, u8 opcode, u64 value) { /* mov $value,%eax or %ecx */
@@ -50,29 +50,43 @@ u64 restart_address(u64 after) {
 
 static bool is_shape_b(const u8 *site) { return site[2] == 0x48 && site[3] == 0x3d; }
 
+/* The vDSO lies in the kernel's image. */
+static bool rewrite(u64 address, const u8 *bytes, size_t n) {
+  bool in_vdso = address >= (u64)vdso_start && address + n <= (u64)vdso_end;
+  if (in_vdso) memcpy((void *)address, bytes, n);
+  return in_vdso || space_poke(address, bytes, n);
+}
+
+static bool is_code(u64 start, u64 size) {
+  return (start >= (u64)vdso_start && start + size <= (u64)vdso_end) || user_readable(start, size);
+}
+
+#define JUMP_SIZE 5
+
 u64 patch_site(u64 after, u64 number) {
-  u8 *site = (u8 *)after - 2;
+  const u8 *site = (const u8 *)after - 2;
   bool reachable = after >= USER_MIN && after < LOW_ARENA_END;
-  bool in_vdso = after >= (u64)vdso_start && after < (u64)vdso_end;
   if (!reachable || trampoline_next + TRAMPOLINE_SIZE > trampolines_end) return after;
-  if (!in_vdso && !user_readable(after - 8, 16)) return after;
+  if (!is_code(after - 8, 16)) return after;
   bool a = is_shape_a(site, number);
   if (!a && (has_jump(site) || !is_shape_b(site))) return after;
-  u64 block = ALIGN_DOWN((u64)site - 6, BLOCK);
-  if (!space_make_writable(block) || !space_make_writable(ALIGN_DOWN(after + 6, BLOCK))) return after;
-  u8 *t = trampoline_next;
+  u8 *t = trampoline_next, jump[JUMP_SIZE];
+  u64 from = a ? (u64)site - JUMP_SIZE : (u64)site;
+  u8 displaced[6];
+  memcpy(displaced, site + 2, sizeof displaced);
+  put_jump(jump, from, (u64)t);
+  if (!rewrite(from, jump, JUMP_SIZE)) return after;
   trampoline_next += TRAMPOLINE_SIZE;
   SHARED->stat_patched++;
   if (a) {
     u8 *end = put_load(put_load(t, 0xb8, number), 0xb9, after);
-    put_jump(end, (u64)syscall_fast);
-    put_jump(site - 5, (u64)t);
+    put_jump(end, (u64)end, (u64)syscall_fast);
     return after;
   }
   u8 *resume = t + 10; /* behind the load and the jump */
-  put_jump(put_load(t, 0xb9, (u64)resume), (u64)syscall_fast);
-  memcpy(resume, site + 2, 6);
-  put_jump(resume + 6, after + 6);
-  put_jump(site, (u64)t);
+  u8 *call = put_load(t, 0xb9, (u64)resume);
+  put_jump(call, (u64)call, (u64)syscall_fast);
+  memcpy(resume, displaced, sizeof displaced);
+  put_jump(resume + 6, (u64)resume + 6, after + 6);
   return (u64)resume; /* what follows the syscall is the middle of a jump now */
 }

@@ -91,6 +91,7 @@ struct inode {
   u32 dev;  /* DEV_* */
   u32 mode; /* S_IF* and permissions */
   u32 nlink, uid, gid;
+  u32 mappings; /* shared ones, of its pages */
   u64 ino, size, rdev;
   u64 atime, mtime, ctime; /* ns since 1970 */
   const struct inode_ops *ops;

@@ -249,6 +249,8 @@ i64 file_make_socket(const char *path) {
 
 u64 file_size(struct file *f) { return f->inode == NULL ? 0 : f->inode->size; }
 
+bool file_has_end(const struct file *f) { return f->ops == &regular_file_ops; }
+
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos) {
   return f->ops->read == NULL ? -EINVAL : f->ops->read(f, buf, n, &pos);
 }

@@ -131,6 +131,7 @@ i64 content_truncate(struct inode *inode, u64 size) {
     c->base_size = MIN(c->base_size, size);
   }
   inode->size = size;
+  if (inode->mappings > 0) space_file_shrunk(inode);
   inode_modified(inode);
   return 0;
 }
@@ -152,9 +153,17 @@ i64 content_clear(struct inode *inode, u64 start, u64 end) {
     }
     start += part;
   }
+  if (inode->mappings > 0) space_file_shrunk(inode);
   inode_modified(inode);
   return 0;
 }
+
+void *file_page(struct file *f, u64 index, bool make) {
+  struct content *c = &f->inode->content;
+  return make ? page_make(c, index, true) : page_get(c, index);
+}
+
+void file_count_mapping(struct file *f, int change) { f->inode->mappings += (u32)change; }
 
 void content_free(struct inode *inode) {
   struct content *c = &inode->content;

@@ -85,6 +85,10 @@ void fd_init(void); /* opens 0, 1, 2 on the console */
 /* fs/path.c: for the ELF loader and the like; path is a kernel string */
 struct file *file_open(const char *path, u32 flags, i64 *error); /* NULL and *error = -errno */
 u64 file_size(struct file *f);
+bool file_has_end(const struct file *f); /* a regular file: mappings end with it */
+/* fs/regular.c: for shared mappings. The page of a regular file that all see; NULL: not in memory (make: no memory). */
+void *file_page(struct file *f, u64 index, bool make);
+void file_count_mapping(struct file *f, int change); /* shared mappings are told when pages go: space_file_shrunk */
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos);
 i64 file_make_socket(const char *path); /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
 void fs_init(void);                     /* mounts images, tmpfs, proc, dev; working directory */

@@ -110,6 +110,5 @@ void *block_alloc_zeroed(void) {
     p = page_alloc(TOP_ORDER);
     if (p != NULL) memset(p, 0, BLOCK);
   }
-  if (p != NULL) SHARED->stat_blocks++;
   return p;
 }

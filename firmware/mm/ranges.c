@@ -40,11 +40,19 @@ bool ranges_add(struct range_set *set, u64 start, u64 end) {
   return insert(set, i, (struct range){start, end});
 }
 
+bool ranges_hold(const struct range_set *set, u64 address, u64 *until) {
+  size_t i = first_ending_after(set, address);
+  if (i == set->count) return false;
+  bool held = set->at[i].start <= address;
+  *until = MIN(*until, held ? set->at[i].end : set->at[i].start);
+  return held;
+}
+
 void ranges_take(struct range_set *set, u64 start, u64 end, void (*fn)(u64, u64)) {
   size_t i = first_ending_after(set, start);
   while (i < set->count && set->at[i].start < end) {
     struct range r = set->at[i];
-    fn(MAX(r.start, start), MIN(r.end, end));
+    if (fn != NULL) fn(MAX(r.start, start), MIN(r.end, end));
     erase(set, i);
     if (r.start < start && insert(set, i, (struct range){r.start, start})) i++;
     if (r.end > end && insert(set, i, (struct range){end, r.end})) i++;

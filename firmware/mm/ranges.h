@@ -11,5 +11,7 @@ struct range_set {
 };
 
 bool ranges_add(struct range_set *set, u64 start, u64 end);
-/* Takes [start, end) out; calls fn for each part that was in. */
+/* Is address in the set? Lowers *until to where the answer changes. */
+bool ranges_hold(const struct range_set *set, u64 address, u64 *until);
+/* Takes [start, end) out; calls fn (unless NULL) for each part that was in. */
 void ranges_take(struct range_set *set, u64 start, u64 end, void (*fn)(u64 start, u64 end));

@@ -1,231 +1,32 @@
-/* The program's address space.
+/* The program's address space: what mmap and its family do.
  *
- * Mappings are bookkeeping: a sorted array of vmas. Memory comes in 2 MiB blocks, mapped at the first touch of any
- * of their pages and then kept, whatever becomes of the mappings in them. Protection is checked where the kernel uses a
- * user pointer and when a fault arrives; the page tables only know "there" and "an image's, do not write".
- *
- * Unmapped bytes of a block that is there stay as they are and are noted as stale; the next mapping of them
- * clears them. Private mappings of files are copied when made, except whole blocks of an image that lie right
- * for it: those are mapped from the image and copied at the first write. */
+ * Each operation changes the mappings (vmas.c), then has the blocks' page tables follow (blocks.c). Private mappings of
+ * files are copied when made, except whole blocks of an image that lie right for it: those are shown as they are and
+ * copied at the first write. Shared mappings show the files' own pages. */
 #include "arch.h"
+#include "blocks.h"
 #include "errno.h"
 #include "file.h"
 #include "lib.h"
-#include "mm.h"
-#include "ranges.h"
 #include "sched.h"
+#include "tables.h"
+#include "vmas.h"
 
 #define SIGKILL 9
-#define OUT_OF_MEMORY 0x80    /* in the wait status of PORT_EXIT: memory was short (docs/machine.md) */
-#define RESERVE_MIN (4 * MiB) /* PROT_NONE from this size on goes to the reserve arena, away from what is used */
-
-#define VMA_TOUCHED 0x80000000u /* has been accessible: its bytes may be anything */
+#define OUT_OF_MEMORY 0x80          /* in the wait status of PORT_EXIT: memory was short (docs/machine.md) */
+#define STACK_MAX (8 * MiB)         /* MAP_GROWSDOWN grows up to this */
+#define STACK_GAP (256 * PAGE)      /* and leaves this free below */
+#define LOW_GAP_START 0x40000000ull /* MAP_32BIT looks from here on, as Linux does */
 
 u64 brk_start, brk_end;
 
-static struct vma *vmas;
-static size_t vma_count, vma_capacity;
-static struct range_set stale;
+void space_init(void) { vmas_init(); }
 
-void space_init(void) {
-  vma_capacity = 64;
-  vmas = kmalloc(vma_capacity * sizeof *vmas);
-  if (vmas == NULL) panic("no memory for the address space");
-}
-
-/* --- the array --- */
-
-/* Index of the first vma that ends above address. */
-static size_t index_of(u64 address) {
-  size_t low = 0, high = vma_count;
-  while (low < high) {
-    size_t middle = (low + high) / 2;
-    if (vmas[middle].end > address) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-static struct vma *lookup(u64 address) {
-  static size_t last; /* most look-ups hit the same vma as the one before */
-  if (last < vma_count && vmas[last].start <= address && address < vmas[last].end) return &vmas[last];
-  size_t i = index_of(address);
-  if (i == vma_count || vmas[i].start > address) return NULL;
-  last = i;
-  return &vmas[i];
-}
-
-const struct vma *space_find(u64 address) { return lookup(address); }
-
-const struct vma *space_list(size_t *count) {
-  *count = vma_count;
-  return vmas;
-}
-
-static bool reserve_slots(size_t extra) {
-  if (vma_count + extra <= vma_capacity) return true;
-  struct vma *grown = krealloc(vmas, 2 * vma_capacity * sizeof *vmas);
-  if (grown == NULL) return false;
-  vmas = grown;
-  vma_capacity *= 2;
-  return true;
-}
-
-static void insert_at(size_t i, struct vma v) {
-  memmove(vmas + i + 1, vmas + i, (vma_count - i) * sizeof *vmas);
-  vmas[i] = v;
-  vma_count++;
-}
-
-static void erase_at(size_t i) {
-  if (vmas[i].file != NULL) file_put(vmas[i].file);
-  vma_count--;
-  memmove(vmas + i, vmas + i + 1, (vma_count - i) * sizeof *vmas);
-}
-
-/* Makes `address` a border between vmas. Slots must have been reserved. */
-static void split_at(u64 address) {
-  struct vma *v = lookup(address);
-  if (v == NULL || v->start == address) return;
-  struct vma upper = *v;
-  upper.start = address;
-  upper.offset += address - v->start;
-  if (upper.file != NULL) file_ref(upper.file);
-  v->end = address;
-  insert_at((size_t)(v - vmas) + 1, upper);
-}
-
-static bool mergeable(const struct vma *a, const struct vma *b) {
-  return a->end == b->start && a->prot == b->prot && a->flags == b->flags && a->file == NULL && b->file == NULL;
-}
-
-static void merge_around(size_t i) {
-  if (i + 1 < vma_count && mergeable(&vmas[i], &vmas[i + 1])) {
-    vmas[i].end = vmas[i + 1].end;
-    erase_at(i + 1);
-  }
-  if (i > 0 && mergeable(&vmas[i - 1], &vmas[i])) {
-    vmas[i - 1].end = vmas[i].end;
-    erase_at(i);
-  }
-}
-
-/* --- user pointers --- */
-
-static bool covered(u64 address, u64 size, u32 prot) {
-  if (size == 0) return true;
-  if (address + size < address) return false;
-  for (u64 at = address; at < address + size;) {
-    const struct vma *v = lookup(at);
-    if (v == NULL || (v->prot & prot) != prot) return false;
-    at = v->end;
-  }
-  return true;
-}
-
-bool user_readable(u64 address, u64 size) { return covered(address, size, PROT_READ); }
-bool user_writable(u64 address, u64 size) { return covered(address, size, PROT_WRITE); }
-
-ssize_t user_strlen(u64 address, size_t max) {
-  size_t n = 0;
-  while (n < max) {
-    const struct vma *v = lookup(address + n);
-    if (v == NULL || !(v->prot & PROT_READ)) return -EFAULT;
-    size_t part = MIN(v->end - (address + n), max - n);
-    size_t found = strnlen((const char *)(address + n), part);
-    n += found;
-    if (found < part) return (ssize_t)n;
-  }
-  return -ENAMETOOLONG;
-}
-
-/* --- blocks --- */
-
-static bool block_map(u64 va) {
-  void *block = block_alloc_zeroed();
-  if (block == NULL) return false;
-  if (tables_map(va, ram_gpa(block), true)) return true;
-  page_free(block, 9);
-  return false;
-}
-
-/* The block holds an image's bytes and is about to be written. */
-static bool block_copy(u64 va, u64 entry) {
-  void *block = page_alloc(9);
-  if (block == NULL) return false;
-  SHARED->stat_blocks++;
-  memcpy(block, (const void *)(IMAGE_VA + (entry_gpa(entry) - IMAGE_GPA)), BLOCK);
-  tables_remap(va, ram_gpa(block), true);
-  return true;
-}
-
-bool space_make_writable(u64 va) {
-  va = ALIGN_DOWN(va, BLOCK);
-  u64 entry = tables_lookup(va);
-  if (entry == 0) return block_map(va);
-  return entry_writable(entry) || block_copy(va, entry);
-}
-
-static bool blocks_writable(u64 start, u64 end) {
-  for (u64 va = ALIGN_DOWN(start, BLOCK); va < end; va += BLOCK)
-    if (!space_make_writable(va)) return false;
-  return true;
-}
-
-/* As Linux's OOM killer: the program has memory mapped that there is no room for. */
-static _Noreturn void out_of_memory(void) {
-  kprint("mayfly: out of memory: %lu MiB in use\n", (frames_total() - frames_free()) / MiB);
-  process_exit(SIGKILL | OUT_OF_MEMORY);
-}
-
-bool space_fault(u64 address, bool write) {
-  const struct vma *v = lookup(address);
-  if (v == NULL || v->prot == PROT_NONE || (write && !(v->prot & PROT_WRITE))) return false;
-  u64 entry = tables_lookup(address);
-  if (entry != 0 && !(write && !entry_writable(entry))) return false; /* not a page's absence: a real fault */
-  if (!space_make_writable(address)) out_of_memory();
-  return true;
-}
-
-/* --- taking away --- */
-
-static void note_stale(u64 start, u64 end) {
-  for (u64 va = start; va < end;) {
-    u64 next = MIN(end, ALIGN_DOWN(va, BLOCK) + BLOCK);
-    u64 entry = tables_lookup(va);
-    if (entry != 0) ranges_add(&stale, va, next);
-    va = next;
-  }
-}
-
-static void clear_range(u64 start, u64 end) {
-  if (blocks_writable(start, end)) memset((void *)start, 0, end - start);
-}
-
-/* Like clear_range, but a page that is zero already is not written: it may not even exist on the host. */
-static void clear_used(u64 start, u64 end) {
-  for (u64 va = start; va < end; va += PAGE) {
-    u64 entry = tables_lookup(va);
-    if (entry == 0) {
-      va = ALIGN_DOWN(va, BLOCK) + BLOCK - PAGE;
-      continue;
-    }
-    const u64 *words = (const u64 *)va;
-    size_t i = 0;
-    while (i < PAGE / 8 && words[i] == 0) i++;
-    if (i < PAGE / 8) clear_range(va, va + PAGE);
-  }
-}
-
-/* Removes what is mapped in [start, end). Two slots must have been reserved. */
-static void remove_range(u64 start, u64 end) {
-  split_at(start);
-  split_at(end);
-  size_t i = index_of(start);
-  while (i < vma_count && vmas[i].start < end) {
-    if (vmas[i].flags & VMA_TOUCHED) note_stale(vmas[i].start, vmas[i].end);
-    erase_at(i);
-  }
+/* The page tables follow, and the processor forgets what it knew. */
+static bool settle(u64 start, u64 end) {
+  bool done = blocks_sync(start, end);
+  tables_flush();
+  return done;
 }
 
 static bool valid_range(u64 start, u64 size) {
@@ -234,65 +35,97 @@ static bool valid_range(u64 start, u64 size) {
   return (start >= USER_MIN && end <= PROGRAM_END) || (start >= LOW_ARENA && end <= RESERVE_ARENA_END);
 }
 
-i64 space_unmap(u64 start, u64 size) {
-  if (start % PAGE != 0 || size == 0) return -EINVAL;
-  size = ALIGN_UP(size, PAGE);
-  if (!valid_range(start, size)) return -EINVAL;
-  if (!reserve_slots(2)) return -ENOMEM;
-  remove_range(start, start + size);
-  return 0;
-}
-
-static void set_protection(struct vma *v, u32 prot) {
-  v->prot = prot;
-  if (prot == PROT_NONE || (v->flags & VMA_TOUCHED)) return;
-  v->flags |= VMA_TOUCHED;
-  ranges_take(&stale, v->start, v->end, clear_range);
-}
-
-i64 space_protect(u64 start, u64 size, u32 prot) {
-  if (start % PAGE != 0) return -EINVAL;
-  size = ALIGN_UP(size, PAGE);
-  if (size == 0) return 0;
-  if (start + size < start || !covered(start, size, 0)) return -ENOMEM;
-  if (!reserve_slots(2)) return -ENOMEM;
-  split_at(start);
-  split_at(start + size);
-  size_t i = index_of(start);
-  for (; i < vma_count && vmas[i].start < start + size; i++) set_protection(&vmas[i], prot);
-  /* Neighbours that became alike, from above so that the indices hold. */
-  size_t low = index_of(start);
-  while (i > low) {
-    i--;
-    if (i + 1 < vma_count && mergeable(&vmas[i], &vmas[i + 1])) merge_around(i);
-  }
-  if (low < vma_count) merge_around(low);
-  return 0;
-}
-
-i64 space_discard(u64 start, u64 size) {
-  if (start % PAGE != 0) return -EINVAL;
-  size = ALIGN_UP(size, PAGE);
-  if (!covered(start, size, 0)) return -ENOMEM;
+bool space_mapped(u64 start, u64 size) {
+  if (start + size < start) return false;
   for (u64 at = start; at < start + size;) {
-    const struct vma *v = lookup(at);
-    u64 end = MIN(v->end, start + size);
-    if (v->file == NULL && v->prot != PROT_NONE) clear_used(at, end);
-    at = end;
+    const struct vma *v = vma_at(at);
+    if (v == NULL) return false;
+    at = v->end;
   }
-  return 0;
+  return true;
 }
 
-/* --- making --- */
+/* --- faults --- */
 
-/* Lowest gap of `size` bytes in [from, to) whose start is congruent to `phase` modulo `align`. */
-static u64 find_gap(u64 from, u64 to, u64 size, u64 align, u64 phase) {
-  u64 at = ALIGN_UP(from - phase, align) + phase;
-  for (size_t i = index_of(from); at + size <= to; i++) {
-    if (i == vma_count || vmas[i].start >= at + size) return at;
-    if (vmas[i].end > at) at = ALIGN_UP(vmas[i].end - phase, align) + phase;
+/* As Linux's OOM killer: the program has memory mapped that there is no room for. */
+static _Noreturn void out_of_memory(void) {
+  kprint("mayfly: out of memory: %lu MiB in use\n", (frames_total() - frames_free()) / MiB);
+  process_exit(SIGKILL | OUT_OF_MEMORY);
+}
+
+/* A stack that grows down to where it is touched. */
+static struct vma *grow_down(u64 address) {
+  size_t i = vma_index(address);
+  struct vma *v = vma_get(i), *below = i == 0 ? NULL : vma_get(i - 1);
+  u64 start = ALIGN_DOWN(address, PAGE);
+  if (v == NULL || !(v->flags & MAP_GROWSDOWN) || v->end - start > STACK_MAX || start < USER_MIN) return NULL;
+  if (below != NULL && below->prot != PROT_NONE && start - below->end < STACK_GAP) return NULL;
+  v->start = start;
+  if (!stale_clear(start, v->end)) out_of_memory();
+  return v;
+}
+
+static bool allows(const struct vma *v, u64 error) {
+  if (error & FAULT_WRITE) return v->prot & PROT_WRITE;
+  if (error & FAULT_FETCH) return v->prot & PROT_EXEC;
+  return v->prot != PROT_NONE;
+}
+
+/* The tables already allow what faulted: the processor remembered an older entry, which the fault made it forget. Twice in
+ * a row at one address it is something else. */
+static enum fault not_for_long(u64 address, u64 edits) {
+  static u64 last, last_edits;
+  if (edits != tables_edits) return FAULT_FIXED;
+  bool again = address == last && tables_edits == last_edits;
+  last = address;
+  last_edits = tables_edits;
+  return again ? FAULT_DENIED : FAULT_FIXED;
+}
+
+enum fault space_fault(u64 address, u64 error) {
+  struct vma *v = vma_at(address);
+  if (v == NULL) v = grow_down(address);
+  if (v == NULL) return FAULT_UNMAPPED;
+  if (!allows(v, error)) return FAULT_DENIED;
+  if (address >= vma_file_end(v)) return FAULT_BEYOND;
+  u64 edits = tables_edits;
+  if (v->flags & VMA_PAGES) {
+    if (file_page(v->file, (v->offset + (address - v->start)) / PAGE, true) == NULL) return FAULT_BEYOND;
+    if (!block_show_pages(address)) out_of_memory();
+  } else if (!block_back(address, error & FAULT_WRITE) || !blocks_sync(address, address + 1)) {
+    out_of_memory();
   }
-  return 0;
+  tables_flush();
+  return not_for_long(address, edits);
+}
+
+bool space_poke(u64 address, const void *bytes, size_t n) {
+  if (!space_mapped(address, n)) return false;
+  EACH_BLOCK(address, address + n, at, next) {
+    if (!block_back(at, true)) return false;
+    memcpy(block_bytes(at), (const u8 *)bytes + (at - address), next - at);
+  }
+  tables_flush();
+  return true;
+}
+
+/* --- contents --- */
+
+/* Zeroes what is not zero yet: a page that never was touched may not even exist on the host. */
+static bool zero_used(u64 start, u64 end) {
+  for (u64 at = start; at < end; at += PAGE) {
+    const u64 *words = block_bytes(at);
+    if (words == NULL) {
+      at = ALIGN_DOWN(at, BLOCK) + BLOCK - PAGE;
+      continue;
+    }
+    size_t i = 0;
+    while (i < PAGE / 8 && words[i] == 0) i++;
+    if (i == PAGE / 8) continue;
+    if (!block_back(at, true)) return false;
+    memset(block_bytes(at), 0, PAGE);
+  }
+  return true;
 }
 
 /* Guest-physical address of the file's bytes in an image, 0 when they lie elsewhere. */
@@ -303,19 +136,132 @@ static u64 image_gpa_of(struct file *f, u64 offset, u64 size) {
   return (u64)p - IMAGE_VA + IMAGE_GPA;
 }
 
-static u64 choose_address(u64 size, u32 prot, struct file *file, u64 offset) {
-  if (file == NULL && !(prot & PROT_EXEC)) {
-    if (prot == PROT_NONE && size >= RESERVE_MIN) return find_gap(RESERVE_ARENA, RESERVE_ARENA_END, size, PAGE, 0);
-    return find_gap(HIGH_ARENA, HIGH_ARENA_END, size, PAGE, 0);
+static bool show_image(u64 va, u64 next, const struct vma *v) {
+  if (va % BLOCK != 0 || next != va + BLOCK || (v->prot & PROT_WRITE)) return false;
+  u64 gpa = image_gpa_of(v->file, v->offset + (va - v->start), BLOCK);
+  return gpa != 0 && gpa % BLOCK == 0 && block_show_image(va, gpa);
+}
+
+static bool copy_in(u64 start, u64 end, const struct vma *v) {
+  if (!block_back(start, true)) return false;
+  u8 *to = block_bytes(start);
+  ssize_t n = file_read_at(v->file, to, end - start, (off_t)(v->offset + (start - v->start)));
+  if (n < 0) n = 0;
+  memset(to + n, 0, end - start - (u64)n);
+  return true;
+}
+
+/* [start, end) of a private mapping gets the bytes that its file has now. */
+static bool fill_from_file(const struct vma *v, u64 start, u64 end) {
+  stale_forget(start, end);
+  end = MIN(end, vma_file_end(v));
+  EACH_BLOCK(start, end, at, next)
+  if (!show_image(at, next, v) && !copy_in(at, next, v)) return false;
+  return true;
+}
+
+/* A mapping becomes accessible for the first time. */
+static bool first_contents(struct vma *v, u64 start) {
+  v->flags = (v->flags | VMA_TOUCHED) & ~(u32)MAP_NORESERVE;
+  return v->file == NULL ? stale_clear(start, v->end) : fill_from_file(v, start, v->end);
+}
+
+/* --- taking away --- */
+
+/* Removes what is mapped in [start, end). Two slots must have been reserved. The tables do not follow yet. */
+static void remove_range(u64 start, u64 end) {
+  vma_split(start);
+  vma_split(end);
+  size_t i = vma_index(start);
+  for (struct vma *v; (v = vma_get(i)) != NULL && v->start < end; vma_erase(i))
+    if (v->flags & VMA_TOUCHED) stale_note(v->start, v->end);
+}
+
+i64 space_unmap(u64 start, u64 size) {
+  if (start % PAGE != 0 || size == 0) return -EINVAL;
+  size = ALIGN_UP(size, PAGE);
+  if (!valid_range(start, size)) return -EINVAL;
+  if (!vmas_reserve(2)) return -ENOMEM;
+  remove_range(start, start + size);
+  return settle(start, start + size) ? 0 : -ENOMEM;
+}
+
+static bool may_be_written(const struct vma *v) {
+  return !(v->flags & MAP_SHARED) || v->file == NULL || (v->file->flags & O_ACCMODE) == O_RDWR;
+}
+
+static i64 protect_one(struct vma *v, u32 prot) {
+  if ((prot & PROT_WRITE) && !may_be_written(v)) return -EACCES;
+  v->prot = prot;
+  if (prot == PROT_NONE || (v->flags & (VMA_TOUCHED | VMA_PAGES))) return 0;
+  return first_contents(v, v->start) ? 0 : -ENOMEM;
+}
+
+/* Up to the first hole or error, as Linux does. */
+static i64 protect_range(u64 start, u64 end, u32 prot) {
+  for (u64 at = start; at < end;) {
+    struct vma *v = vma_at(at);
+    i64 error = v == NULL ? -ENOMEM : protect_one(v, prot);
+    if (error != 0) return error;
+    at = v->end;
   }
-  u64 align = PAGE, phase = 0;
+  return 0;
+}
+
+i64 space_protect(u64 start, u64 size, u32 prot) {
+  size = ALIGN_UP(size, PAGE);
+  u64 end = start + size;
+  if (start % PAGE != 0) return -EINVAL;
+  if (size == 0) return 0;
+  if (end < start || !vmas_reserve(2)) return -ENOMEM;
+  vma_split(start);
+  vma_split(end);
+  i64 result = protect_range(start, end, prot);
+  vmas_merge(start, end);
+  return settle(start, end) ? result : -ENOMEM;
+}
+
+static bool discard_one(const struct vma *v, u64 start, u64 end) {
+  if ((v->flags & VMA_PAGES) || !(v->flags & VMA_TOUCHED)) return true;
+  return v->file == NULL ? zero_used(start, end) : fill_from_file(v, start, end);
+}
+
+i64 space_discard(u64 start, u64 size) {
+  for (u64 at = start; at < start + size;) {
+    const struct vma *v = vma_at(at);
+    if (v == NULL) return -ENOMEM;
+    u64 end = MIN(v->end, start + size);
+    if (!discard_one(v, at, end)) return -ENOMEM;
+    at = end;
+  }
+  tables_flush();
+  return 0;
+}
+
+void space_file_shrunk(struct inode *of) {
+  struct vma *v;
+  for (size_t i = 0; (v = vma_get(i)) != NULL; i++)
+    if ((v->flags & VMA_PAGES) && v->file->inode == of) blocks_sync(v->start, v->end);
+  tables_flush();
+}
+
+/* --- making --- */
+
+static u64 low_gap(u64 size, struct file *file, u64 offset) {
   u64 gpa = size >= BLOCK ? image_gpa_of(file, offset, PAGE) : 0;
-  if (gpa != 0) {
-    align = BLOCK;
-    phase = gpa % BLOCK;
-  }
-  u64 low = find_gap(LOW_ARENA, LOW_ARENA_END, size, align, phase);
-  return low != 0 ? low : find_gap(HIGH_ARENA, HIGH_ARENA_END, size, align, phase);
+  u64 align = gpa != 0 ? BLOCK : PAGE, phase = gpa % align;
+  u64 low = vmas_gap(LOW_ARENA, LOW_ARENA_END, size, align, phase);
+  return low != 0 ? low : vmas_gap(HIGH_ARENA, HIGH_ARENA_END, size, align, phase);
+}
+
+static u64 choose_address(u64 size, u32 prot, u32 flags, struct file *file, u64 offset) {
+  if (flags & MAP_32BIT) return vmas_gap(LOW_GAP_START, PROGRAM_END, size, PAGE, 0);
+  /* Files' pages and large reservations share no block with memory of another kind. They end where a block does: what
+   * threads use first of their stacks lies in one block, and the guard below it in another, which is never touched. */
+  bool apart = (flags & VMA_PAGES) || (file == NULL && prot == PROT_NONE && size >= BLOCK);
+  if (apart) return vmas_gap(RESERVE_ARENA, RESERVE_ARENA_END, size, BLOCK, -size % BLOCK);
+  if (file != NULL || (prot & PROT_EXEC)) return low_gap(size, file, offset);
+  return vmas_gap(HIGH_ARENA, HIGH_ARENA_END, size, PAGE, 0);
 }
 
 static bool hint_usable(u64 hint, u64 size) {
@@ -323,79 +269,177 @@ static bool hint_usable(u64 hint, u64 size) {
    * (V8's heap) would take a block each. */
   if (hint == 0 || hint % PAGE != 0 || hint < USER_MIN || hint + size > PROGRAM_END || hint + size < hint) return false;
   if (hint < brk_end + 64 * MiB) return false;
-  size_t i = index_of(hint);
-  return i == vma_count || vmas[i].start >= hint + size;
-}
-
-/* The part of a file that is copied rather than mapped from its image. */
-static bool copy_in(u64 start, u64 end, struct file *f, u64 offset) {
-  if (!blocks_writable(start, end)) return false;
-  ssize_t n = file_read_at(f, (void *)start, end - start, (off_t)offset);
-  if (n < 0) n = 0;
-  memset((void *)(start + (u64)n), 0, end - start - (u64)n);
-  return true;
-}
-
-static bool map_image_block(u64 va, struct file *f, u64 offset) {
-  if (tables_lookup(va) != 0) return false;
-  u64 gpa = image_gpa_of(f, offset, BLOCK);
-  return gpa != 0 && gpa % BLOCK == 0 && tables_map(va, gpa, false);
-}
-
-static void forget(u64 start, u64 end) {
-  (void)start;
-  (void)end;
-}
-
-static bool populate(u64 start, u64 end, u32 prot, struct file *f, u64 offset) {
-  ranges_take(&stale, start, end, forget);
-  for (u64 va = start; va < end;) {
-    u64 next = MIN(end, ALIGN_DOWN(va, BLOCK) + BLOCK);
-    bool whole = va % BLOCK == 0 && next == va + BLOCK && !(prot & PROT_WRITE);
-    u64 at = offset + (va - start);
-    if (!(whole && map_image_block(va, f, at)) && !copy_in(va, next, f, at)) return false;
-    va = next;
-  }
-  return true;
+  const struct vma *v = vma_get(vma_index(hint));
+  return v == NULL || v->start >= hint + size;
 }
 
 /* ld.so maps a whole library and then its segments over that: the same bytes at the same places need no second copy. */
 static bool same_bytes(u64 start, u64 end, struct file *f, u64 offset) {
-  const struct vma *v = lookup(start);
+  const struct vma *v = vma_at(start);
   return v != NULL && v->end >= end && v->file != NULL && v->file->inode == f->inode && f->inode != NULL &&
-         !(v->prot & PROT_WRITE) && v->offset + (start - v->start) == offset;
+         !(v->prot & PROT_WRITE) && (v->flags & VMA_TOUCHED) && v->offset + (start - v->start) == offset;
+}
+
+static i64 check_fixed(u64 start, u64 size, u32 flags) {
+  if (start % PAGE != 0) return -EINVAL;
+  if (!valid_range(start, size)) return start < USER_MIN ? -EPERM : -ENOMEM;
+  const struct vma *v = vma_get(vma_index(start));
+  return (flags & MAP_FIXED_NOREPLACE) && v != NULL && v->start < start + size ? -EEXIST : 0;
+}
+
+/* The new mapping is in the array: gives it its contents. */
+static bool fill_new(struct vma *v, bool copied) {
+  if (copied) {
+    v->flags |= VMA_TOUCHED;
+    stale_forget(v->start, v->end);
+    return true;
+  }
+  return v->prot == PROT_NONE || (v->flags & VMA_PAGES) || first_contents(v, v->start);
+}
+
+static bool place(struct vma v, bool copied) {
+  remove_range(v.start, v.end);
+  size_t i = vma_index(v.start);
+  vma_insert(i, v);
+  bool filled = fill_new(vma_get(i), copied);
+  if (!filled) {
+    stale_note(v.start, v.end);
+    vma_erase(vma_index(v.start));
+  } else {
+    vmas_merge(v.start, v.end);
+  }
+  return settle(v.start, v.end) && filled;
+}
+
+/* A shared mapping of a file shows its pages; but what lies in an image and cannot be written is not copied for it. */
+static bool shows_pages(struct file *f, u32 flags) {
+  if (f == NULL || !(flags & MAP_SHARED) || !file_has_end(f)) return false;
+  return (f->flags & O_ACCMODE) == O_RDWR || image_gpa_of(f, 0, 1) == 0;
 }
 
 i64 space_map(u64 hint, u64 size, u32 prot, u32 flags, struct file *file, u64 offset) {
-  size = ALIGN_UP(size, PAGE);
+  const u32 kept = MAP_TYPE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE | MAP_GROWSDOWN | MAP_32BIT;
   if (size == 0 || offset % PAGE != 0) return -EINVAL;
+  if (ALIGN_UP(size, PAGE) < size) return -ENOMEM;
+  size = ALIGN_UP(size, PAGE);
+  u32 own = shows_pages(file, flags) ? VMA_PAGES : 0;
   u64 start = hint;
   if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-    if (hint % PAGE != 0) return -EINVAL;
-    if (!valid_range(hint, size)) return hint < USER_MIN ? -EPERM : -ENOMEM;
-    size_t i = index_of(hint);
-    if ((flags & MAP_FIXED_NOREPLACE) && i < vma_count && vmas[i].start < hint + size) return -EEXIST;
-  } else if (!hint_usable(hint, size)) {
-    start = choose_address(size, prot, file, offset);
+    i64 error = check_fixed(hint, size, flags);
+    if (error != 0) return error;
+  } else if ((flags & MAP_32BIT) || !hint_usable(hint, size)) {
+    start = choose_address(size, prot, (flags & MAP_32BIT) | own, file, offset);
     if (start == 0) return -ENOMEM;
   }
-  if (!reserve_slots(3)) return -ENOMEM;
-  u64 end = start + size;
-  bool copied = file != NULL && same_bytes(start, end, file, offset);
-  remove_range(start, end);
-  if (file != NULL) file_ref(file);
-  size_t i = index_of(start);
-  u32 kept = flags & (MAP_TYPE | MAP_ANONYMOUS | MAP_STACK);
-  insert_at(i, (struct vma){start, end, PROT_NONE, kept, file, offset});
-  if (copied) ranges_take(&stale, start, end, forget);
-  if (file == NULL || copied) set_protection(&vmas[i], prot);
-  else if (!populate(start, end, prot, file, offset)) {
-    space_unmap(start, size);
-    return -ENOMEM;
-  } else {
-    vmas[i].prot = prot;
-    vmas[i].flags |= VMA_TOUCHED;
-  }
-  if (file == NULL) merge_around(i);
+  if (!vmas_reserve(3)) return -ENOMEM;
+  bool copied = file != NULL && own == 0 && same_bytes(start, start + size, file, offset);
+  struct vma v = {start, start + size, prot, (flags & kept) | own, file, offset};
+  if (!place(v, copied)) return -ENOMEM;
+  if (flags & MAP_POPULATE) space_populate(start, size);
   return (i64)start;
+}
+
+/* As if each page had been touched. */
+i64 space_populate(u64 start, u64 size) {
+  for (u64 at = start; at < start + size; at += PAGE) {
+    const struct vma *v = vma_at(at);
+    if (v == NULL) return -ENOMEM;
+    if (v->prot == PROT_NONE || at >= vma_file_end(v)) return -EFAULT;
+    if (v->flags & VMA_PAGES) {
+      if (space_fault(at, 0) != FAULT_FIXED) return -EFAULT;
+    } else if (!block_back(at, v->prot & PROT_WRITE)) {
+      return -ENOMEM;
+    } else {
+      at = MIN(v->end, ALIGN_DOWN(at, BLOCK) + BLOCK) - PAGE;
+    }
+  }
+  tables_flush();
+  return 0;
+}
+
+bool space_resident(u64 address) {
+  const struct vma *v = vma_at(address);
+  if (v->flags & VMA_PAGES) return file_page(v->file, (v->offset + (address - v->start)) / PAGE, false) != NULL;
+  return (v->flags & VMA_TOUCHED) && block_backed(address);
+}
+
+/* --- moving --- */
+
+/* Bytes of the block at `from`, which is backed or all zeroes, to `to`, which is zero so far. */
+static bool copy_bytes(u64 to, u64 from, u64 size) {
+  for (u64 done = 0, part; done < size; done += part) {
+    u64 source = from + done, target = to + done;
+    part = MIN(size - done, MIN(BLOCK - source % BLOCK, BLOCK - target % BLOCK));
+    if (block_bytes(source) == NULL) continue;
+    if (!block_back(target, true)) return false;
+    memcpy(block_bytes(target), block_bytes(source), part);
+  }
+  return true;
+}
+
+/* v's first old_size bytes, which lie at old, also at v->start; what it has more than those is new. */
+static bool fill_moved(struct vma *v, u64 old, u64 old_size) {
+  if (!(v->flags & VMA_TOUCHED)) return true;
+  u64 common = MIN(old_size, v->end - v->start);
+  if (!stale_clear(v->start, v->start + common) || !copy_bytes(v->start, old, common)) return false;
+  return first_contents(v, v->start + common);
+}
+
+static i64 move(const struct remap *r, u64 to) {
+  const struct vma *from = vma_at(r->old);
+  struct vma v = *from;
+  v.offset += r->old - from->start;
+  v.start = to;
+  v.end = to + r->new_size;
+  remove_range(v.start, v.end);
+  size_t i = vma_index(v.start);
+  vma_insert(i, v);
+  bool filled = fill_moved(vma_get(i), r->old, r->old_size);
+  u64 gone_start = r->old, gone_end = r->old + r->old_size;
+  if (!filled) {
+    stale_note(v.start, v.end);
+    vma_erase(vma_index(v.start));
+  } else if (r->keep_old) {
+    filled = space_discard(gone_start, r->old_size) == 0;
+  } else {
+    remove_range(gone_start, gone_end);
+  }
+  bool settled = blocks_sync(gone_start, gone_end);
+  return settle(v.start, v.end) && settled && filled ? (i64)to : -ENOMEM;
+}
+
+/* More of the same directly behind it, if nothing is there. */
+static bool extend(const struct vma *v, u64 end) {
+  const struct vma *next = vma_get(vma_index(v->end));
+  if (!valid_range(v->start, end - v->start) || (next != NULL && next->start < end)) return false;
+  struct vma more = *v;
+  more.start = v->end;
+  more.end = end;
+  more.offset += v->end - v->start;
+  more.flags &= ~VMA_TOUCHED;
+  return place(more, false);
+}
+
+i64 space_remap(const struct remap *r) {
+  const struct vma *v = vma_at(r->old);
+  if (v == NULL || v->end - r->old < r->old_size) return -EFAULT;
+  if (r->keep_old && (v->file != NULL || (v->flags & MAP_SHARED))) return -EINVAL;
+  if (!vmas_reserve(8)) return -ENOMEM;
+  u64 old_end = r->old + r->old_size, new_end = r->old + r->new_size;
+  if (r->fixed) {
+    i64 error = check_fixed(r->to, r->new_size, 0);
+    if (error != 0) return error;
+    return move(r, r->to);
+  }
+  if (!r->keep_old) {
+    if (r->new_size == r->old_size) return (i64)r->old;
+    if (r->new_size < r->old_size) {
+      i64 error = space_unmap(new_end, old_end - new_end);
+      return error != 0 ? error : (i64)r->old;
+    }
+    if (v->end == old_end && extend(v, new_end)) return (i64)r->old;
+  }
+  if (!r->may_move) return -ENOMEM;
+  u64 to = choose_address(r->new_size, v->prot, v->flags & (VMA_PAGES | MAP_32BIT), v->file, v->offset);
+  return to == 0 ? -ENOMEM : move(r, to);
 }

@@ -20,7 +20,17 @@ struct program_header {
   u32 type, flags;
   u64 offset, vaddr, paddr, filesz, memsz, align;
 };
-enum { ET_EXEC = 2, ET_DYN = 3, EM_X86_64 = 62, PT_LOAD = 1, PT_INTERP = 3, PF_X = 1, PF_W = 2, PF_R = 4 };
+enum {
+  ET_EXEC = 2,
+  ET_DYN = 3,
+  EM_X86_64 = 62,
+  PT_LOAD = 1,
+  PT_INTERP = 3,
+  PT_GNU_STACK = 0x6474e551,
+  PF_X = 1,
+  PF_W = 2,
+  PF_R = 4
+};
 enum {
   AT_NULL,
   AT_PHDR = 3,
@@ -51,6 +61,7 @@ enum {
 struct loaded {
   u64 entry, bias, headers, end;
   u16 header_count;
+  bool stack_executable;
   char interpreter[256];
 };
 
@@ -125,6 +136,7 @@ static void load(const char *path, struct loaded *l) {
       if (file_read_at(f, l->interpreter, n, (off_t)p[i].offset) != (ssize_t)n)
         refuse(path, "damaged ELF: interpreter");
     }
+    if (p[i].type == PT_GNU_STACK) l->stack_executable = p[i].flags & PF_X;
     if (p[i].type != PT_LOAD) continue;
     map_segment(path, f, &p[i], l->bias);
     if (p[i].offset <= h.phoff && h.phoff < p[i].offset + p[i].filesz)
@@ -153,6 +165,7 @@ static u64 push_bytes(struct stack *s, const void *bytes, size_t n) {
 static u64 build_stack(const struct loaded *program, u64 base) {
   i64 low = space_map(0, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
   if (low < 0) panic("no memory for the stack");
+  if (program->stack_executable) space_protect((u64)low, STACK_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
   struct stack s = {(u64)low + STACK_SIZE - 64};
   const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
   u64 count = BOOT->argc + BOOT->envc;

@@ -5,7 +5,7 @@
  */
 
 /** Raised whenever a number or a field below changes its meaning. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /** Guest-physical and guest-virtual layout. RAM is one slot at GPA 0. */
 export const layout = {
@@ -19,13 +19,13 @@ export const layout = {
   IST_TOP_GPA: 0xc000,
   /** Page tables: the root first, then a pool that the VMM starts to use and the guest kernel goes on with. */
   PT_GPA: 0x10000,
-  PT_END_GPA: 0x100000,
-  /** Arguments, environment: NUL-terminated strings. */
-  STRINGS_GPA: 0x100000,
-  STRINGS_SIZE: 0x100000,
+  PT_END_GPA: 0x200000,
   /** The guest kernel's image. */
   KERNEL_GPA: 0x200000,
   KERNEL_VA: 0x70000000,
+  /** Arguments, environment: NUL-terminated strings, behind the kernel's text. */
+  STRINGS_GPA: 0x300000,
+  STRINGS_SIZE: 0x100000,
   /** The kernel window maps GPA 0 upward at this address: KERNEL_VA - KERNEL_GPA. */
   WINDOW_VA: 0x6fe00000,
   WINDOW_SIZE: 0x2000000,
