@@ -24,6 +24,16 @@ for (const file of sources) {
   });
 }
 
+t.test('what may not be touched ends the program in the guest as on the host', async (t) => {
+  const program = compile(join(guestSources, 'memory_faults.c'), 'memory_faults');
+  for (const name of runHere(program).stdout.trim().split('\n')) {
+    const guest = await runInGuest(program, [name]);
+    const host = runHere(program, [name]);
+    t.ok(host.exitCode > 128, `${name} is deadly`);
+    t.same([guest.exitCode, guest.stdout], [host.exitCode, host.stdout], name);
+  }
+});
+
 for (const [kind, flags] of [
   ['static-PIE', ['-static-pie', '-fPIE']],
   ['dynamic PIE', ['-fPIE', '-pie']],
