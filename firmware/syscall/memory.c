@@ -14,7 +14,7 @@ static i64 check_file(const struct file *f, u32 type, u32 prot) {
   bool shared = type != MAP_PRIVATE;
   if ((f->flags & O_ACCMODE) == O_WRONLY) return -EACCES;
   if (shared && (prot & PROT_WRITE) && (f->flags & O_ACCMODE) != O_RDWR) return -EACCES;
-  if (f->ops->data == NULL && f->inode == NULL) return -ENODEV;
+  if ((f->ops->data == NULL && f->inode == NULL) || f->ops->getdents != NULL) return -ENODEV;
   return shared && (prot & PROT_WRITE) && !file_has_end(f) ? -ENODEV : 0;
 }
 
@@ -114,7 +114,8 @@ i64 sys_mremap(const u64 *a) {
   if ((r.fixed || r.keep_old) && !r.may_move) return -EINVAL;
   if (r.keep_old && r.old_size != r.new_size) return -EINVAL;
   if (r.old % PAGE != 0 || r.new_size == 0) return -EINVAL;
-  if (r.fixed && (r.to % PAGE != 0 || r.to + r.new_size < r.to || overlap(&r))) return -EINVAL;
+  if ((r.fixed || r.keep_old) && r.to % PAGE != 0) return -EINVAL;
+  if (r.fixed && (r.to + r.new_size < r.to || overlap(&r))) return -EINVAL;
   if (r.old_size == 0) return -EINVAL; /* a second view of shared pages */
   return space_remap(&r);
 }

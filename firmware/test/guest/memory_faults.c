@@ -190,13 +190,38 @@ static const struct {
   const char *name;
   void (*run)(void);
 } cases[] = {
-#define CASE(name) {#name, name}
-    CASE(guard_by_mprotect), CASE(guard_never_used), CASE(guard_below), CASE(nothing_allowed), CASE(polling_page),
-    CASE(unmapped), CASE(unmapped_large), CASE(read_only), CASE(read_only_large), CASE(string_literal), CASE(constant),
-    CASE(text), CASE(null_page), CASE(null_page_end), CASE(call_data), CASE(call_code), CASE(call_stack),
-    CASE(stack_overflow), CASE(thread_stack_default), CASE(thread_stack_small), CASE(wasm_memory), CASE(wasm_far),
-    CASE(decommitted), CASE(shrunk_heap), CASE(moved_away), CASE(beyond_private), CASE(beyond_shared), CASE(truncated),
-    CASE(shared_read_only), CASE(shared_unmapped)};
+#define CASE(name)                                                                                                     \
+  { #name, name }
+    CASE(guard_by_mprotect),
+    CASE(guard_never_used),
+    CASE(guard_below),
+    CASE(nothing_allowed),
+    CASE(polling_page),
+    CASE(unmapped),
+    CASE(unmapped_large),
+    CASE(read_only),
+    CASE(read_only_large),
+    CASE(string_literal),
+    CASE(constant),
+    CASE(text),
+    CASE(null_page),
+    CASE(null_page_end),
+    CASE(call_data),
+    CASE(call_code),
+    CASE(call_stack),
+    CASE(stack_overflow),
+    CASE(thread_stack_default),
+    CASE(thread_stack_small),
+    CASE(wasm_memory),
+    CASE(wasm_far),
+    CASE(decommitted),
+    CASE(shrunk_heap),
+    CASE(moved_away),
+    CASE(beyond_private),
+    CASE(beyond_shared),
+    CASE(truncated),
+    CASE(shared_read_only),
+    CASE(shared_unmapped)};
 
 int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IONBF, 0);
