@@ -94,6 +94,13 @@ void exception_handle(struct regs *r) {
   u64 address = r->vector == PAGE_FAULT ? fault_address : 0;
   enum fault fault = r->vector == PAGE_FAULT ? space_fault(address, r->error) : FAULT_DENIED;
   if (fault == FAULT_FIXED) return;
-  if (in_kernel(r)) panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
-  program_fault(r, address, fault);
+  if (!in_kernel(r)) {
+    program_fault(r, address, fault);
+    return;
+  }
+  /* A system call checks its pointers, but another thread may unmap them while it sleeps. */
+  if (r->vector != PAGE_FAULT || !space_owns(address))
+    panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
+  print_fault(r, address);
+  process_exit(siginfo_of(r, address, fault).signo);
 }

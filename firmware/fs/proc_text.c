@@ -31,6 +31,8 @@ static void print_mapping(struct text *out, const struct vma *v) {
     file_name(v->file, out);
   } else if (v->start < brk_end && v->end > brk_start) {
     text_print(out, "                          [heap]");
+  } else if (v->start < stack_top && v->end >= stack_top) {
+    text_print(out, "                          [stack]");
   }
   text_print(out, "\n");
 }

@@ -66,6 +66,7 @@ enum fault space_fault(u64 address, u64 error);
 i64 space_protect(u64 start, u64 size, u32 prot);
 i64 space_discard(u64 start, u64 size); /* MADV_DONTNEED */
 i64 space_populate(u64 start, u64 size);
+bool space_owns(u64 address);             /* may the program map something there? */
 bool space_mapped(u64 start, u64 size);   /* without a hole? */
 bool space_resident(u64 address);         /* for mincore */
 void space_file_shrunk(struct inode *of); /* pages of a mapped file are gone */
@@ -78,3 +79,4 @@ struct remap {
 };
 i64 space_remap(const struct remap *r); /* sizes in whole pages */
 extern u64 brk_start, brk_end;
+extern u64 stack_top; /* sched/exec.c: of the first thread's stack */

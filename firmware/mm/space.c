@@ -35,6 +35,8 @@ static bool valid_range(u64 start, u64 size) {
   return (start >= USER_MIN && end <= PROGRAM_END) || (start >= LOW_ARENA && end <= RESERVE_ARENA_END);
 }
 
+bool space_owns(u64 address) { return valid_range(address, 1); }
+
 bool space_mapped(u64 start, u64 size) {
   if (start + size < start) return false;
   for (u64 at = start; at < start + size;) {
@@ -153,11 +155,11 @@ static bool copy_in(u64 start, u64 end, const struct vma *v) {
 
 /* [start, end) of a private mapping gets the bytes that its file has now. */
 static bool fill_from_file(const struct vma *v, u64 start, u64 end) {
-  stale_forget(start, end);
-  end = MIN(end, vma_file_end(v));
-  EACH_BLOCK(start, end, at, next)
+  u64 beyond = MAX(start, MIN(end, vma_file_end(v)));
+  stale_forget(start, beyond);
+  EACH_BLOCK(start, beyond, at, next)
   if (!show_image(at, next, v) && !copy_in(at, next, v)) return false;
-  return true;
+  return stale_clear(beyond, end);
 }
 
 /* A mapping becomes accessible for the first time. */

@@ -58,6 +58,8 @@ enum {
 #define MAX_HEADERS 32
 #define STACK_SIZE (8 * MiB)
 
+u64 stack_top;
+
 struct loaded {
   u64 entry, bias, headers, end;
   u16 header_count;
@@ -166,7 +168,8 @@ static u64 build_stack(const struct loaded *program, u64 base) {
   i64 low = space_map(0, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
   if (low < 0) panic("no memory for the stack");
   if (program->stack_executable) space_protect((u64)low, STACK_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
-  struct stack s = {(u64)low + STACK_SIZE - 64};
+  stack_top = (u64)low + STACK_SIZE;
+  struct stack s = {stack_top - 64};
   const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
   u64 count = BOOT->argc + BOOT->envc;
   if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");

@@ -101,7 +101,7 @@ const struct vma *space_list(size_t *count) {
   return list;
 }
 void space_file_shrunk(struct inode *of) { (void)of; }
-u64 brk_start = 0x600000, brk_end = 0x700000;
+u64 brk_start = 0x600000, brk_end = 0x700000, stack_top;
 
 static struct list threads = LIST_INIT(threads);
 static struct thread only = {.tid = 77, .name = "test"};

@@ -133,10 +133,10 @@ export class Clone {
 
 /** Where the page tables in use end. Tables that a guest adds behind must be linked from one before. */
 function usedTablesEnd(ram: ArrayBuffer): number {
-  const pool = new Uint8Array(ram, layout.PT_GPA, layout.PT_END_GPA - layout.PT_GPA);
-  let end = pool.length;
-  while (end > 0 && pool[end - 1] === 0) end--;
-  return layout.PT_GPA + Math.ceil(end / 4096) * 4096;
+  const words = new Int32Array(ram, layout.PT_GPA, (layout.PT_END_GPA - layout.PT_GPA) / 4);
+  let end = words.length;
+  while (end > 0 && words[end - 1] === 0) end--;
+  return layout.PT_GPA + Math.ceil((end * 4) / 4096) * 4096;
 }
 
 function failureOf(failure: Failure): MayflyError {
