@@ -77,10 +77,10 @@ static bool allows(const struct vma *v, u64 error) {
  * a row at one address it is something else. */
 static enum fault not_for_long(u64 address, u64 edits) {
   static u64 last, last_edits;
-  if (edits != tables_edits) return FAULT_FIXED;
-  bool again = address == last && tables_edits == last_edits;
+  if (edits != SHARED->stat_edits) return FAULT_FIXED;
+  bool again = address == last && SHARED->stat_edits == last_edits;
   last = address;
-  last_edits = tables_edits;
+  last_edits = SHARED->stat_edits;
   return again ? FAULT_DENIED : FAULT_FIXED;
 }
 
@@ -90,7 +90,7 @@ enum fault space_fault(u64 address, u64 error) {
   if (v == NULL) return FAULT_UNMAPPED;
   if (!allows(v, error)) return FAULT_DENIED;
   if (address >= vma_file_end(v)) return FAULT_BEYOND;
-  u64 edits = tables_edits;
+  u64 edits = SHARED->stat_edits;
   if (v->flags & VMA_PAGES) {
     if (file_page(v->file, (v->offset + (address - v->start)) / PAGE, true) == NULL) return FAULT_BEYOND;
     if (!block_show_pages(address)) out_of_memory();

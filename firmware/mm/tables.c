@@ -14,7 +14,6 @@ static u16 free_pages[POOL_PAGES]; /* indices of pages that were tables */
 static size_t free_count;
 static u64 backing[POOL_PAGES]; /* of tables of 4 KiB pages: the block's own RAM */
 static bool flush_due;
-u64 tables_edits;
 
 void tables_init(void) { pool_next = BOOT->pt_next; }
 
@@ -73,11 +72,12 @@ void entry_set(u64 *entry, u64 value) {
   if (old == value) return;
   if (!only_adds(old, value)) flush_due = true;
   *(volatile u64 *)entry = value;
-  tables_edits++;
+  SHARED->stat_edits++;
 }
 
 void tables_flush(void) {
   if (!flush_due) return;
   flush_due = false;
+  SHARED->stat_flushes++;
   outl(PORT_FLUSH, 0);
 }

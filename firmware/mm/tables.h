@@ -18,4 +18,3 @@ u64 *table_backing(const u64 *table);
 /* Writes an entry, and remembers if the processor must be told to forget the old one. */
 void entry_set(u64 *entry, u64 value);
 void tables_flush(void); /* does so, before the program runs again */
-extern u64 tables_edits; /* rises with each entry written */

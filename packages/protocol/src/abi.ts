@@ -125,6 +125,8 @@ export const sharedFields = [
   ['stat_blocks', 'u64', 'OUT 2 MiB blocks in use'],
   ['stat_syscalls', 'u64', 'OUT system calls'],
   ['stat_switches', 'u64', 'OUT thread switches'],
+  ['stat_edits', 'u64', 'OUT page-table entries of the program written'],
+  ['stat_flushes', 'u64', 'OUT exits to PORT_FLUSH'],
 ] as const satisfies readonly Field[];
 
 /** The boot page: written by the VMM before the first instruction. */

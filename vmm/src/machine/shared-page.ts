@@ -10,6 +10,9 @@ export interface GuestStats {
   traps: number;
   patchedSites: number;
   blocks: number;
+  /** Page-table entries of the program that were written, and exits to flush the TLB after that. */
+  tableEdits: number;
+  tableFlushes: number;
   threadSwitches: number;
 }
 
@@ -81,6 +84,8 @@ export class SharedPage {
       traps: number(shared.stat_traps),
       patchedSites: number(shared.stat_patched),
       blocks: number(shared.stat_blocks),
+      tableEdits: number(shared.stat_edits),
+      tableFlushes: number(shared.stat_flushes),
       threadSwitches: number(shared.stat_switches),
     };
   }
