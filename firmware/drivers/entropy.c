@@ -3,6 +3,9 @@
 #include "mm.h"
 #include "virtio.h"
 
+/* Our VMM answers at the first; a device may take its time. */
+#define POLLS 1000
+
 static struct virtio_device device;
 static struct virtqueue requests;
 
@@ -26,9 +29,8 @@ size_t entropy_read(void *to, size_t size) {
   struct virtio_buffer buffer = {page, (u32)MIN(size, PAGE)};
   u32 got = 0;
   if (virtqueue_add(&requests, &buffer, 0, 1, page)) {
-    virtio_host_poll();
-    /* A host that does not answer at the poll exit never will: the buffer stays with it. */
-    if (virtqueue_take(&requests, &got) == NULL) return 0;
+    for (int i = 0; i < POLLS && !virtqueue_has_used(&requests); i++) virtio_host_poll();
+    if (virtqueue_take(&requests, &got) == NULL) return 0; /* the buffer stays with the host */
     got = MIN(got, buffer.size);
     memcpy(to, page, got);
   }

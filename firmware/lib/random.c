@@ -3,6 +3,7 @@
  * generation, so that two clones of one template have nothing in common. */
 #include "arch.h"
 #include "lib.h"
+#include "virtio.h"
 
 static struct {
   u32 key[8];
@@ -38,13 +39,16 @@ static void chacha_block(u32 out[16]) {
   for (int i = 0; i < 16; i++) out[i] += s[i];
 }
 
+/* A host that leaves the shared page empty has an entropy device. */
+static void take_entropy(u8 seed[64]) {
+  u8 any = 0;
+  for (int i = 0; i < 64; i++) any |= seed[i] = SHARED->entropy[i];
+  if (any == 0 && entropy_read(seed, 64) < 64) panic("the host gives no entropy");
+}
+
 static void rekey(void) {
   u32 fresh[16];
-  for (int i = 0; i < 16; i++) {
-    u32 word = 0;
-    for (int k = 0; k < 4; k++) word |= (u32)SHARED->entropy[4 * i + k] << (8 * k);
-    fresh[i] = word;
-  }
+  take_entropy((u8 *)fresh);
   for (int i = 0; i < 8; i++) rng.key[i] = fresh[i] ^ fresh[8 + i] ^ (rng.keyed ? rng.key[i] : 0);
   rng.counter = 0;
   rng.generation = SHARED->generation;
