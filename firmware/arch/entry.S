@@ -1,4 +1,4 @@
-/* Every way into the kernel and back to the program. All of it runs at CPL 3.
+/* Every way into the kernel and back to the program. All of it runs at CPL 3 but for one page.
  *
  * The kernel is never re-entered: the VMM delivers no upcall while rip lies between kernel_text_start and
  * kernel_text_end, so the scratch words below need no protection. */
@@ -61,16 +61,38 @@ kernel_entry:
   call kernel_main
   ud2
 
-/* LSTAR. Hosts without VT-x or SVM stay at CPL 3 here; the others arrive at CPL 0 and go down first. */
+/* What runs at CPL 0 and what it reads, in a page that holds nothing else: the VMM throws a clone away that wrote to it,
+ * so that no guest gets further at CPL 0 than these lines (docs/decisions/0011-cpl0-is-one-page.md). */
+.section .text.cpl0, "ax"
+
+/* LSTAR. Hosts without VT-x or SVM stay at CPL 3 here; the others arrive at CPL 0 and go down first. SFMASK has
+ * cleared TF, so that no single step traps here, where there is no handler for it. */
 .globl syscall_trap
 syscall_trap:
   mov %rcx, trap_rcx
   mov %cs, %ecx
   test $3, %cl
-  jnz 1f
-  mov $1f, %ecx
+  jnz syscall_at_cpl3
+  mov $syscall_at_cpl3, %ecx
   sysretq
-1:
+
+/* CR2 cannot be read at CPL 3. This saves the address and goes on as the other exceptions do, at CPL 3 with the
+ * frame on the IST stack. Each instruction here costs 2 us without VT-x. */
+#define IST_TOP_VA (WINDOW_VA + IST_TOP_GPA)
+.balign 16
+.globl page_fault_stub
+page_fault_stub:
+  push %rax
+  mov %cr2, %rax
+  mov %rax, fault_address
+  pop %rax
+  mov $page_fault_frame, %esp
+  iretq
+.balign 16
+page_fault_frame: .quad page_fault_entry, USER_CS, 0x202, IST_TOP_VA - 48, USER_DS
+
+.section .text.entry, "ax"
+syscall_at_cpl3:
   mov trap_rcx, %rcx
   mov %rsp, user_rsp
   mov SHARED_VA + OFFSET_kstack_top, %rsp
@@ -81,6 +103,7 @@ syscall_trap:
   push %rcx
   push %rax
   push $VECTOR_TRAP
+  cld /* SYSRET brought it back */
   jmp syscall_common
 
 /* A patched site: its trampoline has put the number into eax and the return address into rcx. */
@@ -90,7 +113,7 @@ syscall_fast:
   mov SHARED_VA + OFFSET_kstack_top, %rsp
   push $USER_DS
   push user_rsp
-  push $0x3202
+  push $0x202
   push $USER_CS
   push %rcx
   push %rax
@@ -207,18 +230,6 @@ exception_stubs:
   .set i, i + 1
 .endr
 
-/* The one piece of code at CPL 0: CR2 cannot be read at CPL 3. It saves the address and goes on as the other
- * exceptions do, at CPL 3 with the frame on the IST stack. Each instruction here costs 2 us without VT-x. */
-#define IST_TOP_VA (WINDOW_VA + IST_TOP_GPA)
-.balign 16
-.globl page_fault_stub
-page_fault_stub:
-  push %rax
-  mov %cr2, %rax
-  mov %rax, fault_address
-  pop %rax
-  mov $page_fault_frame, %esp
-  iretq
 page_fault_entry:
   push $14
   jmp exception_common
@@ -227,7 +238,6 @@ page_fault_entry:
 .balign 16
 .globl fault_address
 fault_address: .quad 0
-page_fault_frame: .quad page_fault_entry, USER_CS, 0x3002, IST_TOP_VA - 48, USER_DS
 
 /* Filled by arch/patch.c; inside the kernel's text range, so that no upcall arrives in one. */
 .section .trampolines, "awx", @progbits

@@ -11,6 +11,7 @@ enum {
   BREAKPOINT = 3,
   INVALID_OPCODE = 6,
   STACK_FAULT = 12,
+  GENERAL_PROTECTION = 13,
   PAGE_FAULT = 14,
   X87 = 16,
   ALIGNMENT = 17,
@@ -24,6 +25,17 @@ extern u64 fault_address; /* arch/entry.S */
 
 static bool in_kernel(const struct regs *r) {
   return r->rip >= (u64)kernel_text_start && r->rip < (u64)kernel_text_end;
+}
+
+/* A call that is a jump comes in with the program's flags. Those that trap or fault here are taken away when they do:
+ * a single step (TF), alignment checks (AC), and NT, with which iretq faults. */
+enum { TRAP_FLAG = 1 << 8, NESTED_TASK = 1 << 14, ALIGNMENT_CHECK = 1 << 18 };
+
+static bool drop_flags(struct regs *r) {
+  bool theirs = r->vector == DEBUG || r->vector == ALIGNMENT || r->vector == GENERAL_PROTECTION;
+  u64 flags = r->rflags & (TRAP_FLAG | ALIGNMENT_CHECK | NESTED_TASK);
+  r->rflags &= ~flags;
+  return theirs && flags != 0;
 }
 
 static void print_registers(const struct regs *r) {
@@ -98,6 +110,7 @@ void exception_handle(struct regs *r) {
     program_fault(r, address, fault);
     return;
   }
+  if (drop_flags(r)) return;
   /* A system call checks its pointers, but another thread may unmap them while it sleeps. */
   if (r->vector != PAGE_FAULT || !space_owns(address))
     panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);

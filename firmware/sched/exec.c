@@ -236,7 +236,7 @@ void exec_program(void) {
     load(program.interpreter, &interpreter);
     entry = interpreter.entry;
   }
-  struct regs r = {.rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x3202};
+  struct regs r = {.rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
   r.rsp = build_stack(&program, interpreter.bias);
   *thread_regs(current) = r;
   start_program(thread_regs(current));

@@ -27,7 +27,7 @@ import { type Devices, devicesOf, serveQueues } from './devices.js';
 import type { KernelImage } from './kernel-image.js';
 import { exitName, registerDump } from './report.js';
 import { SharedPage } from './shared-page.js';
-import { togglePge } from './vcpu-state.js';
+import { INITIAL_RFLAGS, togglePge } from './vcpu-state.js';
 
 const { layout, ports, selectors } = abi;
 
@@ -203,6 +203,7 @@ export class Machine {
     frame.setBigUint64(32, BigInt(selectors.USER_DS), true);
     this.#run.setBigUint64(RIP, this.shared.upcallEntry, true);
     this.#run.setBigUint64(RSP, BigInt(stack), true);
+    this.#run.setBigUint64(RFLAGS, INITIAL_RFLAGS, true); // as an interrupt would: DF, TF, NT and AC are the program's
     this.vcpu.dirty(true, false);
     this.serve();
     return SLICE;

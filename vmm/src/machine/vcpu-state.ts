@@ -10,13 +10,12 @@ const CR4_PGE = 0x80n;
 const EFER_LONG = 0xd01n; // NXE LMA LME SCE
 
 /**
- * The TSS has an I/O bitmap that allows every port up to 0x1cb7: pagetable-based KVM drops IOPL and then looks at the
- * bitmap for an OUT at CPL 3.
+ * The TSS has an I/O bitmap that allows every port up to 0x1cb7: IOPL is 0, and then an OUT at CPL 3 needs it.
  */
 export const TSS_LIMIT = 0x3ff;
 
 /** XCR0 masks to try, best first: with PKRU and AVX-512, AVX-512, AVX, SSE. All include x87. */
-const XCR0_CANDIDATES = [0x2e7n, 0xe7n, 0x7n, 0x3n];
+export const XCR0_CANDIDATES = [0x2e7n, 0xe7n, 0x7n, 0x3n];
 
 /**
  * Lets the guest use every vector extension that the host can save. XSETBV is privileged, so the guest cannot do it;
@@ -38,12 +37,18 @@ export function enableVectorState(vcpu: Vcpu): void {
   }
 }
 
+/**
+ * Flags that `syscall` clears. A single step (TF) would trap at CPL 0, from where no gate leads to CPL 3. The others
+ * (DF, NT, AC) would be in force in the guest kernel's own code.
+ */
+const SFMASK = 0x44500n;
+
 /** MSRs: STAR, LSTAR, SFMASK. */
 export function systemCallMsrs(entry: number): [number, bigint][] {
   return [
     [0xc0000081, (BigInt(selectors.KERNEL_CS) << 32n) | (0x23n << 48n)],
     [0xc0000082, BigInt(entry)],
-    [0xc0000084, 0n],
+    [0xc0000084, SFMASK],
   ];
 }
 
@@ -87,8 +92,11 @@ export function togglePge(view: DataView, at: number): void {
   view.setBigUint64(cr4, view.getBigUint64(cr4, true) ^ CR4_PGE, true);
 }
 
-/** RFLAGS at the start: reserved bit, IF, IOPL 3 so that OUT works at CPL 3. */
-export const INITIAL_RFLAGS = 0x3202n;
+/**
+ * RFLAGS at the start and at each upcall: the reserved bit and IF. IOPL stays 0: OUT needs the TSS's bitmap only, and
+ * `cli` in a program is the fault that it is on Linux.
+ */
+export const INITIAL_RFLAGS = 0x202n;
 
 /** What a vCPU holds besides its memory: structs of linux/kvm.h as bytes. Plain data, crosses threads. */
 export interface VcpuState {
