@@ -39,6 +39,17 @@ static const struct state_row state_rows[STATES] = {
     [STATE_MP_STATE] = ROW(MP_STATE, struct kvm_mp_state),
 };
 
+/*
+ * The clock page pairs the host's TSC with the time, so the guest's must be the same one. KVM starts a vCPU's at 0
+ * where the processor can add an offset.
+ */
+static outcome share_tsc(struct vcpu *vcpu) {
+  uint64_t offset = 0;
+  struct kvm_device_attr attr = {
+      .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uint64_t)(uintptr_t)&offset};
+  return ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr) < 0 ? failure("KVM_SET_DEVICE_ATTR (TSC offset)") : success();
+}
+
 static outcome set_up(struct vcpu *vcpu) {
   struct kvm *kvm = vcpu->vm->kvm;
   void *run = mmap(NULL, kvm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -51,7 +62,8 @@ static outcome set_up(struct vcpu *vcpu) {
   vcpu->run = run;
   vcpu->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
   if (ioctl(vcpu->fd, KVM_SET_CPUID2, kvm->cpuid) < 0) return failure("KVM_SET_CPUID2");
-  return kick_register(vcpu);
+  outcome o = share_tsc(vcpu);
+  return failed(o) ? o : kick_register(vcpu);
 }
 
 outcome vcpu_create(struct vm *vm, int id, struct vcpu **out) {
