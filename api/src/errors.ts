@@ -37,6 +37,7 @@ export const ERRORS = Object.freeze({
   MAYFLY_FRAME_DAMAGED: row(502, 'the guest sent bytes that are no frame'),
   MAYFLY_FRAME_TOO_LARGE: row(502, 'the guest sent a frame beyond the limits'),
   MAYFLY_BOOT_FAILED: row(502, 'the guest did not get ready'),
+  MAYFLY_TEMPLATE_TAMPERED: row(502, 'the program changed what runs at CPL 0 while it loaded'),
   MAYFLY_OVERLOADED: row(503, 'too many invocations are under way; try again in a moment'),
   MAYFLY_SERVER_CLOSING: row(503, 'the server is shutting down'),
   MAYFLY_BOOT_TIMEOUT: row(504, 'the guest did not get ready in time'),

@@ -39,13 +39,14 @@ napi_value export_vcpu_set_slice(napi_env env, napi_callback_info info);
 napi_value export_vcpu_kick_token(napi_env env, napi_callback_info info);
 napi_value export_kick(napi_env env, napi_callback_info info);
 
-/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded),
+/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded),
  * rewinderRewind(rewinder), rewinderDirtyPages(rewinder), rewinderRewindAndRun(rewinder),
- * rewinderPagesCopied(rewinder) */
+ * rewinderPagesCopied(rewinder), rewinderGuardWritten(rewinder) */
 napi_value export_rewinder_create(napi_env env, napi_callback_info info);
 napi_value export_rewinder_rewind(napi_env env, napi_callback_info info);
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info);
 napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info);
 napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info);
+napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info);
 
 #endif

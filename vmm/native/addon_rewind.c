@@ -6,16 +6,19 @@
 #include "pagemap.h"
 #include "rewind.h"
 
+enum { PAIR_BYTES = 2 * sizeof(uint64_t) };
+
 /* Reads [offset, length] pairs; they must be sorted, disjoint and inside the memory. */
-static bool read_excluded(napi_env env, struct rewinder *rewinder, const uint64_t *pairs) {
+static bool read_ranges(napi_env env, const char *argument, uint64_t size, const uint64_t *pairs,
+                        struct byte_range *ranges, size_t count) {
   uint64_t previous_end = 0;
-  for (size_t i = 0; i < rewinder->excluded_count; i++) {
-    uint64_t start = pairs[2 * i], length = pairs[2 * i + 1], size = rewinder->memory->size;
+  for (size_t i = 0; i < count; i++) {
+    uint64_t start = pairs[2 * i], length = pairs[2 * i + 1];
     if (start < previous_end || start > size || length > size - start) {
-      throw_argument(env, "exclude (argument 6), range %zu: must lie after the one before, inside the memory", i);
+      throw_argument(env, "%s, range %zu: must lie after the one before, inside the memory", argument, i);
       return false;
     }
-    rewinder->excluded[i] = (struct byte_range){start, start + length};
+    ranges[i] = (struct byte_range){start, start + length};
     previous_end = start + length;
   }
   return true;
@@ -36,21 +39,25 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
   struct call call;
   struct mapping *memory, *template;
   struct vcpu *vcpu;
-  void *regs, *sregs, *pairs;
-  size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length;
+  void *regs, *sregs, *excluded, *guarded;
+  size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length, excluded_bytes,
+         guarded_bytes;
   if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
       !(template = get_object(&call, 1, HANDLE_MEMORY)) || !(vcpu = get_object(&call, 2, HANDLE_VCPU)) ||
       !get_buffer(&call, 3, "regs", &regs_size, &regs, &length) ||
       !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
-      !get_buffer(&call, 5, "exclude", NULL, &pairs, &length) || !check_memories(env, memory, template))
+      !get_buffer(&call, 5, "exclude", NULL, &excluded, &excluded_bytes) ||
+      !get_buffer(&call, 6, "guard", NULL, &guarded, &guarded_bytes) || !check_memories(env, memory, template))
     return NULL;
   /* A kernel without PAGEMAP_SCAN should be noticed now and not at the first rewind. */
   bool populated;
   outcome o = pagemap_is_populated(memory->bytes, PAGE_BYTES, &populated);
   if (failed(o)) return throw_outcome(env, o);
-  struct rewinder *rewinder = rewinder_create(memory, template, vcpu, length / (2 * sizeof(uint64_t)));
+  struct rewinder *rewinder = rewinder_create(memory, template, vcpu, excluded_bytes / PAIR_BYTES,
+                                              guarded_bytes / PAIR_BYTES);
   if (!rewinder) return throw_outcome(env, (outcome){"malloc", ENOMEM});
-  if (!read_excluded(env, rewinder, pairs)) {
+  if (!read_ranges(env, "exclude (argument 6)", memory->size, excluded, rewinder->excluded, rewinder->excluded_count) ||
+      !read_ranges(env, "guard (argument 7)", memory->size, guarded, rewinder->guarded, rewinder->guarded_count)) {
     rewinder_free(rewinder);
     return NULL;
   }
@@ -92,6 +99,15 @@ napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info) {
   struct rewinder *rewinder;
   if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
   return make_number(env, (double)rewinder->pages_copied);
+}
+
+napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
+  napi_value written = NULL;
+  napi_check(env, napi_get_boolean(env, rewinder->guard_written, &written));
+  return written;
 }
 
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info) {

@@ -15,15 +15,19 @@
 enum { COMPLETIONS_MAX = 64 };
 
 struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template, struct vcpu *vcpu,
-                                 size_t excluded_count) {
+                                 size_t excluded_count, size_t guarded_count) {
   struct rewinder *rewinder = calloc(1, sizeof(*rewinder));
   if (!rewinder) return NULL;
   rewinder->excluded = calloc(excluded_count + 1, sizeof(*rewinder->excluded));
-  if (!rewinder->excluded) {
+  rewinder->guarded = calloc(guarded_count + 1, sizeof(*rewinder->guarded));
+  if (!rewinder->excluded || !rewinder->guarded) {
+    free(rewinder->excluded);
+    free(rewinder->guarded);
     free(rewinder);
     return NULL;
   }
   rewinder->excluded_count = excluded_count;
+  rewinder->guarded_count = guarded_count;
   rewinder->memory = mapping_ref(memory);
   rewinder->template = mapping_ref(template);
   rewinder->vcpu = vcpu_ref(vcpu);
@@ -35,6 +39,7 @@ void rewinder_free(struct rewinder *rewinder) {
   mapping_unref(rewinder->template);
   vcpu_unref(rewinder->vcpu);
   free(rewinder->excluded);
+  free(rewinder->guarded);
   free(rewinder);
 }
 
@@ -85,6 +90,13 @@ struct copy {
   size_t next_excluded;
 };
 
+static void look_at_guards(struct rewinder *rewinder, size_t start, size_t end) {
+  for (size_t i = 0; i < rewinder->guarded_count; i++) {
+    const struct byte_range *guard = &rewinder->guarded[i];
+    if (start < guard->end && end > guard->start) rewinder->guard_written = true;
+  }
+}
+
 static void copy_back(struct rewinder *rewinder, size_t start, size_t end) {
   memcpy(rewinder->memory->bytes + start, rewinder->template->bytes + start, end - start);
   rewinder->pages_copied += (end - 1) / PAGE_BYTES - start / PAGE_BYTES + 1;
@@ -95,6 +107,7 @@ static void copy_back(struct rewinder *rewinder, size_t start, size_t end) {
 static bool copy_range(void *context, size_t start, size_t end) {
   struct copy *copy = context;
   struct rewinder *rewinder = copy->rewinder;
+  look_at_guards(rewinder, start, end);
   while (copy->next_excluded < rewinder->excluded_count) {
     const struct byte_range *skip = &rewinder->excluded[copy->next_excluded];
     if (skip->start >= end) break;

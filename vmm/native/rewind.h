@@ -17,6 +17,9 @@ struct rewinder {
   struct kvm_sregs sregs;
   struct byte_range *excluded; /* sorted, disjoint */
   size_t excluded_count;
+  struct byte_range *guarded; /* sorted, disjoint */
+  size_t guarded_count;
+  bool guard_written;    /* a page of a guarded range has been written since the memory was mapped */
   uint64_t pages_copied; /* by the last rewind */
 };
 
@@ -29,7 +32,7 @@ struct page_list {
 /* Takes references to all three; ranges and registers are filled in by the caller. NULL when out of
  * memory. */
 struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template, struct vcpu *vcpu,
-                                 size_t excluded_count);
+                                 size_t excluded_count, size_t guarded_count);
 void rewinder_free(struct rewinder *rewinder);
 
 /* Copies the template's bytes over every page that was written, and has the next entry load the

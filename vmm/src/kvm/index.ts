@@ -21,6 +21,6 @@ export {
   type TableName,
   tableOffsets,
 } from './registers.js';
-export { Rewinder, type RewinderOptions } from './rewinder.js';
+export { type ByteRange, Rewinder, type RewinderOptions } from './rewinder.js';
 export { Vcpu } from './vcpu.js';
 export { type SlotOptions, Vm } from './vm.js';

@@ -66,11 +66,13 @@ export interface Native {
     regs: ArrayBuffer,
     sregs: ArrayBuffer,
     exclude: ArrayBuffer,
+    guard: ArrayBuffer,
   ): RewinderHandle;
   rewinderRewind(rewinder: RewinderHandle): number;
   rewinderDirtyPages(rewinder: RewinderHandle): Uint32Array;
   rewinderRewindAndRun(rewinder: RewinderHandle): number;
   rewinderPagesCopied(rewinder: RewinderHandle): number;
+  rewinderGuardWritten(rewinder: RewinderHandle): boolean;
 }
 
 /** From dist/src/kvm to the package's root. */

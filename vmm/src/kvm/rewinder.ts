@@ -13,13 +13,17 @@ export interface RewinderOptions {
   readonly regs: ArrayBuffer;
   readonly sregs: ArrayBuffer;
   /** Byte ranges that rewind leaves alone, sorted and disjoint. */
-  readonly exclude?: readonly (readonly [offset: number, length: number])[];
+  readonly exclude?: readonly ByteRange[];
+  /** Byte ranges whose first write is remembered for good, sorted and disjoint; see guardWritten. */
+  readonly guard?: readonly ByteRange[];
 }
 
-function encodeRanges(ranges: readonly (readonly [number, number])[]): ArrayBuffer {
+export type ByteRange = readonly [offset: number, length: number];
+
+function encodeRanges(name: string, ranges: readonly ByteRange[]): ArrayBuffer {
   const numbers = ranges.flat();
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) {
-    throw new KvmError('MAYFLY_KVM_ARGUMENT', 'exclude must hold pairs of non-negative integers');
+    throw new KvmError('MAYFLY_KVM_ARGUMENT', `${name} must hold pairs of non-negative integers`);
   }
   return BigUint64Array.from(numbers, BigInt).buffer;
 }
@@ -41,15 +45,15 @@ export class Rewinder {
   }
 
   static create(options: RewinderOptions): Rewinder {
-    const { memory, template, vcpu, regs, sregs, exclude = [] } = options;
-    const ranges = encodeRanges(exclude);
+    const { memory, template, vcpu, regs, sregs, exclude = [], guard = [] } = options;
     const handle = native.rewinderCreate(
       memory.handle,
       template.handle,
       vcpu.handle,
       regs,
       sregs,
-      ranges,
+      encodeRanges('exclude', exclude),
+      encodeRanges('guard', guard),
     );
     return new Rewinder(handle, vcpu);
   }
@@ -67,6 +71,11 @@ export class Rewinder {
   /** How many pages the last rewind copied. */
   get pagesCopied(): number {
     return native.rewinderPagesCopied(this.#handle);
+  }
+
+  /** Whether a rewind found a page of a guarded range written, by whomever and with whatever. It stays true. */
+  get guardWritten(): boolean {
+    return native.rewinderGuardWritten(this.#handle);
   }
 
   /**

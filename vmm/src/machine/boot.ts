@@ -49,7 +49,8 @@ export function writeBootMemory(ram: ArrayBuffer, kernel: KernelImage, options: 
   writeBootPage(bytes, view, options, tables.next);
 }
 
-function writeDescriptors(view: DataView, kernel: KernelImage): void {
+/** GDT, TSS and IDT at their places; `view` is of RAM. */
+export function writeDescriptors(view: DataView, kernel: KernelImage): void {
   const gdt = [0n, 0n, 0x00af9b000000ffffn, 0x00cf93000000ffffn, 0x00cffb000000ffffn];
   gdt.push(0x00cff3000000ffffn, 0x00affb000000ffffn, 0n);
   const tss = BigInt(layout.WINDOW_VA + layout.TSS_GPA);

@@ -6,7 +6,7 @@ const { layout, selectors } = abi;
 
 const CR0_PAGING = 0x80050033n; // PG AM WP NE ET MP PE
 const CR4_BITS = 0x50620n; // OSXSAVE FSGSBASE OSXMMEXCPT OSFXSR PAE
-const CR4_PGE = 0x80n;
+export const CR4_PGE = 0x80n;
 const EFER_LONG = 0xd01n; // NXE LMA LME SCE
 
 /**

@@ -6,7 +6,7 @@ import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import { Piscina } from 'piscina';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import type { InvokeFrame, InvokeResult, Pool, TemplateSpec } from './types.js';
+import type { InvokeFrame, Pool, TemplateSpec } from './types.js';
 
 export interface MachinePoolOptions {
   /** Where the memory files of templates are made; a real file system, best one with large folios. */
@@ -74,7 +74,7 @@ export class MachinePool implements Pool {
     name: string,
     frame: InvokeFrame,
     options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<InvokeResult> {
+  ): Promise<InvokeReply> {
     const template = this.#templates.get(name);
     if (template === undefined) {
       throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `no template is named ${name}`);

@@ -6,16 +6,16 @@
  * ```
  * A clone whose guest failed is thrown away instead.
  */
-import { abi, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
+import { cpl0Ranges } from '../machine/cpl0.js';
 import { freshGeneration, freshPid } from '../machine/factory.js';
+import { KernelImage } from '../machine/kernel-image.js';
 import type { Failure, Machine } from '../machine/machine.js';
 import { machineFromState } from '../machine/machine-state.js';
 import { OutputTail } from './output-tail.js';
 import type { Template } from './template.js';
-
-const { layout } = abi;
 
 /**
  * Slices in a row before others of the thread get a turn. A turn wants to be long: whoever gets it may need a new clone,
@@ -28,8 +28,6 @@ export class Clone {
   readonly #machine: Machine;
   readonly #rewinder: Rewinder;
   readonly #stream: VsockStream;
-  readonly #tables: Buffer;
-  readonly #templateTables: Buffer;
   /** What the program printed in this life. */
   #output = new OutputTail();
   #decoder = new FrameDecoder();
@@ -49,17 +47,13 @@ export class Clone {
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
     this.#stream = stream;
     stream.onData = (chunk) => this.#receive(chunk);
-    const tablesEnd = usedTablesEnd(templateMemory.buffer);
-    const tables = (memory: GuestMemory) =>
-      Buffer.from(memory.buffer, layout.PT_GPA, tablesEnd - layout.PT_GPA);
-    this.#tables = tables(this.#machine.memory);
-    this.#templateTables = tables(templateMemory);
     this.#rewinder = Rewinder.create({
       memory: this.#machine.memory,
       template: templateMemory,
       vcpu: this.#machine.vcpu,
       regs: template.state.vcpu.regs,
       sregs: template.state.vcpu.sregs,
+      guard: cpl0Ranges(KernelImage.default()),
     });
   }
 
@@ -95,13 +89,13 @@ export class Clone {
 
   /**
    * Puts everything back: memory, registers, devices, the stream. False: this clone cannot be rewound and must be
-   * replaced, because its guest changed page tables. Copying those back would go unseen by a KVM that shadows them, and
-   * old translations would live on.
+   * replaced, because its guest wrote to page tables or to what runs at CPL 0. Tables that are copied back would go unseen
+   * by a KVM that shadows them, and old translations would live on; what a guest did at CPL 0 nobody knows.
    */
   rewind(): boolean {
     if (this.#ready) return true;
-    if (Buffer.compare(this.#tables, this.#templateTables) !== 0) return false;
     this.rewoundPages = this.#rewinder.rewind();
+    if (this.#rewinder.guardWritten) return false;
     const { vcpu, devices } = this.template.state;
     if (vcpu.xsave !== undefined) this.#machine.vcpu.setXsave(vcpu.xsave);
     this.#machine.bus.restore(devices);
@@ -129,14 +123,6 @@ export class Clone {
       this.#damage = error as MayflyError;
     }
   }
-}
-
-/** Where the page tables in use end. Tables that a guest adds behind must be linked from one before. */
-function usedTablesEnd(ram: ArrayBuffer): number {
-  const words = new Int32Array(ram, layout.PT_GPA, (layout.PT_END_GPA - layout.PT_GPA) / 4);
-  let end = words.length;
-  while (end > 0 && words[end - 1] === 0) end--;
-  return layout.PT_GPA + Math.ceil((end * 4) / 4096) * 4096;
 }
 
 function failureOf(failure: Failure): MayflyError {

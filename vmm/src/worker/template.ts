@@ -5,6 +5,8 @@
  * File descriptors belong to the whole process: every worker thread maps the same file.
  */
 import { closeSync, constants, openSync } from 'node:fs';
+import { checkCpl0 } from '../machine/cpl0.js';
+import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine } from '../machine/machine.js';
 import { captureState, type MachineState } from '../machine/machine-state.js';
 
@@ -18,7 +20,10 @@ export interface Template {
   state: MachineState;
 }
 
-/** Takes a machine's state at an idle exit. The machine must not run again. */
+/**
+ * Takes a machine's state at an idle exit. The machine must not run again.
+ * Throws MAYFLY_TEMPLATE_TAMPERED when its guest may have run code of its own at CPL 0, or its clones could.
+ */
 export function captureTemplate(
   id: number,
   name: string,
@@ -27,6 +32,7 @@ export function captureTemplate(
   directory: string,
 ): Template {
   const state = captureState(machine, true);
+  checkCpl0(machine.memory.buffer, KernelImage.default(), state.vcpu);
   const memoryFd = openSync(directory, constants.O_RDWR | O_TMPFILE, 0o600);
   try {
     machine.memory.writeTo(memoryFd, machine.memory.size);

@@ -92,6 +92,37 @@ await t.test('a guest that changes its page tables is not rewound', async (t) =>
   for (let i = 0; i < 5; i++) t.equal((await call('grow')).counter, 1);
 });
 
+await t.test('a guest that only touches what decides on CPL 0 is not rewound either', async (t) => {
+  const single = new MachinePool({ directory: scratch, workers: 1 });
+  t.teardown(() => single.close());
+  await single.deploy(spec);
+  const replacements = async (command: string) => {
+    const frame = { head: { command }, body: new Uint8Array(0) };
+    const counts: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      counts.push((await single.invoke('agent', frame, { timeoutMs: 5000 })).replaced);
+    }
+    return counts.at(-1)! - counts[1]!;
+  };
+  t.equal(await replacements('stain'), 0, 'what others write');
+  t.equal(await replacements('interrupts'), 4, 'the interrupt table');
+  t.equal(await replacements('tables'), 4, 'page tables');
+  t.equal(await replacements('entry'), 4, "the guest kernel's entry");
+});
+
+await t.test('no template is made of a guest that changed what runs at CPL 0', async (t) => {
+  for (const [address, what] of [
+    ['0x6fe03201', 'the descriptor tables'],
+    ['0x70000ff8', "the guest kernel's entry"],
+  ] as const) {
+    const tampering = { ...spec, name: 'tampering', argv: [agent, address] };
+    await t.rejects(pool.deploy(tampering), {
+      code: 'MAYFLY_TEMPLATE_TAMPERED',
+      message: `the program changed ${what} while it loaded`,
+    });
+  }
+});
+
 await t.test('a caller that goes away stops its guest', async (t) => {
   const frame = { head: { command: 'spin' }, body: new Uint8Array(0) };
   const signal = AbortSignal.timeout(200);
