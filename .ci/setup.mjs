@@ -20,6 +20,9 @@ const SYSTEM_TOOLS = [
   { path: 'busybox', debian: 'busybox-static' },
 ];
 
+/** What some tests want, which are skipped without it: installed with --tests, where that is possible. */
+const TEST_TOOLS = [{ path: 'qemu-system-x86_64', debian: 'qemu-system-x86' }];
+
 const at = (...parts) => join(ROOT, ...parts);
 const manifest = (folder) => JSON.parse(readFileSync(at(folder, 'package.json'), 'utf8'));
 
@@ -28,14 +31,27 @@ function onPath(name) {
   return folders.some((folder) => existsSync(join(folder, name)));
 }
 
+const missingPackages = (tools) =>
+  tools.filter(({ path }) => !onPath(path)).flatMap(({ debian }) => debian.split(' '));
+
 async function systemPackages() {
-  const missing = SYSTEM_TOOLS.filter(({ path }) => !onPath(path)).flatMap(({ debian }) =>
-    debian.split(' '),
-  );
+  const missing = missingPackages(SYSTEM_TOOLS);
   if (missing.length === 0) return 'all there';
-  if (process.getuid() !== 0 || !onPath('apt-get')) {
+  if (!canInstall()) {
     throw new StepError(`missing system packages (Debian names): ${missing.join(' ')}`);
   }
+  return install(missing);
+}
+
+async function testPackages() {
+  const missing = missingPackages(TEST_TOOLS);
+  if (missing.length === 0) return 'all there';
+  return canInstall() ? install(missing) : `without ${missing.join(' ')}`;
+}
+
+const canInstall = () => process.getuid() === 0 && onPath('apt-get');
+
+async function install(missing) {
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   await run('apt-get', ['update', '-q'], { env });
   await run('apt-get', ['install', '-qy', '--no-install-recommends', ...missing], { env });
@@ -126,13 +142,14 @@ async function guestAgent() {
   );
 }
 
-async function setup(quiet) {
+async function setup({ quiet, tests }) {
   const start = performance.now();
   const step = stepPrinter({ quiet });
   if (Number(process.versions.node.split('.')[0]) < 20) {
     throw new StepError(`Node.js 20 or newer is needed, this is ${process.version}`);
   }
   await step('system packages', systemPackages);
+  if (tests) await step('packages for tests', testPackages);
   await step('dependencies', dependencies);
   await step('typescript', typescript);
   await step('native addon', nativeAddon);
@@ -143,7 +160,8 @@ async function setup(quiet) {
 }
 
 try {
-  await setup(process.argv.includes('--quiet'));
+  const has = (flag) => process.argv.includes(flag);
+  await setup({ quiet: has('--quiet'), tests: has('--tests') });
 } catch (error) {
   if (!(error instanceof StepError)) throw error;
   console.error(`setup: ${error.message}`);

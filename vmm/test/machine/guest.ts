@@ -1,6 +1,6 @@
 /** Compiles guest programs and runs them here and in a machine. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -11,9 +11,22 @@ import { type RunOptions, runProgram } from '../../src/machine/run-program.js';
 export const guestSources = fileURLToPath(
   new URL('../../../../firmware/test/guest', import.meta.url),
 );
-const scratch = mkdtempSync('/var/tmp/mayfly-guest-');
+export const scratch = mkdtempSync('/var/tmp/mayfly-guest-');
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 export const imageDir = join(scratch, 'images');
+
+/** Programs that want to know where. */
+const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
+
+/** Needs a peer on the host's side of the vsock, which the host itself does not have. */
+const guestOnly = new Set(['socket_vsock.c']);
+
+/** The programs of firmware/test/guest that do the same on Linux and in a guest. */
+export function comparablePrograms(): { file: string; args: string[] }[] {
+  return readdirSync(guestSources)
+    .filter((file) => file.endsWith('.c') && !guestOnly.has(file))
+    .map((file) => ({ file, args: programArguments[file] ?? [] }));
+}
 
 export interface Outcome {
   exitCode: number;

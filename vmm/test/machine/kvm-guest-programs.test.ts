@@ -1,25 +1,21 @@
 /** Ordinary Linux programs: what they do here is what they do in a machine. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { compile, guestSources, runHere, runInGuest, sameOutcome } from './guest.js';
+import {
+  comparablePrograms,
+  compile,
+  guestSources,
+  runHere,
+  runInGuest,
+  sameOutcome,
+} from './guest.js';
 
 t.setTimeout(240_000);
 
-/** Programs that want to know where. */
-const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
-
-/** Needs a peer on the host's side of the vsock, which the host itself does not have. */
-const guestOnly = new Set(['socket_vsock.c']);
-
-const sources = readdirSync(guestSources).filter(
-  (name) => name.endsWith('.c') && !guestOnly.has(name),
-);
-
-for (const file of sources) {
+for (const { file, args } of comparablePrograms()) {
   t.test(`${file} prints in the guest what it prints on the host`, async (t) => {
     const program = compile(join(guestSources, file), file.slice(0, -2));
-    const args = programArguments[file] ?? [];
     sameOutcome(t, await runInGuest(program, args), runHere(program, args));
   });
 }
