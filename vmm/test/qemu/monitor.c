@@ -17,7 +17,7 @@ _Noreturn void enter_guest(const u64 frame[5], u64 data_selector);
 enum { VECTOR_PROTECTION = 13, VECTOR_TICK = 32, INTERRUPT_GATE = 0x8e };
 enum { IST_PROTECTION = 2, IST_TICK = 3 };
 enum { OUTL = 0xef };
-enum { FIRST_PORT = PORT_IDLE, LAST_PORT = PORT_POLL + 3, DEBUG_EXIT_PORT = 0xf4 };
+enum { FIRST_PORT = PORT_IDLE, LAST_PORT = FIRST_PORT + 0x1f, DEBUG_EXIT_PORT = 0xf4 };
 #define TICK_NS 1000000
 #define LAPIC_VA 0xfee00000
 
@@ -103,7 +103,8 @@ static void serve_port(u16 port, u32 value) {
     case PORT_POLL: wait_for_tick(); return;
     case PORT_FLUSH: flush_translations(); return;
     case PORT_EXIT: finish(KIND_EXIT, value);
-    default: finish(KIND_PANIC, 0);
+    case PORT_PANIC: finish(KIND_PANIC, 0);
+    default: finish(KIND_UNKNOWN_PORT, port);
   }
 }
 

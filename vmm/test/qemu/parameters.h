@@ -25,3 +25,4 @@
 #define KIND_EXIT 1
 #define KIND_PANIC 2
 #define KIND_MONITOR_FAULT 3
+#define KIND_UNKNOWN_PORT 4

@@ -280,9 +280,12 @@ function waitStatus(ramPath: string, messages: string): number {
     const frames = page.panicFrames.map((frame) => KernelImage.default().describe(frame));
     throw new Error(`the guest kernel panicked: ${page.panicMessage}\n${frames.join('\n')}`);
   }
-  const what =
-    kind === 0 ? 'QEMU ended without a result' : `the monitor faulted at ${value.toString(16)}`;
-  throw new Error(`${what}\n${messages}`);
+  const failures: Record<number, string> = {
+    0: 'QEMU ended without a result',
+    [number('KIND_MONITOR_FAULT')]: `the monitor faulted at 0x${value.toString(16)}`,
+    [number('KIND_UNKNOWN_PORT')]: `the guest wrote to port 0x${value.toString(16)}`,
+  };
+  throw new Error(`${failures[kind]}\n${messages}`);
 }
 
 const TIMEOUT_MS = 60_000;
