@@ -210,7 +210,9 @@ export class Machine {
   }
 
   #panicFailure(): Failure {
-    const frames = this.shared.panicFrames.map((f) => `  at ${this.#parts.kernel.describe(f)}`);
+    // The calls, not where they return to: that may be behind the end of a function.
+    const calls = this.shared.panicFrames.map((address) => address - 1n);
+    const frames = calls.map((address) => `  at ${this.#parts.kernel.describe(address)}`);
     const message = `the guest kernel panicked: ${this.shared.panicMessage}`;
     return { code: 'MAYFLY_GUEST_PANIC', message, detail: frames.join('\n') };
   }

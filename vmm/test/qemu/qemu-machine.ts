@@ -277,7 +277,7 @@ function waitStatus(ramPath: string, messages: string): number {
   if (kind === number('KIND_EXIT')) return Number(value);
   const page = new SharedPage(new Uint8Array(low).buffer);
   if (kind === number('KIND_PANIC')) {
-    const frames = page.panicFrames.map((frame) => KernelImage.default().describe(frame));
+    const frames = page.panicFrames.map((frame) => KernelImage.default().describe(frame - 1n));
     throw new Error(`the guest kernel panicked: ${page.panicMessage}\n${frames.join('\n')}`);
   }
   const failures: Record<number, string> = {
