@@ -8,6 +8,7 @@ import { GuestMemory, Kvm, REGS_SIZE, regsView, type Vcpu, type Vm } from '../kv
 import { GuestRam } from '../memory/index.js';
 import { imageAddresses, writeBootMemory } from './boot.js';
 import { createDevices, DEVICE_COUNT } from './devices.js';
+import { startError } from './host-cpu.js';
 import { KernelImage } from './kernel-image.js';
 import { Machine } from './machine.js';
 import {
@@ -102,7 +103,10 @@ export function createVm(
   return { vm, vcpu };
 }
 
-/** A machine about to execute the guest kernel's first instruction. */
+/**
+ * A machine about to execute the guest kernel's first instruction.
+ * Throws MAYFLY_HOST_CPU, MAYFLY_BAD_MEMORY_SIZE, MAYFLY_KVM_*.
+ */
 export function bootMachine(spec: MachineSpec): Machine {
   const memorySize = checkedMemorySize(spec.memoryBytes); // before anything is opened
   const kernel = KernelImage.default();
@@ -119,16 +123,29 @@ export function bootMachine(spec: MachineSpec): Machine {
     strace: spec.strace ?? false,
     verbose: spec.verbose ?? false,
   });
-  const { vm, vcpu } = createVm(memory, images, kernel);
-  const sregs = vcpu.getSregs();
-  writeInitialSregs(sregs);
-  vcpu.setSregs(sregs);
-  vcpu.setRegs(initialRegs(kernel.entry));
+  const { vm, vcpu } = startVcpu(memory, images, kernel);
   const ram = new GuestRam(memory.buffer);
   const devices = createDevices(ram, spec.console);
   const machine = new Machine({ vm, vcpu, memory, images, kernel, devices, ram });
   machine.shared.newGeneration(1, freshPid());
   return machine;
+}
+
+function startVcpu(
+  memory: GuestMemory,
+  images: readonly GuestMemory[],
+  kernel: KernelImage,
+): { vm: Vm; vcpu: Vcpu } {
+  try {
+    const { vm, vcpu } = createVm(memory, images, kernel);
+    const sregs = vcpu.getSregs();
+    writeInitialSregs(sregs);
+    vcpu.setSregs(sregs);
+    vcpu.setRegs(initialRegs(kernel.entry));
+    return { vm, vcpu };
+  } catch (error) {
+    throw startError(error);
+  }
 }
 
 function initialRegs(entry: number): ArrayBuffer {

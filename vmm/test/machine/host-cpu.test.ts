@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { missingCpuFeatures, startError } from '../../src/machine/host-cpu.js';
+
+const cpuinfo = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: spectre_v1\n\n`;
+
+t.test('features that a processor lacks are named', async (t) => {
+  t.same(missingCpuFeatures(cpuinfo('fpu lm nx syscall fsgsbase xsave')), []);
+  t.same(missingCpuFeatures(cpuinfo('fpu lm nx syscall xsaveopt')), ['fsgsbase', 'xsave']);
+  t.equal(missingCpuFeatures('').length, 5, 'nothing is known');
+});
+
+t.test('a failure is blamed on the processor only where it lacks something', async (t) => {
+  const cause = new Error('KVM_SET_SREGS: EINVAL');
+  t.equal(startError(cause, cpuinfo('lm nx syscall fsgsbase xsave')), cause);
+  t.match(startError(cause, cpuinfo('lm nx syscall xsave')), {
+    code: 'MAYFLY_HOST_CPU',
+    message: 'the processor lacks what guests need: fsgsbase',
+    cause,
+  });
+});
+
+t.test('this processor is good enough', async (t) => {
+  t.same(missingCpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')), []);
+});
