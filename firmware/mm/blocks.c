@@ -12,6 +12,8 @@
 #include "vmas.h"
 
 #define SLACK (64 * KiB)
+/* A change of this size pays for an entry and a flush: first touches through 4 KiB entries cost more. */
+#define MERGE_MIN (256 * KiB)
 #define LENIENT (~0ull) /* not mapped, never was accessible: the tables need not tell */
 #define MIXED (~1ull)   /* no one entry serves the whole block */
 
@@ -159,17 +161,25 @@ static void drop(u64 *slot, u64 va) {
   stale_forget(va, va + BLOCK);
 }
 
-/* The block is backed by gpa (0: by nothing of its own): writes its entries. */
-static bool block_set(u64 *slot, u64 va, u64 gpa) {
-  if (entry_is_table(*slot)) {
+static void set_whole(u64 *slot, u64 gpa, u64 flags) {
+  u64 old = *slot;
+  /* Without access it keeps its address, so that the bytes are found again. */
+  entry_set(slot, entry_for(gpa, flags) | LARGE);
+  if (entry_is_table(old)) table_free(entry_table(old));
+}
+
+/* The block is backed by gpa (0: by nothing of its own), and `changed` of its bytes got another mapping: writes its
+ * entries. */
+static bool block_set(u64 *slot, u64 va, u64 gpa, u64 changed) {
+  u64 flags = wanted_of_block(va);
+  bool table = entry_is_table(*slot);
+  if (gpa != 0 && flags != MIXED && (!table || changed >= MERGE_MIN)) set_whole(slot, gpa, flags);
+  else if (table) {
     *table_backing(entry_table(*slot)) = gpa;
     table_fill(entry_table(*slot), va, false);
-    return true;
+  } else if (flags == MIXED) {
+    return make_table(slot, va, gpa);
   }
-  u64 flags = wanted_of_block(va);
-  if (flags == MIXED) return make_table(slot, va, gpa);
-  /* Without access it keeps its address, so that the bytes are found again. */
-  if (gpa != 0) entry_set(slot, entry_for(gpa, flags) | LARGE);
   return true;
 }
 
@@ -182,7 +192,7 @@ bool blocks_sync(u64 start, u64 end) {
     }
     if (*slot != 0) {
       if (unmapped(va)) drop(slot, va);
-      else if (!block_set(slot, va, gpa_in(*slot))) return false;
+      else if (!block_set(slot, va, gpa_in(*slot), MIN(end, va + BLOCK) - MAX(start, va))) return false;
     }
     va += BLOCK;
   }
@@ -192,7 +202,7 @@ bool blocks_sync(u64 start, u64 end) {
 static bool replace(u64 *slot, u64 va, void *block) {
   if (block == NULL) return false;
   SHARED->stat_blocks++;
-  if (block_set(slot, va, ram_gpa(block))) return true;
+  if (block_set(slot, va, ram_gpa(block), 0)) return true;
   SHARED->stat_blocks--;
   page_free(block, 9);
   return false;
@@ -212,14 +222,14 @@ bool block_back(u64 address, bool own) {
 
 bool block_show_image(u64 va, u64 gpa) {
   u64 *slot = tables_slot(va, true);
-  return slot != NULL && *slot == 0 && block_set(slot, va, gpa);
+  return slot != NULL && *slot == 0 && block_set(slot, va, gpa, BLOCK);
 }
 
 /* A page of a file is shown now: the block needs a table, but no RAM of its own. */
 bool block_show_pages(u64 address) {
   u64 va = ALIGN_DOWN(address, BLOCK);
   u64 *slot = tables_slot(va, true);
-  return slot != NULL && block_set(slot, va, gpa_in(*slot));
+  return slot != NULL && block_set(slot, va, gpa_in(*slot), 0);
 }
 
 /* --- stale bytes --- */

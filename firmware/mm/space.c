@@ -258,10 +258,11 @@ static u64 low_gap(u64 size, struct file *file, u64 offset) {
 
 static u64 choose_address(u64 size, u32 prot, u32 flags, struct file *file, u64 offset) {
   if (flags & MAP_32BIT) return vmas_gap(LOW_GAP_START, PROGRAM_END, size, PAGE, 0);
-  /* Files' pages and large reservations share no block with memory of another kind. They end where a block does: what
-   * threads use first of their stacks lies in one block, and the guard below it in another, which is never touched. */
-  bool apart = (flags & VMA_PAGES) || (file == NULL && prot == PROT_NONE && size >= BLOCK);
-  if (apart) return vmas_gap(RESERVE_ARENA, RESERVE_ARENA_END, size, BLOCK, -size % BLOCK);
+  if (flags & VMA_PAGES) return vmas_gap(SHARED_ARENA, RESERVE_ARENA_END, size, PAGE, 0);
+  /* Large reservations end where a block does: what threads use first of their stacks lies in one block, and the guard
+   * below it in another, which is never touched. */
+  if (file == NULL && prot == PROT_NONE && size >= BLOCK)
+    return vmas_gap(RESERVE_ARENA, SHARED_ARENA, size, BLOCK, -size % BLOCK);
   if (file != NULL || (prot & PROT_EXEC)) return low_gap(size, file, offset);
   return vmas_gap(HIGH_ARENA, HIGH_ARENA_END, size, PAGE, 0);
 }

@@ -47,6 +47,8 @@ export const arenas = {
   HIGH_ARENA: 0x1000000000,
   HIGH_ARENA_END: 0x40000000000,
   RESERVE_ARENA: 0x40000000000,
+  /** Shared mappings of files: each block needs a table, none needs RAM of its own. */
+  SHARED_ARENA: 0x600000000000,
   RESERVE_ARENA_END: 0x700000000000,
 } as const;
 
