@@ -142,8 +142,39 @@ static void table_fill(u64 *table, u64 va, bool fresh) {
   }
 }
 
+/* A block that only shows pages of files loses its table; a fault makes it again. */
+static bool let_go(u64 va) {
+  u64 *slot = tables_slot(va, false);
+  if (slot == NULL || !entry_is_table(*slot) || gpa_in(*slot) != 0) return false;
+  u64 *table = entry_table(*slot);
+  entry_set(slot, 0);
+  table_free(table);
+  return true;
+}
+
+/* Several at once: a flush follows. In turns, from where the last time ended. */
+static size_t let_tables_go(void) {
+  enum { AT_ONCE = 32 };
+  static u64 from = SHARED_ARENA;
+  size_t count = 0;
+  const struct vma *v;
+  for (size_t i = vma_index(from); count < AT_ONCE && (v = vma_get(i)) != NULL; i++)
+    for (u64 va = ALIGN_DOWN(MAX(v->start, from), BLOCK); va < v->end && count < AT_ONCE; va += BLOCK, from = va)
+      count += let_go(va);
+  if (count == 0) from = SHARED_ARENA;
+  return count;
+}
+
+static bool make_room(void) { return let_tables_go() > 0 || let_tables_go() > 0; }
+
+static u64 *slot_make(u64 va) {
+  u64 *slot = tables_slot(va, true);
+  return slot == NULL && make_room() ? tables_slot(va, true) : slot;
+}
+
 static bool make_table(u64 *slot, u64 va, u64 gpa) {
   u64 *table = table_new(gpa);
+  if (table == NULL && make_room()) table = table_new(gpa);
   if (table == NULL) return false;
   table_fill(table, va, true);
   entry_set(slot, table_entry(table));
@@ -210,7 +241,7 @@ static bool replace(u64 *slot, u64 va, void *block) {
 
 bool block_back(u64 address, bool own) {
   u64 va = ALIGN_DOWN(address, BLOCK);
-  u64 *slot = tables_slot(va, true);
+  u64 *slot = slot_make(va);
   if (slot == NULL) return false;
   u64 gpa = gpa_in(*slot);
   if (gpa == 0) return replace(slot, va, block_alloc_zeroed());
@@ -221,14 +252,14 @@ bool block_back(u64 address, bool own) {
 }
 
 bool block_show_image(u64 va, u64 gpa) {
-  u64 *slot = tables_slot(va, true);
+  u64 *slot = slot_make(va);
   return slot != NULL && *slot == 0 && block_set(slot, va, gpa, BLOCK);
 }
 
 /* A page of a file is shown now: the block needs a table, but no RAM of its own. */
 bool block_show_pages(u64 address) {
   u64 va = ALIGN_DOWN(address, BLOCK);
-  u64 *slot = tables_slot(va, true);
+  u64 *slot = slot_make(va);
   return slot != NULL && block_set(slot, va, gpa_in(*slot), 0);
 }
 

@@ -113,6 +113,23 @@ static void large(void) {
   close(fd);
 }
 
+/* One page here and there in a lot of address space, twice. */
+static void sparse(void) {
+  enum { STEP = 2 * MB, COUNT = 800 };
+  int fd = memfd_create("sparse", 0), bad = 0;
+  if (ftruncate(fd, (off_t)STEP * COUNT) != 0) perror("ftruncate");
+  int *p = (int *)shared(fd, (size_t)STEP * COUNT);
+  for (long i = 0; i < COUNT; i++) p[i * (STEP / 4)] = (int)i + 1;
+  for (long i = 0; i < COUNT; i++) {
+    int value = 0;
+    pread(fd, &value, 4, i * STEP);
+    bad += value != i + 1 || p[i * (STEP / 4)] != i + 1;
+  }
+  printf("sparse: %d bad\n", bad);
+  munmap(p, (size_t)STEP * COUNT);
+  close(fd);
+}
+
 static void moved(void) {
   int fd = make("/tmp/moved", 4 * PAGE);
   char *p = shared(fd, 4 * PAGE);
@@ -171,6 +188,7 @@ int main(void) {
   hidden_at_first();
   resized();
   large();
+  sparse();
   moved();
   errors();
   itself();
