@@ -3,7 +3,8 @@
  * Shape A   mov $nr,%eax ; syscall      the mov becomes a jump to a trampoline; the syscall stays, so a jump
  *                                       straight to it still works.
  * Shape B   syscall ; cmp $imm,%rax     both become a jump; the trampoline makes up for the cmp.
- * Other sites stay as they are and are counted. One vCPU: nobody else runs while we write. */
+ * Other sites stay as they are and are counted; so does the sigreturn of C libraries, a mov $15,%rax that debuggers and
+ * unwinders know a signal frame by. One vCPU: nobody else runs while we write. */
 #include "arch.h"
 #include "lib.h"
 #include "mm.h"
@@ -44,8 +45,7 @@ static bool has_jump(const u8 *site) {
 }
 
 u64 restart_address(u64 after) {
-  if (is_trampoline(after)) return after - 10; /* shape B: the load and the jump before */
-  return has_jump((const u8 *)after - 2) ? after - 7 : after - 2;
+  return is_trampoline(after) ? after - 10 : after - 2; /* shape B: the load and the jump before */
 }
 
 static bool is_shape_b(const u8 *site) { return site[2] == 0x48 && site[3] == 0x3d; }

@@ -21,6 +21,16 @@ static long jump_to(const void *at, long number) {
   return result;
 }
 
+/* The long mov of C libraries' sigreturn, which stays as it is. */
+__asm__(".globl long_site, long_instruction\n"
+        "long_site: mov $39, %rax\n"
+        "long_instruction: syscall\n"
+        "cmp $-4095, %rax\n"
+        "sbb %rcx, %rcx\n"
+        "ret\n");
+long long_site(void);
+extern char long_instruction[];
+
 /* The number comes from elsewhere: only the compare behind it can become a jump. */
 __asm__(".globl variable_site\n"
         "variable_site: mov %edi, %eax\n"
@@ -46,6 +56,7 @@ int main(void) {
   pid_t pid = getpid();
   setvbuf(stdout, NULL, _IONBF, 0);
   for (int i = 0; i < 3; i++) printf("%d %d\n", site() == pid, jump_to(site_instruction, SYS_getpid) == pid);
+  for (int i = 0; i < 3; i++) printf("long: %d %d\n", long_site() == pid, jump_to(long_instruction, SYS_getpid) == pid);
   printf("another number: %ld\n", jump_to(site_instruction, SYS_geteuid) - geteuid());
   printf("%d\n", site() == pid);
   for (int i = 0; i < 3; i++) printf("%d\n", variable_site(SYS_getpid) == pid);
