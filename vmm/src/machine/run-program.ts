@@ -134,9 +134,8 @@ export function waitForInput(
       machine.bus.onInput = undefined;
       resolve();
     };
-    const timer = Number.isFinite(untilMs)
-      ? setTimeout(done, Math.min(untilMs, 2 ** 30))
-      : undefined;
+    // Also when there is no deadline: without a timer, Node.js would end, and with it a guest that waits for ever.
+    const timer = setTimeout(done, Math.min(untilMs, 2 ** 30));
     machine.bus.onInput = done;
   });
 }
