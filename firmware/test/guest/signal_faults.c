@@ -61,6 +61,13 @@ static void trapped(int signal, siginfo_t *info, void *context) {
   printf("  int3: code %d, behind it %d\n", info->si_code, rip[-1] == 0xcc);
 }
 
+static volatile int steps;
+static void stepped(int signal, siginfo_t *info, void *context) {
+  if (steps++ == 0)
+    printf("  step: code %d at rip %d\n", info->si_code,
+           (greg_t)info->si_addr == ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP]);
+}
+
 static uint32_t wanted_mxcsr = 0x1f80;
 static double divide(double by) {
   double x = 1;
@@ -99,10 +106,23 @@ int main(void) {
   TRY("privileged instruction", __asm__ volatile("hlt"));
   TRY("floating division by zero", printf("%f\n", divide(zero)));
   __asm__ volatile("ldmxcsr %0" : : "m"(wanted_mxcsr));
+  uint16_t unmasked = 0x37f & ~5, masked = 0x37f; /* invalid operations and divisions by zero fault */
+  TRY("x87 division by zero", __asm__ volatile("fldcw %0; fld1; fldz; fdivrp; fwait" : : "m"(unmasked)));
+  TRY("x87 invalid operation", __asm__ volatile("fninit; fldcw %0; fld1; fchs; fsqrt; fwait" : : "m"(unmasked)));
+  __asm__ volatile("fninit; fldcw %0" : : "m"(masked));
 
   install(SIGTRAP, trapped);
   printf("breakpoint\n");
   __asm__ volatile("int3");
+  install(SIGTRAP, stepped);
+  printf("single steps\n");
+  __asm__ volatile("sub $128, %%rsp; pushfq; orl $0x100, (%%rsp); popfq\n"
+                   "nop; nop\n"
+                   "pushfq; andl $~0x100, (%%rsp); popfq; add $128, %%rsp"
+                   :
+                   :
+                   : "memory", "cc");
+  printf("steps %d\n", steps);
 
   install(SIGSEGV, repair);
   int result;
