@@ -240,3 +240,41 @@ function ldCache(libraries: Record<string, string>): Buffer {
   });
   return Buffer.concat([header, Buffer.from(strings)]);
 }
+
+t.test(
+  'an interpreter brings its own library, by its prefix, and what its modules need',
+  async (t) => {
+    const root = hostWith({
+      '/opt/py/bin/python3': '->python3.12',
+      '/opt/py/bin/python3.12': { type: 'dyn' },
+      '/opt/py/lib/python3.12/os.py': 'os',
+      '/opt/py/lib/python3.12/lib-dynload/_db.cpython-312.so': {
+        type: 'dyn',
+        needed: ['libdb.so'],
+      },
+      '/opt/py/lib/python3.12/test/test_os.py': 'left out',
+      '/usr/lib/libdb.so': { type: 'dyn', needed: ['libssl.so.3'] },
+      '/usr/lib/libssl.so.3': { type: 'dyn' },
+      '/etc/ssl/certs/ca-certificates.crt': 'certificates',
+      '/etc/services': 'http 80/tcp',
+      '/etc/python3.12/sitecustomize.py': 'site',
+      '/usr/lib/python3.11/os.py': 'of another python',
+      '/usr/lib/ruby/set.rb': 'of another language',
+    });
+    chmodSync(join(root, '/opt/py/bin/python3.12'), 0o755);
+    const tree = await treeFromPrograms([{ path: '/opt/py/bin/python3' }], { root });
+    has(
+      t,
+      tree,
+      '/opt/py/lib/python3.12/os.py',
+      '/opt/py/lib/python3.12/lib-dynload/_db.cpython-312.so',
+      '/usr/lib/libdb.so',
+      '/usr/lib/libssl.so.3',
+      '/etc/ssl/certs/ca-certificates.crt',
+      '/etc/services',
+      '/etc/python3.12/sitecustomize.py',
+    );
+    for (const path of ['/opt/py/lib/python3.12/test', '/usr/lib/python3.11', '/usr/lib/ruby'])
+      t.notOk(tree.get(path), path);
+  },
+);

@@ -1,8 +1,6 @@
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import { Pacer } from '../pacer.js';
-import { joinPath } from './path.js';
 import { type Attributes, type EntryBody, Tree } from './tree.js';
 
 /** Who owns what comes from the host: everybody keeps theirs, or all is given to one. */
@@ -13,12 +11,15 @@ export interface FolderOptions {
   at?: string;
   /** Default 'keep'. */
   owner?: Owner;
+  /** Guest paths that are left out, with what lies below them. */
+  skip?: (path: string) => boolean;
 }
 
 /** What the walk remembers: the first name of each file that has several. */
 interface Walk {
   tree: Tree;
   owner: Owner;
+  skip: (path: string) => boolean;
   linked: Map<string, string>;
   pacer: Pacer;
 }
@@ -42,11 +43,13 @@ export async function addFolder(
   const walk: Walk = {
     tree,
     owner: options.owner ?? 'keep',
+    skip: options.skip ?? (() => false),
     linked: new Map(),
     pacer: new Pacer(),
   };
   try {
-    await addPath(walk, hostPath, tree.resolveParents(options.at ?? '/'));
+    const at = tree.resolveParents(options.at ?? '/');
+    if (addOne(walk, hostPath, at)) await addContent(walk, hostPath, at);
   } catch (error) {
     throw error instanceof MayflyError ? error : unreadable(hostPath, error);
   }
@@ -69,18 +72,23 @@ export function attributesOf(stat: BigIntStats, owner: Owner): Attributes {
   };
 }
 
-async function addPath(walk: Walk, hostPath: string, path: string): Promise<void> {
+async function addContent(walk: Walk, hostPath: string, path: string): Promise<void> {
   await walk.pacer.pause();
-  const stat = lstatSync(hostPath, { bigint: true });
-  walk.tree.add({
-    path,
-    ...attributesOf(stat, walk.owner),
-    ...bodyOf(walk, hostPath, path, stat),
-  });
-  if (!stat.isDirectory()) return;
+  const below = path === '/' ? '/' : `${path}/`;
   for (const name of readNames(hostPath)) {
-    await addPath(walk, join(hostPath, name), joinPath(path, name));
+    const next = below + name;
+    if (walk.skip(next)) continue;
+    const inner = `${hostPath}/${name}`;
+    if (addOne(walk, inner, next)) await addContent(walk, inner, next);
   }
+}
+
+/** Adds one entry; whether it is a folder. */
+function addOne(walk: Walk, hostPath: string, path: string): boolean {
+  const stat = lstatSync(hostPath, { bigint: true });
+  const body = bodyOf(walk, hostPath, path, stat);
+  walk.tree.add({ path, ...attributesOf(stat, walk.owner), ...body });
+  return body.type === 'dir';
 }
 
 function bodyOf(walk: Walk, hostPath: string, path: string, stat: BigIntStats): EntryBody {

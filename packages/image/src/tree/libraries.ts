@@ -59,9 +59,16 @@ export function addLibraries(tree: Tree, host: HostRoot, program: Dependent): vo
   }
 }
 
+/** One image asks for the libraries of hundreds of modules, so the host's cache is parsed once. */
+const caches = new WeakMap<HostRoot, Map<string, string>>();
+
 function readCache(host: HostRoot): Map<string, string> {
+  const known = caches.get(host);
+  if (known !== undefined) return known;
   const file = host.file('/etc/ld.so.cache');
-  return file === undefined ? new Map() : parseLdCache(readFileSync(file.hostPath));
+  const cache = file === undefined ? new Map() : parseLdCache(readFileSync(file.hostPath));
+  caches.set(host, cache);
+  return cache;
 }
 
 function addLibrary(search: Search, file: Loaded, name: string): Loaded {

@@ -3,6 +3,8 @@ import { MayflyError } from '@mayfly/protocol';
 
 const NAME_BYTES_MAX = 255;
 const PATH_BYTES_MAX = 4095;
+/** Nearly all paths: ASCII, with neither empty nor dotted parts nor long ones. */
+const PLAIN = /^(?:\/(?!\.{1,2}(?:\/|$))[ -.0-~]{1,255})+$/;
 
 /** Throws MAYFLY_IMAGE_BAD_PATH unless the path is absolute, normal ('.', '..', '//' absent), and fits Linux's limits. */
 export function checkPath(path: string): void {
@@ -25,6 +27,7 @@ function pathError(path: string, why: string): MayflyError {
 }
 
 function problemOf(path: string): string | undefined {
+  if (path.length <= PATH_BYTES_MAX && PLAIN.test(path)) return undefined;
   if (!path.startsWith('/')) return 'it is not absolute';
   if (path.includes('\0')) return 'it has a NUL byte';
   if (path !== '/' && posix.normalize(path) !== path) return "it has '.', '..' or empty parts";

@@ -6,9 +6,10 @@ import { Pacer } from '../pacer.js';
 import { parseElfOf } from './elf-source.js';
 import { addFolder, type Owner, unreadable } from './folder.js';
 import { HostRoot, type HostWalk } from './host.js';
+import { addHostData, isModule } from './host-data.js';
 import { addLibraries } from './libraries.js';
 import { addSkeleton } from './skeleton.js';
-import { PLAIN_DIR, Tree } from './tree.js';
+import { type Entry, PLAIN_DIR, Tree } from './tree.js';
 
 /** As in Linux, where an interpreter may itself be a script. */
 const SCRIPT_DEPTH_MAX = 5;
@@ -47,7 +48,8 @@ export interface ProgramsOptions {
 
 /**
  * A bootable root for host programs: each at its path with its dynamic loader and all libraries, symbolic links kept, a
- * script with its interpreter, the extra files, and the base files that Linux programs expect.
+ * script with its interpreter, the extra files, the data that `host-data.ts` lists for them (an interpreter's own library,
+ * certificates, time zones), and the base files that Linux programs expect.
  *
  * Throws MAYFLY_IMAGE_NO_FILE, MAYFLY_IMAGE_UNREADABLE, MAYFLY_ELF_NOT_ELF, MAYFLY_ELF_WRONG_ARCH, MAYFLY_ELF_DAMAGED,
  * MAYFLY_ELF_NO_INTERPRETER, MAYFLY_ELF_NO_LIBRARY.
@@ -61,7 +63,10 @@ export async function treeFromPrograms(
   const tree = new Tree();
   for (const { path } of programs) addProgram(tree, host, path, 0);
   for (const extra of options.extra ?? []) await addExtra(tree, host, extra, owner);
-  addSkeleton(tree, host);
+  await addHostData(tree, host, owner);
+  await addModuleLibraries(tree, host, '/', isModule);
+  await addHostData(tree, host, owner);
+  addSkeleton(tree);
   return tree;
 }
 
@@ -73,13 +78,18 @@ async function addExtra(tree: Tree, host: HostRoot, extra: Extra, owner: Owner):
     return;
   }
   await addFolder(tree, extra.hostPath, { at, owner });
-  if (extra.libraries === true) await addModuleLibraries(tree, host, at);
+  if (extra.libraries === true) await addModuleLibraries(tree, host, at, () => true);
 }
 
-async function addModuleLibraries(tree: Tree, host: HostRoot, at: string): Promise<void> {
+async function addModuleLibraries(
+  tree: Tree,
+  host: HostRoot,
+  at: string,
+  wanted: (entry: Entry) => boolean,
+): Promise<void> {
   const pacer = new Pacer();
   for (const entry of [...tree.entries(at)]) {
-    if (entry.type !== 'file' || entry.source.kind !== 'host') continue;
+    if (entry.type !== 'file' || entry.source.kind !== 'host' || !wanted(entry)) continue;
     await pacer.pause();
     if (!looksLikeElf(readStart(entry.source.hostPath))) continue;
     try {

@@ -1,4 +1,3 @@
-import type { HostRoot } from './host.js';
 import { type Entry, PLAIN_DIR, type Tree } from './tree.js';
 
 const DIRS: [path: string, mode: number][] = [
@@ -29,15 +28,8 @@ const FILES: [path: string, content: string][] = [
   ['/etc/resolv.conf', ''],
 ];
 
-/** Host files that programs read when they are there. */
-const FROM_HOST = ['/etc/ld.so.cache', '/etc/ssl/openssl.cnf'];
-
 /** Adds what every Linux program may expect of a root; what the tree has already stays. */
-export function addSkeleton(tree: Tree, host: HostRoot): void {
-  for (const path of FROM_HOST) {
-    const walk = host.file(path);
-    if (walk !== undefined) host.addTo(tree, walk);
-  }
+export function addSkeleton(tree: Tree): void {
   for (const [path, mode] of DIRS) addResolved(tree, { path, ...PLAIN_DIR, mode });
   for (const [path, content] of FILES) {
     const source = { kind: 'bytes', bytes: Buffer.from(content) } as const;

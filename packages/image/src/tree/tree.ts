@@ -64,16 +64,23 @@ export class Tree {
 
   /** Every entry, parents before children, siblings in byte order of their names. */
   *entries(from = '/'): Generator<Entry> {
-    const entry = this.#entries.get(from);
-    if (entry === undefined) return;
-    yield entry;
-    for (const name of this.childrenOf(from)) yield* this.entries(joinPath(from, name));
+    const left = [from];
+    for (let path = left.pop(); path !== undefined; path = left.pop()) {
+      const entry = this.#entries.get(path);
+      if (entry === undefined) return;
+      yield entry;
+      if (entry.type !== 'dir') continue;
+      const prefix = path === '/' ? '/' : `${path}/`;
+      for (const name of this.childrenOf(path).reverse()) left.push(prefix + name);
+    }
   }
 
   /** The names in a folder in byte order, which is the order EROFS searches by. */
   childrenOf(path: string): string[] {
-    const names = [...(this.#children.get(path) ?? [])].map((name) => Buffer.from(name));
-    return names.sort(Buffer.compare).map((name) => name.toString());
+    const names = [...(this.#children.get(path) ?? [])];
+    // UTF-16 and UTF-8 sort alike, but for surrogates.
+    if (!names.some((name) => /[\ud800-\udfff]/.test(name))) return names.sort();
+    return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
   /**
