@@ -60,22 +60,31 @@ export class MemorySource extends CheckedSource {
   }
 }
 
+export interface FilePart {
+  offset: number;
+  length: number;
+  name?: string | undefined;
+}
+
 /** A source over a host file; small synchronous reads, so that a 100 MB program costs a few kilobytes to parse. */
 export class FileSource extends CheckedSource {
   readonly size: number;
   readonly #fd: number;
+  readonly #start: number;
 
-  constructor(path: string, damagedCode: string) {
-    super(path, damagedCode);
+  /** @param part the part of the file that counts, and its name in messages; default all of it */
+  constructor(path: string, damagedCode: string, part?: FilePart) {
+    super(part?.name ?? path, damagedCode);
     this.#fd = openSync(path, 'r');
-    this.size = fstatSync(this.#fd).size;
+    this.#start = part?.offset ?? 0;
+    this.size = part?.length ?? fstatSync(this.#fd).size;
   }
 
   protected slice(offset: number, length: number): Buffer {
     const bytes = Buffer.alloc(length);
     let done = 0;
     while (done < length) {
-      const count = readSync(this.#fd, bytes, done, length - done, offset + done);
+      const count = readSync(this.#fd, bytes, done, length - done, this.#start + offset + done);
       if (count === 0) throw this.damaged('it became shorter while it was read');
       done += count;
     }

@@ -1,8 +1,14 @@
+export type { ImageConfig } from './archive/container.js';
+export { ImageLibrary, type ImportProgress } from './cache/library.js';
+export type { ImageRecord, NamedImage } from './cache/names.js';
 export { ImageStore, type StoredImage } from './cache/store.js';
 export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
 export { type ElfSymbol, readSymbols, type SymbolisedAddress, symbolise } from './elf/symbols.js';
+export { treeFromErofs } from './erofs/image-tree.js';
 export { ErofsReader, type ListedEntry } from './erofs/reader.js';
 export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer.js';
+export { ImageRoot } from './root/image-root.js';
+export { findStart, PATH_DEFAULT, type ProgramStart } from './root/program-start.js';
 export { addFolder, type FolderOptions, type Owner, treeFromFolder } from './tree/folder.js';
 export {
   type Extra,

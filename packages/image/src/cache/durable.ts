@@ -7,28 +7,36 @@ const TEMPORARY = /^\.new-(\d+)-[0-9a-f]+$/;
 /** Temporaries of this process that are being written. */
 const live = new Set<string>();
 
-/**
- * Lets `write` make a file under a temporary name in `dir`, then gives it the name that `write` returns. The name appears with
- * the whole file behind it or not at all; `write` syncs the content, this syncs the folder.
- */
-export async function createFile(
+/** Lends `work` the name of a file in `dir` that is gone afterwards, or when this process is. */
+export async function withTemporary<T>(
   dir: string,
-  write: (temporary: string) => Promise<string>,
-): Promise<string> {
+  work: (temporary: string) => Promise<T>,
+): Promise<T> {
   const name = `.new-${process.pid}-${randomBytes(8).toString('hex')}`;
   const temporary = join(dir, name);
   live.add(name);
   try {
+    return await work(temporary);
+  } finally {
+    await rm(temporary, { force: true });
+    live.delete(name);
+  }
+}
+
+/**
+ * Lets `write` make a file under a temporary name in `dir`, then gives it the name that `write` returns. The name appears with
+ * the whole file behind it or not at all; `write` syncs the content, this syncs the folder.
+ */
+export function createFile(
+  dir: string,
+  write: (temporary: string) => Promise<string>,
+): Promise<string> {
+  return withTemporary(dir, async (temporary) => {
     const final = join(dir, await write(temporary));
     await rename(temporary, final);
     await syncFolder(dir);
     return final;
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  } finally {
-    live.delete(name);
-  }
+  });
 }
 
 /** Replaces a small file whose loss is harmless; readers see the old or the new one, never a half. */
@@ -66,4 +74,10 @@ async function syncFolder(dir: string): Promise<void> {
   } finally {
     await folder.close();
   }
+}
+
+/** For catch(): a file that is not there is undefined, any other error stays one. */
+export function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+  return undefined;
 }

@@ -38,6 +38,8 @@ async function contentOf(
   checks: (() => void)[],
 ): Promise<(string | number)[]> {
   switch (entry.type) {
+    case 'dir':
+      return entry.opaque === true ? ['opaque'] : [];
     case 'symlink':
     case 'hardlink':
       return [entry.target];
@@ -49,7 +51,7 @@ async function contentOf(
       if (source.kind === 'bytes') return [createHash('sha256').update(source.bytes).digest('hex')];
       const { digest, verify } = await digests.of(source.hostPath);
       checks.push(verify);
-      return [digest];
+      return source.kind === 'host' ? [digest] : [digest, JSON.stringify(source.ranges)];
     }
     default:
       return [];

@@ -5,18 +5,25 @@ import { MayflyError } from '@mayfly/protocol';
 import { ErofsReader, type ListedEntry } from '../erofs/reader.js';
 import { type WriteOptions, writeErofs } from '../erofs/writer.js';
 import type { Tree } from '../tree/tree.js';
-import { createFile, removeAbandoned, replaceFile } from './durable.js';
+import { absent, createFile, removeAbandoned, replaceFile } from './durable.js';
 import { FileDigests } from './file-digests.js';
 import { keyOf, type TreeKey } from './key.js';
 
 const DIGEST = /^[0-9a-f]{64}$/;
 const SUFFIX = '.erofs';
+const FOLDERS = ['images', 'keys'];
 
 /** An image in the store. `digest` is its SHA-256 in hex, `size` its bytes. */
 export interface StoredImage {
   digest: string;
   path: string;
   size: number;
+}
+
+/** Makes the folders of a store and removes what crashed writers left in them. */
+export async function openFolders(dir: string, names: string[]): Promise<void> {
+  for (const name of names) await makeFolder(join(dir, name));
+  for (const name of [...names, '.']) await removeAbandoned(join(dir, name));
 }
 
 async function makeFolder(path: string): Promise<void> {
@@ -55,8 +62,7 @@ export class ImageStore {
 
   /** Opens a store, making it if needed, and removes what crashed builds left behind. */
   static async open(dir: string): Promise<ImageStore> {
-    for (const name of ['images', 'keys']) await makeFolder(join(dir, name));
-    for (const name of ['images', 'keys', '.']) await removeAbandoned(join(dir, name));
+    await openFolders(dir, FOLDERS);
     return new ImageStore(dir, await FileDigests.open(join(dir, 'files.json')));
   }
 
@@ -76,6 +82,18 @@ export class ImageStore {
     } finally {
       this.#building.delete(key.key);
     }
+  }
+
+  /** Writes a tree whose files are not worth a key, as they are there only now. Throws as writeErofs does. */
+  write(tree: Tree, options: WriteOptions = {}): Promise<StoredImage> {
+    return this.#write(tree, undefined, options);
+  }
+
+  /** SHA-256 of a host file in hex, remembered as long as the file stays the same. */
+  async digestOf(hostPath: string): Promise<string> {
+    const { digest } = await this.#digests.of(hostPath);
+    await this.#digests.save();
+    return digest;
   }
 
   /** The image with a digest, or undefined. Throws MAYFLY_IMAGE_BAD_DIGEST for what is no digest. */
@@ -123,15 +141,15 @@ export class ImageStore {
     return known ?? (await this.#write(tree, key, options));
   }
 
-  async #write(tree: Tree, key: TreeKey, options: WriteOptions): Promise<StoredImage> {
+  async #write(tree: Tree, key: TreeKey | undefined, options: WriteOptions): Promise<StoredImage> {
     let written = { digest: '', size: 0 };
     const path = await createFile(this.#images, async (temporary) => {
       written = await writeErofs(tree, temporary, options);
-      key.verify();
+      key?.verify();
       await chmod(temporary, 0o444);
       return `${written.digest}${SUFFIX}`;
     });
-    await replaceFile(join(this.#keys, key.key), `${written.digest}\n`);
+    if (key !== undefined) await replaceFile(join(this.#keys, key.key), `${written.digest}\n`);
     return { ...written, path };
   }
 
@@ -150,9 +168,4 @@ export class ImageStore {
     }
     return join(this.#images, `${digest}${SUFFIX}`);
   }
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
-  return undefined;
 }

@@ -1,5 +1,5 @@
 import { MayflyError } from '@mayfly/protocol';
-import { type ByteSource, FileSource, MemorySource } from '../byte-source.js';
+import { type ByteSource, type FilePart, FileSource, MemorySource } from '../byte-source.js';
 import { type DynamicInfo, readDynamic } from './dynamic.js';
 import {
   CLASS_64,
@@ -55,9 +55,9 @@ export function parseElf(bytes: Uint8Array, name = 'the file'): Elf {
   return parseElfSource(new MemorySource(bytes, name, DAMAGED));
 }
 
-/** Like parseElf for a host file, of which only the headers are read. */
-export function parseElfFile(hostPath: string): Elf {
-  const source = new FileSource(hostPath, DAMAGED);
+/** Like parseElf for a host file, or a part of one, of which only the headers are read. */
+export function parseElfFile(hostPath: string, part?: FilePart): Elf {
+  const source = new FileSource(hostPath, DAMAGED, part);
   try {
     return parseElfSource(source);
   } finally {

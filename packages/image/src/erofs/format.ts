@@ -2,7 +2,8 @@ import { crc32c } from './crc32c.js';
 
 /**
  * The on-disk format of EROFS as far as Mayfly writes it (Linux: Documentation/filesystems/erofs.rst and
- * fs/erofs/erofs_fs.h): 4 KiB blocks, extended inodes, flat uncompressed data. All numbers are little-endian.
+ * fs/erofs/erofs_fs.h): 4 KiB blocks, extended inodes, flat uncompressed data. All numbers are little-endian. Images of
+ * others are read with compact inodes, tails behind the inode and chunks too.
  *
  *   0      1024          4096            inodes end        (whole blocks)
  *   | zero | superblock  | inodes, 64 B  | folder blocks, link targets | file data ... | zero |
@@ -22,7 +23,32 @@ const MAGIC = 0xe0f5e1e2;
 const SUPER_SIZE = 128;
 const COMPAT_SB_CHKSUM = 1;
 const COMPAT_MTIME = 2;
+const INCOMPAT_CHUNKED = 4;
 const EXTENDED_FLAT_PLAIN = 1;
+
+/** How an inode says where its data is. */
+export const DATA = { plain: 0, inline: 2, chunks: 4 } as const;
+
+export const XATTR_HEADER_SIZE = 12;
+/** Attribute name prefixes: user. and trusted. */
+export const XATTR_PREFIXES = { user: 1, trusted: 4 } as const;
+export const OPAQUE_NAME = Buffer.from('overlay.opaque');
+
+/** The attributes of an opaque folder: header and trusted.overlay.opaque = "y"; 64 bytes, as inodes are. */
+export const OPAQUE_XATTRS = encodeOpaque();
+
+function encodeOpaque(): Buffer {
+  const bytes = Buffer.alloc(INODE_SIZE);
+  bytes.writeUInt8(OPAQUE_NAME.length, XATTR_HEADER_SIZE);
+  bytes.writeUInt8(XATTR_PREFIXES.trusted, XATTR_HEADER_SIZE + 1);
+  bytes.writeUInt16LE(1, XATTR_HEADER_SIZE + 2);
+  OPAQUE_NAME.copy(bytes, XATTR_HEADER_SIZE + 4);
+  bytes.write('y', XATTR_HEADER_SIZE + 4 + OPAQUE_NAME.length);
+  return bytes;
+}
+
+/** Bytes of header and entries together, as an inode counts them: the header and one for each 4 bytes. */
+const OPAQUE_COUNT = 1 + Math.ceil((4 + OPAQUE_NAME.length + 1) / 4);
 
 export type InodeType = 'file' | 'dir' | 'char' | 'block' | 'fifo' | 'socket' | 'symlink';
 
@@ -41,6 +67,12 @@ export interface Superblock {
   rootNid: number;
   inodeCount: number;
   blockCount: number;
+  /** Byte offset of the inodes; 0 in images of ours. */
+  metaOffset?: number;
+  /** Byte offset of the attributes that inodes share. */
+  xattrOffset?: number;
+  /** What compact inodes have for a time. */
+  buildTimeNs?: bigint;
 }
 
 export interface Inode {
@@ -56,6 +88,15 @@ export interface Inode {
   size: number;
   /** The first data block, or the device number of a device. */
   place: number;
+  /** A folder that hides the one of the same name in the layers below. */
+  opaque?: boolean;
+}
+
+/** An inode of any writer: `dataKind` says what `place` means, `headSize` where its attributes begin. */
+export interface ReadInode extends Inode {
+  dataKind: number;
+  headSize: number;
+  xattrSize: number;
 }
 
 /** Block 0 with its checksum. */
@@ -79,16 +120,18 @@ export function decodeSuperblock(block: Buffer): Superblock | string {
   if (bytes.length < SUPER_SIZE || bytes.readUInt32LE(0) !== MAGIC) return 'it is no EROFS image';
   const checksum = bytes.readUInt32LE(4);
   bytes.writeUInt32LE(0, 4);
-  if (crc32c(bytes) !== checksum) return 'the checksum of its superblock is wrong';
-  const plain =
-    bytes.readUInt8(12) === BLOCK_BITS &&
-    bytes.readUInt32LE(40) === 0 &&
-    bytes.readUInt32LE(80) === 0;
-  if (!plain) return 'it uses EROFS features that Mayfly does not write';
+  if ((bytes.readUInt32LE(8) & COMPAT_SB_CHKSUM) !== 0 && crc32c(bytes) !== checksum)
+    return 'the checksum of its superblock is wrong';
+  if (bytes.readUInt8(12) !== BLOCK_BITS) return 'its blocks are not of 4 KiB';
+  if ((bytes.readUInt32LE(80) & ~INCOMPAT_CHUNKED) !== 0)
+    return 'it is compressed or uses other features that Mayfly does not read';
   return {
     rootNid: bytes.readUInt16LE(14),
     inodeCount: Number(bytes.readBigUInt64LE(16)),
     blockCount: bytes.readUInt32LE(36),
+    metaOffset: bytes.readUInt32LE(40) * BLOCK_SIZE,
+    xattrOffset: bytes.readUInt32LE(44) * BLOCK_SIZE,
+    buildTimeNs: bytes.readBigUInt64LE(24) * 1_000_000_000n + BigInt(bytes.readUInt32LE(32)),
   };
 }
 
@@ -96,6 +139,7 @@ export function encodeInode(inode: Inode): Buffer {
   const bytes = Buffer.alloc(INODE_SIZE);
   const seconds = floorDivide(inode.mtimeNs, 1_000_000_000n);
   bytes.writeUInt16LE(EXTENDED_FLAT_PLAIN, 0);
+  if (inode.opaque === true) bytes.writeUInt16LE(OPAQUE_COUNT, 2);
   bytes.writeUInt16LE(TYPES[inode.type].mode | inode.mode, 4);
   bytes.writeBigUInt64LE(BigInt(inode.size), 8);
   bytes.writeUInt32LE(inode.place, 16);
@@ -108,32 +152,63 @@ export function encodeInode(inode: Inode): Buffer {
   return bytes;
 }
 
-/** The inode, or a word about why it is none that we read. */
-export function decodeInode(bytes: Buffer): Inode | string {
-  if (bytes.readUInt16LE(0) !== EXTENDED_FLAT_PLAIN)
-    return 'an inode has a layout Mayfly never writes';
+/**
+ * The inode, or a word about why it is none that we read.
+ * @param bytes 64, of which a compact inode uses 32
+ */
+export function decodeInode(bytes: Buffer, buildTimeNs: bigint): ReadInode | string {
+  const extended = (bytes.readUInt16LE(0) & 1) === 1;
   const mode = bytes.readUInt16LE(4);
   const type = (Object.keys(TYPES) as InodeType[]).find(
     (name) => TYPES[name].mode === (mode & 0o170000),
   );
-  const size = bytes.readBigUInt64LE(8);
+  const size = extended ? bytes.readBigUInt64LE(8) : BigInt(bytes.readUInt32LE(8));
   if (type === undefined || size > BigInt(Number.MAX_SAFE_INTEGER))
     return 'an inode makes no sense';
+  const xattrCount = bytes.readUInt16LE(2);
   return {
     type,
     mode: mode & 0o7777,
+    size: Number(size),
+    place: bytes.readUInt32LE(16),
+    ino: bytes.readUInt32LE(20),
+    ...(extended ? extendedFields(bytes) : compactFields(bytes, buildTimeNs)),
+    dataKind: (bytes.readUInt16LE(0) >> 1) & 7,
+    headSize: extended ? INODE_SIZE : INODE_SIZE / 2,
+    xattrSize: xattrCount === 0 ? 0 : XATTR_HEADER_SIZE + 4 * (xattrCount - 1),
+  };
+}
+
+type Owners = Pick<Inode, 'uid' | 'gid' | 'mtimeNs' | 'linkCount'>;
+
+function extendedFields(bytes: Buffer): Owners {
+  return {
     uid: bytes.readUInt32LE(24),
     gid: bytes.readUInt32LE(28),
     mtimeNs: bytes.readBigInt64LE(32) * 1_000_000_000n + BigInt(bytes.readUInt32LE(40)),
-    ino: bytes.readUInt32LE(20),
     linkCount: bytes.readUInt32LE(44),
-    size: Number(size),
-    place: bytes.readUInt32LE(16),
+  };
+}
+
+function compactFields(bytes: Buffer, buildTimeNs: bigint): Owners {
+  return {
+    uid: bytes.readUInt16LE(24),
+    gid: bytes.readUInt16LE(26),
+    mtimeNs: buildTimeNs,
+    linkCount: bytes.readUInt16LE(6),
   };
 }
 
 function floorDivide(value: bigint, by: bigint): bigint {
   return value >= 0n ? value / by : -((-value + by - 1n) / by);
+}
+
+/** The inverse of encodeDevice. */
+export function decodeDevice(device: number): { major: number; minor: number } {
+  return {
+    major: (device >>> 8) & 0xfff,
+    minor: (device & 0xff) | ((device >>> 12) & 0xfff00),
+  };
 }
 
 /** Linux's 32-bit device number (new_encode_dev). */

@@ -10,6 +10,7 @@ import {
   INODE_SIZE,
   type Inode,
   NID_SIZE,
+  OPAQUE_XATTRS,
   ROOT_NID,
   roundUp,
 } from './format.js';
@@ -37,7 +38,8 @@ interface Node {
 export function layOut(tree: Tree): Layout {
   const nodes = numberNodes(tree);
   const pieces: Piece[] = [];
-  let end = roundUp(BLOCK_SIZE + nodes.size * INODE_SIZE, BLOCK_SIZE);
+  const last = [...nodes.values()].at(-1)!;
+  let end = roundUp((last.nid + slotsOf(last.inode)) * NID_SIZE, BLOCK_SIZE);
   for (const node of nodes.values()) end = placeMetadata(tree, nodes, node, end, pieces);
   end = placeFiles(nodes, end, pieces);
   const size = roundUp(end, HUGE_PAGE_SIZE);
@@ -51,9 +53,15 @@ export function layOut(tree: Tree): Layout {
 function numberNodes(tree: Tree): Map<string, Node> {
   const nodes = new Map<string, Node>();
   const links: (Entry & { type: 'hardlink' })[] = [];
+  let nid = ROOT_NID;
   for (const entry of tree.entries()) {
-    if (entry.type === 'hardlink') links.push(entry);
-    else nodes.set(entry.path, newNode(entry, nodes.size));
+    if (entry.type === 'hardlink') {
+      links.push(entry);
+      continue;
+    }
+    const node = newNode(entry, nodes.size + 1, nid);
+    nodes.set(entry.path, node);
+    nid += slotsOf(node.inode);
   }
   for (const link of links) nodes.get(tree.linkTarget(link).path)!.inode.linkCount++;
   for (const { entry } of nodes.values()) {
@@ -63,7 +71,11 @@ function numberNodes(tree: Tree): Map<string, Node> {
   return nodes;
 }
 
-function newNode(entry: Node['entry'], index: number): Node {
+function slotsOf(inode: Inode): number {
+  return (INODE_SIZE + (inode.opaque === true ? OPAQUE_XATTRS.length : 0)) / NID_SIZE;
+}
+
+function newNode(entry: Node['entry'], ino: number, nid: number): Node {
   const { type, mode, uid, gid, mtimeNs } = entry;
   const device = entry.type === 'char' || entry.type === 'block';
   const inode: Inode = {
@@ -72,12 +84,13 @@ function newNode(entry: Node['entry'], index: number): Node {
     uid,
     gid,
     mtimeNs,
-    ino: index + 1,
+    ino,
     linkCount: type === 'dir' ? 2 : 1,
     size: 0,
     place: device ? encodeDevice(entry.major, entry.minor) : 0,
+    ...(entry.type === 'dir' && entry.opaque === true && { opaque: true }),
   };
-  return { entry, inode, nid: ROOT_NID + (index * INODE_SIZE) / NID_SIZE };
+  return { entry, inode, nid };
 }
 
 /** Places a folder's blocks or a link's target; returns the new end. */

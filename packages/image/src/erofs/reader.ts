@@ -1,5 +1,6 @@
 import { type ByteSource, FileSource } from '../byte-source.js';
 import { joinPath, partsOf } from '../tree/path.js';
+import type { Range } from '../tree/tree.js';
 import { decodeBlock } from './directory.js';
 import {
   BLOCK_SIZE,
@@ -10,6 +11,9 @@ import {
   NID_SIZE,
   type Superblock,
 } from './format.js';
+import { isOpaque, rangesOf } from './inode-data.js';
+
+const LINK_TARGET_MAX = 4095;
 
 /** One line of a listing. `offset` is where the file's data begins in the image; it is undefined for what has none. */
 export interface ListedEntry extends Inode {
@@ -17,17 +21,21 @@ export interface ListedEntry extends Inode {
   nid: number;
   offset: number | undefined;
   target: string | undefined;
+  /** Where the data is in the image. */
+  ranges: Range[];
 }
 
 /**
- * Reads the images that Mayfly writes: to list one, and to take a file out. Everything is checked against the image's
- * size. Throws MAYFLY_IMAGE_DAMAGED, and for missing paths returns undefined.
+ * Reads uncompressed images of any writer: to list one, to take a file out, to make a tree of it. Everything is checked
+ * against the image's size. Throws MAYFLY_IMAGE_DAMAGED, and for missing paths returns undefined.
  */
 export class ErofsReader {
+  readonly path: string;
   readonly superblock: Superblock;
   readonly #source: FileSource;
 
   constructor(path: string) {
+    this.path = path;
     this.#source = new FileSource(path, 'MAYFLY_IMAGE_DAMAGED');
     try {
       this.superblock = readSuperblock(this.#source);
@@ -50,11 +58,22 @@ export class ErofsReader {
   stat(path: string): ListedEntry | undefined {
     let entry = this.#entry('/', this.superblock.rootNid);
     for (const name of partsOf(path)) {
-      const found = this.#dirents(entry).find((dirent) => dirent.name === name);
-      if (found === undefined) return undefined;
-      entry = this.#entry(joinPath(entry.path, name), found.nid);
+      const next = this.child(entry, name);
+      if (next === undefined) return undefined;
+      entry = next;
     }
     return entry;
+  }
+
+  /** The entry of a folder with a name. */
+  child(dir: ListedEntry, name: string): ListedEntry | undefined {
+    const found = this.#dirents(dir).find((dirent) => dirent.name === name);
+    return found && this.#entry(joinPath(dir.path, name), found.nid);
+  }
+
+  /** The first `length` bytes of a file, or all that it has. */
+  readStart(entry: ListedEntry, length: number): Buffer {
+    return this.#data(entry, length);
   }
 
   /** The bytes of a file; undefined when there is none at that path. */
@@ -77,18 +96,39 @@ export class ErofsReader {
   }
 
   #entry(path: string, nid: number): ListedEntry {
-    const inode = decodeInode(this.#source.read(nid * NID_SIZE, INODE_SIZE));
-    if (typeof inode === 'string') throw this.#source.damaged(inode);
+    const source = this.#source;
+    const { metaOffset = 0, xattrOffset = 0, buildTimeNs = 0n } = this.superblock;
+    const at = metaOffset + nid * NID_SIZE;
+    const bytes = Buffer.alloc(INODE_SIZE);
+    source.read(at, Math.max(NID_SIZE, Math.min(INODE_SIZE, source.size - at))).copy(bytes);
+    const inode = decodeInode(bytes, buildTimeNs);
+    if (typeof inode === 'string') throw source.damaged(inode);
     const hasData = inode.type === 'file' || inode.type === 'dir' || inode.type === 'symlink';
-    const offset = hasData && inode.size > 0 ? inode.place * BLOCK_SIZE : undefined;
-    const target = inode.type === 'symlink' ? this.#data(inode).toString() : undefined;
-    return { ...inode, path, nid, offset, target };
+    const ranges = hasData ? rangesOf(source, inode, at) : [];
+    const opaque = inode.type === 'dir' && isOpaque(source, inode, at, xattrOffset);
+    const entry = { ...inode, path, nid, ranges, offset: ranges[0]?.offset };
+    return {
+      ...entry,
+      target: inode.type === 'symlink' ? this.#linkTarget(entry) : undefined,
+      ...(opaque && { opaque }),
+    };
   }
 
-  #data(inode: Inode): Buffer {
-    return inode.size === 0
-      ? Buffer.alloc(0)
-      : this.#source.read(inode.place * BLOCK_SIZE, inode.size);
+  #linkTarget(inode: { size: number; ranges: Range[] }): string {
+    if (inode.size > LINK_TARGET_MAX) throw this.#source.damaged('a link is too long');
+    return this.#data(inode).toString();
+  }
+
+  #data({ size, ranges }: { size: number; ranges: Range[] }, most = size): Buffer {
+    const parts: Buffer[] = [];
+    let left = Math.min(size, most);
+    for (const { offset, length } of ranges) {
+      const part = Math.min(length, left);
+      if (part === 0) break;
+      parts.push(offset === undefined ? Buffer.alloc(part) : this.#source.read(offset, part));
+      left -= part;
+    }
+    return Buffer.concat(parts);
   }
 
   #dirents(entry: ListedEntry): { name: string; nid: number }[] {

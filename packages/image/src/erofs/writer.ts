@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { MayflyError } from '@mayfly/protocol';
 import { Pacer, SMALL_READ_SIZE } from '../pacer.js';
 import { unreadable } from '../tree/folder.js';
-import type { FileSourceOf, Tree } from '../tree/tree.js';
-import { BLOCK_SIZE, encodeInode, encodeSuperblock, ROOT_NID } from './format.js';
+import { readRanges } from '../tree/ranges.js';
+import type { FileSourceOf, Range, Tree } from '../tree/tree.js';
+import { BLOCK_SIZE, encodeInode, encodeSuperblock, OPAQUE_XATTRS, ROOT_NID } from './format.js';
 import { HugeWriter } from './huge-writer.js';
 import { type Layout, layOut } from './layout.js';
 
@@ -51,7 +52,10 @@ async function writeLayout(out: HugeWriter, layout: Layout): Promise<void> {
     blockCount: layout.size / BLOCK_SIZE,
   };
   await out.append(encodeSuperblock(superblock));
-  for (const inode of layout.inodes) await out.append(encodeInode(inode));
+  for (const inode of layout.inodes) {
+    await out.append(encodeInode(inode));
+    if (inode.opaque === true) await out.append(OPAQUE_XATTRS);
+  }
   for (const piece of layout.pieces) {
     await pacer.pause();
     await out.padTo(piece.offset);
@@ -62,25 +66,40 @@ async function writeLayout(out: HugeWriter, layout: Layout): Promise<void> {
 
 async function copySource(out: HugeWriter, source: FileSourceOf): Promise<void> {
   if (source.kind === 'bytes') return out.append(source.bytes);
+  if (source.kind === 'ranges' && source.size <= SMALL_READ_SIZE) {
+    return out.append(readRanges(source));
+  }
   if (source.size <= SMALL_READ_SIZE) return out.append(readSmall(source));
   const file = await open(source.hostPath, 'r').catch((error: unknown) => {
     throw unreadable(source.hostPath, error);
   });
   try {
-    if ((await file.stat()).size !== source.size) throw sourceChanged(source.hostPath);
-    let at = 0;
-    await out.fill(source.size, async (room) => {
-      const { bytesRead } = await file.read(room, 0, room.length, at);
-      if (bytesRead === 0) throw sourceChanged(source.hostPath);
-      at += bytesRead;
-      return bytesRead;
-    });
+    const { size } = await file.stat();
+    if (source.kind === 'host' && size !== source.size) throw sourceChanged(source.hostPath);
+    const ranges = source.kind === 'host' ? [{ offset: 0, length: size }] : source.ranges;
+    for (const range of ranges) await copyRange(out, file, range, source.hostPath);
   } finally {
     await file.close();
   }
 }
 
-function readSmall(source: FileSourceOf & { kind: 'host' }): Buffer {
+async function copyRange(
+  out: HugeWriter,
+  file: FileHandle,
+  { offset, length }: Range,
+  hostPath: string,
+): Promise<void> {
+  let at = offset ?? 0;
+  await out.fill(length, async (room) => {
+    if (offset === undefined) return room.fill(0).length;
+    const { bytesRead } = await file.read(room, 0, room.length, at);
+    if (bytesRead === 0) throw sourceChanged(hostPath);
+    at += bytesRead;
+    return bytesRead;
+  });
+}
+
+function readSmall(source: { hostPath: string; size: number }): Buffer {
   let bytes: Buffer;
   try {
     bytes = readFileSync(source.hostPath);

@@ -14,10 +14,19 @@ export interface Attributes {
 /** Where a file's bytes are. `size` is what the host file had when the tree was made. */
 export type FileSourceOf =
   | { kind: 'host'; hostPath: string; size: number }
+  /** Ranges of a host file one after the other: a file inside an archive or another image. */
+  | { kind: 'ranges'; hostPath: string; size: number; ranges: Range[] }
   | { kind: 'bytes'; bytes: Uint8Array };
 
+/** Bytes of a host file from an offset; without one, zeroes. */
+export interface Range {
+  offset?: number;
+  length: number;
+}
+
 export type EntryBody =
-  | { type: 'dir' }
+  /** `opaque`: as a layer, it hides the folder of the same name in the layers below. */
+  | { type: 'dir'; opaque?: boolean }
   | { type: 'file'; source: FileSourceOf }
   | { type: 'symlink'; target: string }
   /** Another name of the file at the guest path `target`; its own attributes are ignored. */
@@ -38,7 +47,7 @@ export const PLAIN_DIR: Attributes & { type: 'dir' } = {
 
 /** Bytes of a file's content. */
 export function sourceSize(source: FileSourceOf): number {
-  return source.kind === 'host' ? source.size : source.bytes.byteLength;
+  return source.kind === 'bytes' ? source.bytes.byteLength : source.size;
 }
 
 /**
@@ -48,6 +57,8 @@ export function sourceSize(source: FileSourceOf): number {
 export class Tree {
   readonly #entries = new Map<string, Entry>();
   readonly #children = new Map<string, Set<string>>();
+  /** Hard links by their target. */
+  readonly #links = new Map<string, Set<string>>();
 
   constructor() {
     this.#entries.set('/', { path: '/', ...PLAIN_DIR });
@@ -99,6 +110,48 @@ export class Tree {
     }
     if (entry.type !== 'dir') this.#children.delete(entry.path);
     this.#entries.set(entry.path, entry);
+    if (entry.type !== 'hardlink') return;
+    const links = this.#links.get(entry.target);
+    if (links === undefined) this.#links.set(entry.target, new Set([entry.path]));
+    else links.add(entry.path);
+  }
+
+  /**
+   * Like add, but what is at the path goes first, as when an archive is unpacked over a folder: other names of a file keep
+   * it, and a folder keeps its children only for a folder.
+   */
+  replace(entry: Entry): void {
+    checkPath(entry.path);
+    const old = this.#entries.get(entry.path);
+    if (old !== undefined && !(old.type === 'dir' && entry.type === 'dir')) this.remove(entry.path);
+    this.add(entry);
+  }
+
+  /** Removes a path with all below it. A file that has other names stays under the first of them. */
+  remove(path: string): void {
+    const entry = this.#entries.get(path);
+    if (entry === undefined || path === '/') return;
+    for (const name of this.childrenOf(path)) this.remove(joinPath(path, name));
+    this.#entries.delete(path);
+    this.#children.delete(path);
+    const parent = parentOf(path);
+    this.#children.get(parent)?.delete(path.slice(parent === '/' ? 1 : parent.length + 1));
+    if (entry.type === 'hardlink') this.#links.get(entry.target)?.delete(path);
+    else this.#promoteLink(entry);
+  }
+
+  /** The first other name of a removed file becomes the file. */
+  #promoteLink(file: Entry): void {
+    const links = this.#links.get(file.path);
+    this.#links.delete(file.path);
+    const [first, ...others] = links ?? [];
+    if (first === undefined) return;
+    this.#entries.set(first, { ...file, path: first });
+    if (others.length > 0) this.#links.set(first, new Set(others));
+    for (const path of others) {
+      const link = this.#entries.get(path) as Entry & { type: 'hardlink' };
+      this.#entries.set(path, { ...link, target: first });
+    }
   }
 
   /** Like add, unless the path is taken. */
