@@ -1,8 +1,7 @@
 /** Starts guests that wait, in batches, and prints for each what a guest took: KiB of its own pages, KiB beyond. */
 import { readFileSync } from 'node:fs';
-import { ImageStore, treeFromPrograms } from '@mayfly/image';
+import { defaultImageDir, ImageStore, treeFromPrograms } from '@mayfly/image';
 import { bootMachine, type Machine } from '@mayfly/vmm/machine';
-import { defaultImageDir } from '@mayfly/vmm/run';
 import { guestProgram } from './programs.js';
 
 const BATCHES = 8;

@@ -1,6 +1,5 @@
 export * as kvm from './kvm/index.js';
 export {
-  defaultImageDir,
   type RunOptions,
   type RunResult,
   runProgram,

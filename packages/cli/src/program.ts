@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addDoctor } from './commands/doctor.js';
 import { addFunctionCommands } from './commands/functions.js';
+import { addImage } from './commands/image.js';
 import { addRun } from './commands/run.js';
 import { addServe } from './commands/serve.js';
 import { type Io, printError } from './output.js';
@@ -42,6 +43,7 @@ function buildProgram(io: Io): Command {
   addServe(program, io);
   addFunctionCommands(program, io);
   addRun(program, io);
+  addImage(program, io);
   addDoctor(program, io);
   return program;
 }

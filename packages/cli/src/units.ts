@@ -1,4 +1,5 @@
-/** Sizes and durations as people type them. */
+/** Sizes, durations and pairs as people type them. */
+import { posix, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 
 const SIZE_UNITS: Record<string, number> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
@@ -40,6 +41,26 @@ export function parseEnv(
   const equals = text.indexOf('=');
   if (equals < 1) throw new InvalidArgumentError('An environment variable is KEY=VALUE.');
   return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+/** Collects repeated HOST:GUEST options; the guest path is absolute, and may be left out when it is the host's. */
+export function parseDir(
+  text: string,
+  before: { host: string; guest: string }[] = [],
+): { host: string; guest: string }[] {
+  const colon = text.lastIndexOf(':');
+  const host = resolve(colon === -1 ? text : text.slice(0, colon));
+  const guest = colon === -1 ? host : text.slice(colon + 1);
+  if (text === '' || colon === 0 || !guest.startsWith('/')) {
+    throw new InvalidArgumentError('A folder is HOST:GUEST, the guest path absolute: .:/work.');
+  }
+  const normal = posix.normalize(guest);
+  return [...before, { host, guest: normal === '/' ? '/' : normal.replace(/\/$/, '') }];
+}
+
+/** Collects a repeated option. */
+export function repeated(text: string, before: string[] = []): string[] {
+  return [...before, text];
 }
 
 export function formatSize(bytes: number): string {

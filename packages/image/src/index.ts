@@ -1,6 +1,6 @@
 export type { ImageConfig } from './archive/container.js';
-export { ImageLibrary, type ImportProgress } from './cache/library.js';
-export type { ImageRecord, NamedImage } from './cache/names.js';
+export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/library.js';
+export { checkName as checkImageName, type ImageRecord, type NamedImage } from './cache/names.js';
 export { ImageStore, type StoredImage } from './cache/store.js';
 export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
 export { type ElfSymbol, readSymbols, type SymbolisedAddress, symbolise } from './elf/symbols.js';

@@ -58,11 +58,20 @@ function checkedMemorySize(bytes: number): number {
 }
 
 function openImage(path: string): GuestMemory {
-  const fd = openSync(path, 'r');
+  const fd = openReadable(path);
   try {
     return GuestMemory.readonlyFile(fd, statSync(path).size, { huge: true });
   } finally {
     closeSync(fd);
+  }
+}
+
+function openReadable(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    const message = `the image ${path} cannot be opened: ${(cause as Error).message}`;
+    throw new MayflyError('MAYFLY_IMAGE_UNREADABLE', message, { cause });
   }
 }
 

@@ -1,14 +1,20 @@
-/** Runs one Linux program of the host in a machine of its own, as if it ran here. */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { ImageStore, treeFromPrograms } from '@mayfly/image';
+/** Runs one Linux program, of the host or of images, in a machine of its own, as if it ran here. */
+import {
+  defaultImageDir,
+  findStart,
+  ImageRoot,
+  ImageStore,
+  type ProgramStart,
+  treeFromPrograms,
+  type WriteOptions,
+} from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
 
 export interface RunOptions {
-  /** Path of the program on the host. */
+  /** Absolute path of the program on the host; with `images`, a path in them or a name to be found in PATH. */
   program: string;
   args: readonly string[];
   env: Readonly<Record<string, string>>;
@@ -16,12 +22,20 @@ export interface RunOptions {
   memoryBytes: number;
   timeoutMs?: number;
   strace?: boolean;
+  /** Paths of EROFS images, bottom first. Absent: an image of the host program with what it needs is built. */
+  images?: readonly string[];
   /** Where built images are kept. */
   imageDir?: string;
+  /** Told how far the building of an image is, in bytes. */
+  onBuild?: WriteOptions['onProgress'];
   /** undefined: no input. */
   stdin?: NodeJS.ReadableStream;
   stdout(chunk: Uint8Array): void;
   stderr(chunk: Uint8Array): void;
+  /** Asked between turns of the guest, which waits while there is a promise: the receiver of its output is slow. */
+  outputReady?(): Promise<unknown> | undefined;
+  /** Ends the run; runProgram throws the reason. */
+  signal?: AbortSignal;
 }
 
 export interface RunStats extends GuestStats {
@@ -34,77 +48,124 @@ export interface RunStats extends GuestStats {
 export interface RunResult {
   /** As a shell would say it: the program's own, 128 + signal, 124 for a time-out. */
   exitCode: number;
+  /** The signal that ended the program. */
+  signal?: number;
   stats: RunStats;
 }
 
 const now = () => Number(process.hrtime.bigint()) / 1000;
 
-/** Where images go when nobody says otherwise. */
-export function defaultImageDir(): string {
-  const base = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  return join(base, 'mayfly', 'images');
-}
-
 /**
- * Throws MayflyError for what the host finds wrong (MAYFLY_ELF_*, MAYFLY_KVM_*, MAYFLY_BAD_MEMORY_SIZE) and for a
- * guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
+ * Throws MayflyError for what the host finds wrong (MAYFLY_ELF_*, MAYFLY_PROGRAM_*, MAYFLY_IMAGE_*, MAYFLY_KVM_*,
+ * MAYFLY_BAD_MEMORY_SIZE) and for a guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
  */
 export async function runProgram(options: RunOptions): Promise<RunResult> {
   const started = now();
-  const store = await ImageStore.open(options.imageDir ?? defaultImageDir());
-  const image = await store.build(await treeFromPrograms([{ path: options.program }]));
+  const images = options.images ?? [await hostImage(options)];
+  const start = startIn(images, options);
   const built = now();
   const machine = bootMachine({
-    program: options.program,
-    argv: [options.program, ...options.args],
+    ...start,
     env: options.env,
     cwd: options.cwd ?? '/',
-    images: [image.path],
+    images,
     memoryBytes: options.memoryBytes,
-    console: { stdout: options.stdout, stderr: options.stderr },
+    console: {
+      stdout: options.stdout,
+      stderr: options.stderr,
+      needInput: () => void options.stdin?.resume(),
+    },
     strace: options.strace ?? false,
     verbose: options.strace ?? false,
   });
+  const wake = () => machine.bus.onInput?.();
   try {
     const created = now();
     connectStdin(machine, options.stdin);
-    const exitCode = await runToEnd(machine, options.timeoutMs);
+    options.signal?.addEventListener('abort', wake);
+    const end = await runToEnd(machine, options);
     const stats = {
       ...machine.shared.stats,
       imageMicros: built - started,
       createMicros: created - built,
       runMicros: now() - created,
     };
-    return { exitCode, stats };
+    return { ...end, stats };
   } finally {
+    options.signal?.removeEventListener('abort', wake);
     options.stdin?.removeAllListeners('data');
     options.stdin?.pause();
     machine.close();
   }
 }
 
+async function hostImage({ program, imageDir, onBuild }: RunOptions): Promise<string> {
+  const store = await ImageStore.open(imageDir ?? defaultImageDir());
+  const tree = await treeFromPrograms([{ path: program }]);
+  return (await store.build(tree, { ...(onBuild && { onProgress: onBuild }) })).path;
+}
+
+function startIn(images: readonly string[], options: RunOptions): ProgramStart {
+  const root = new ImageRoot(images);
+  try {
+    const { program, args, env, cwd } = options;
+    return findStart(root, program, args, { path: env.PATH, ...(cwd !== undefined && { cwd }) });
+  } finally {
+    root.close();
+  }
+}
+
+/** Input that the guest does not read yet waits where it comes from. */
 function connectStdin(machine: Machine, stdin: NodeJS.ReadableStream | undefined): void {
   const { console } = machine.devices;
   if (stdin === undefined) {
     console.endInput();
     return;
   }
-  stdin.on('data', (chunk: Buffer) => console.pushInput(chunk));
+  stdin.on('data', (chunk: Buffer) => {
+    if (!console.pushInput(chunk)) stdin.pause();
+  });
   stdin.on('end', () => console.endInput());
 }
 
+export interface End {
+  exitCode: number;
+  signal?: number;
+}
+
+type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
+
 /** Drives the machine to its end; between turns the host's own events are served. */
-export async function runToEnd(machine: Machine, timeoutMs?: number): Promise<number> {
-  const deadline =
-    timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+export async function runToEnd(machine: Machine, limits: Limits): Promise<End> {
+  const { timeoutMs = Number.POSITIVE_INFINITY, outputReady, signal } = limits;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const stop = machine.enter();
-    if (stop.kind === 'exited') return exitCodeOf(stop.status);
+    signal?.throwIfAborted();
+    if (stop.kind === 'exited') return endOf(stop.status);
     if (stop.kind === 'failed') throw failureError(stop);
-    if (performance.now() >= deadline) return 124;
-    if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadline);
+    if (performance.now() >= deadline) return { exitCode: 124 };
+    const blocked = outputReady?.();
+    if (blocked !== undefined) await until(blocked, deadline);
+    else if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadline);
     else await new Promise((resolve) => setImmediate(resolve));
+    signal?.throwIfAborted();
   }
+}
+
+async function until(ready: Promise<unknown>, deadline: number): Promise<void> {
+  if (deadline === Number.POSITIVE_INFINITY) return void (await ready);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, Math.max(deadline - performance.now(), 0));
+  });
+  await Promise.race([ready, late]);
+  clearTimeout(timer);
+}
+
+function endOf(status: number): End {
+  const signal = status & 0x7f;
+  return { exitCode: exitCodeOf(status), ...(signal !== 0 && { signal }) };
 }
 
 /** The exit code that a shell would show for a wait status. */

@@ -60,7 +60,7 @@ async function checkpoint(
     { name },
     { memory: machine.memory, state, images: [image.path], command: argv },
   );
-  const exitCode = await runToEnd(machine, 20_000);
+  const { exitCode } = await runToEnd(machine, { timeoutMs: 20_000 });
   machine.close();
   return { exitCode, output };
 }
@@ -72,7 +72,7 @@ async function runClone(loaded: Loaded): Promise<{ exitCode: number; output: str
   };
   const machine = cloneMachine(loaded, { stdout: keep, stderr: keep });
   try {
-    return { exitCode: await runToEnd(machine, 20_000), output };
+    return { ...(await runToEnd(machine, { timeoutMs: 20_000 })), output };
   } finally {
     machine.close();
   }
@@ -120,7 +120,7 @@ t.test('a program asks for its checkpoint; original and clones go on', async (t)
   t.same(loaded.manifest.command, [program]);
   const clone = cloneMachine(loaded, { stdout() {}, stderr() {} });
   await store.remove('asks');
-  t.equal(await runToEnd(clone, 20_000), 7, 'a clone goes on when its checkpoint is removed');
+  t.equal((await runToEnd(clone, { timeoutMs: 20_000 })).exitCode, 7, 'a clone goes on when its checkpoint is removed');
   clone.close();
 });
 

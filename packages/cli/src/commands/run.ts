@@ -1,23 +1,29 @@
-/** mayfly run: a Linux program of this host in a machine of its own. Exit codes are those of timeout(1) and the shell. */
-import { accessSync, constants, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+/** mayfly run: a Linux program in a machine of its own. Exit codes are those of timeout(1) and the shell. */
 import { MayflyError } from '@mayfly/protocol';
 import type { RunResult } from '@mayfly/vmm/run';
 import type { Command } from 'commander';
-import { type Io, printError } from '../output.js';
-import { parseDuration, parseEnv, parseSize } from '../units.js';
+import { capturedOutput, type GuestOutput, streamedOutput } from '../guest-output.js';
+import { findHostProgram } from '../host-program.js';
+import { type Io, printError, printJson } from '../output.js';
+import { Progress } from '../progress.js';
+import type { FolderMapping } from '../run-root.js';
+import { parseDir, parseDuration, parseEnv, parseSize, repeated } from '../units.js';
 
 /** As timeout(1): the tool itself failed, the program cannot be executed, there is no such program. */
 export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 } as const;
+/** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
+const EXIT_PIPE = 141;
 
 const MEMORY_BYTES_DEFAULT = 256 * 2 ** 20;
-const PATH_DEFAULT = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 interface RunFlags {
   timeout?: number;
   memory: number;
+  image: string[];
+  dir: FolderMapping[];
   strace?: boolean;
   stats?: boolean;
+  json?: boolean;
   env?: Record<string, string>;
   cwd?: string;
 }
@@ -25,18 +31,34 @@ interface RunFlags {
 export function addRun(program: Command, io: Io): void {
   program
     .command('run')
-    .description('Run a Linux program of this host in a machine of its own.')
-    .argument('<program>', 'a path, or a name to be found in PATH')
+    .description('Run a Linux program, of this host or of an image, in a machine of its own.')
+    .argument('[program]', 'a path, or a name to be found in PATH')
     .argument('[args...]')
+    .option(
+      '--image <image>',
+      'run a program of this image (repeatable, bottom first)',
+      repeated,
+      [],
+    )
+    .option(
+      '--dir <host:guest>',
+      'copy a folder of this host into the guest (repeatable)',
+      parseDir,
+      [],
+    )
     .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
     .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
-    .option('--strace', 'show its system calls on stderr')
-    .option('--stats', 'print what the machine did on stderr, as JSON, at the end')
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
     .option('--cwd <dir>', 'working directory in the guest')
+    .option('--strace', 'show its system calls on stderr')
+    .option('--stats', 'print what the machine did on stderr, as JSON, at the end')
+    .option('--json', 'print one JSON document at the end, with all output in it')
     .passThroughOptions()
     .addHelpText('after', RUN_HELP)
-    .action(async (name: string, args: string[], flags: RunFlags) => {
+    .action(async (name: string | undefined, args: string[], flags: RunFlags, command: Command) => {
+      if (name === undefined && flags.image.length === 0) {
+        command.error("error: missing required argument 'program'", { exitCode: EXIT.usage });
+      }
       process.exitCode = await run(name, args, flags, io);
     });
 }
@@ -44,55 +66,157 @@ export function addRun(program: Command, io: Io): void {
 const RUN_HELP = `
 Options for mayfly come before the program; \`--\` ends them.
 
+The guest does not see this host's files. Without --image it has the program with its
+libraries and data (an interpreter's own library, certificates, time zones), and nothing of
+the current folder: bring that with --dir .:/work --cwd /work. --dir copies the folder when
+the run starts; what the guest writes there stays in the guest and is gone at the end.
+
+--image takes a name or digest of \`mayfly image ls\`, or a path: an EROFS image, a folder, a
+tar file, an OCI image layout, an archive of \`docker save\`. The program is looked up in the
+image; without one, the image's own entry point is run.
+
+The program runs as root of its guest. Of this host's environment it gets nothing; PATH and
+HOME are set, then the image's variables, then those of --env.
+
+--json prints {exitCode, signal?, stdout, stdoutEncoding, stderr, stderrEncoding, stats?,
+error?}; an encoding is "utf8", or "base64" for output that is not UTF-8.
+
 Exit codes: the program's own; 128+n if signal n ended it; 124 after --timeout;
-125 if Mayfly failed; 126 if the program cannot be executed; 127 if it is not found.
+2 for a command line that makes no sense; 125 if Mayfly failed;
+126 if the program cannot be executed; 127 if it is not found.
 
 Examples:
   mayfly run -- busybox uname -a
   mayfly run --timeout 10s --env LANG=C -- node -e 'console.log(1)'
+  mayfly run --dir .:/work --cwd /work -- python3 app.py
+  mayfly run --image alpine.tar -- /bin/busybox ls /
 `;
 
-async function run(name: string, args: string[], flags: RunFlags, io: Io): Promise<number> {
-  const found = findProgram(name, io.env.PATH ?? PATH_DEFAULT);
-  if ('exitCode' in found) {
-    printError(io, found.error);
-    return found.exitCode;
-  }
+async function run(
+  name: string | undefined,
+  args: string[],
+  flags: RunFlags,
+  io: Io,
+): Promise<number> {
+  if (flags.json === true) return runForJson(name, args, flags, io);
   try {
-    // Loaded here, so that the other commands need no native addon.
-    const { runProgram } = await import('@mayfly/vmm/run');
-    const { exitCode, stats } = await runProgram({
-      program: found.path,
-      args,
-      env: { PATH: PATH_DEFAULT, HOME: '/root', ...flags.env },
-      ...(flags.cwd !== undefined && { cwd: flags.cwd }),
+    const output = streamedOutput(process.stdout, process.stderr);
+    const { exitCode, stats } = await runIn(name, args, flags, output, io);
+    if (flags.stats) io.stderr(statsText(stats));
+    return exitCode;
+  } catch (error) {
+    if (isClosedOutput(error)) return EXIT_PIPE;
+    printError(io, error);
+    return exitCodeOf(error);
+  }
+}
+
+async function runForJson(
+  name: string | undefined,
+  args: string[],
+  flags: RunFlags,
+  io: Io,
+): Promise<number> {
+  const output = capturedOutput();
+  const end: { exitCode: number; signal?: number; stats?: unknown; error?: unknown } = {
+    exitCode: 0,
+  };
+  try {
+    const { exitCode, signal, stats } = await runIn(name, args, flags, output, io);
+    Object.assign(end, {
+      exitCode,
+      ...(signal && { signal }),
+      stats: JSON.parse(statsText(stats)),
+    });
+  } catch (error) {
+    const known = error instanceof MayflyError;
+    end.exitCode = exitCodeOf(error);
+    end.error = {
+      code: known ? error.code : 'MAYFLY_INTERNAL',
+      message: error instanceof Error ? error.message : String(error),
+    };
+  }
+  const { stdout, stderr } = output.captured();
+  const { exitCode, signal, stats, error } = end;
+  printJson(io, {
+    exitCode,
+    signal,
+    stdout: stdout.text,
+    stdoutEncoding: stdout.encoding,
+    stderr: stderr.text,
+    stderrEncoding: stderr.encoding,
+    stats,
+    error,
+  });
+  return exitCode;
+}
+
+async function runIn(
+  name: string | undefined,
+  args: string[],
+  flags: RunFlags,
+  output: GuestOutput,
+  io: Io,
+): Promise<RunResult> {
+  const progress = new Progress(process.stderr);
+  // Loaded here, so that the other commands start sooner and need no native addon.
+  const { runProgram } = await import('@mayfly/vmm/run');
+  const { imageRoot } = await import('../run-root.js');
+  const { PATH_DEFAULT } = await import('@mayfly/image');
+  try {
+    const root = await imageRoot({
+      images: flags.image,
+      dirs: flags.dir,
+      hostProgram: () => findHostProgram(name!, io.env.PATH ?? PATH_DEFAULT),
+      onProgress: (step) => progress.show(step),
+    });
+    progress.end();
+    const [program, ...rest] = name === undefined ? root.command : [root.program ?? name, ...args];
+    if (program === undefined) {
+      const message = 'the image names no program to start; name one after --';
+      throw new MayflyError('MAYFLY_IMAGE_NO_ENTRY', message);
+    }
+    const cwd = flags.cwd ?? root.cwd;
+    return await runProgram({
+      program,
+      args: rest,
+      images: root.images,
+      env: { PATH: PATH_DEFAULT, HOME: '/root', ...root.env, ...flags.env },
+      ...(cwd !== undefined && { cwd }),
       memoryBytes: flags.memory,
       ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }),
       strace: flags.strace ?? false,
       stdin: process.stdin,
-      stdout: (chunk) => process.stdout.write(chunk),
-      stderr: (chunk) => process.stderr.write(chunk),
+      ...output,
     });
-    if (flags.stats) io.stderr(statsText(stats));
-    return exitCode;
-  } catch (error) {
-    printError(io, error);
-    return exitCodeOf(error);
   } finally {
+    progress.end();
     process.stdin.unref?.();
   }
 }
 
+/** A program whose output nobody reads ends quietly, as the others in a pipe do. */
+function isClosedOutput(error: unknown): boolean {
+  if (!(error instanceof MayflyError) || error.code !== 'MAYFLY_OUTPUT_CLOSED') return false;
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EPIPE';
+}
+
 /** What a shell would answer for the same mistake. */
 const EXIT_CODES: Readonly<Record<string, number>> = {
+  MAYFLY_PROGRAM_UNKNOWN: EXIT.notFound,
+  MAYFLY_PROGRAM_NOT_EXECUTABLE: EXIT.notExecutable,
   MAYFLY_ELF_NOT_ELF: EXIT.notExecutable,
   MAYFLY_ELF_WRONG_ARCH: EXIT.notExecutable,
   MAYFLY_ELF_DAMAGED: EXIT.notExecutable,
   MAYFLY_ELF_NO_INTERPRETER: EXIT.notFound,
   MAYFLY_ELF_NO_LIBRARY: EXIT.notFound,
+  MAYFLY_ARGUMENTS_TOO_LARGE: EXIT.notExecutable,
   MAYFLY_BAD_MEMORY_SIZE: EXIT.usage,
   MAYFLY_BAD_ARGUMENT: EXIT.usage,
-  MAYFLY_ARGUMENTS_TOO_LARGE: EXIT.notExecutable,
+  MAYFLY_TOO_MANY_IMAGES: EXIT.usage,
+  MAYFLY_IMAGE_NO_ENTRY: EXIT.usage,
+  MAYFLY_IMAGE_NO_IMAGE: EXIT.usage,
+  MAYFLY_IMAGE_NO_FILE: EXIT.usage,
 };
 
 function exitCodeOf(error: unknown): number {
@@ -103,37 +227,4 @@ function statsText(stats: RunResult['stats']): string {
   const plain = (_key: string, value: unknown) =>
     typeof value === 'bigint' ? Number(value) : value;
   return `${JSON.stringify(stats, plain)}\n`;
-}
-
-type Found = { path: string } | { error: MayflyError; exitCode: number };
-
-/** As execvp(3) looks for programs. */
-export function findProgram(name: string, path: string): Found {
-  const candidates = name.includes('/')
-    ? [resolve(name)]
-    : path.split(':').map((dir) => resolve(dir, name));
-  const files = candidates.filter(isFile);
-  const executable = files.find(isExecutable);
-  if (executable !== undefined) return { path: executable };
-  const [blocked] = files;
-  if (blocked !== undefined) {
-    const error = new MayflyError('MAYFLY_PROGRAM_NOT_EXECUTABLE', `${blocked} is not executable`);
-    return { error, exitCode: EXIT.notExecutable };
-  }
-  const where = name.includes('/') ? '' : ' in PATH';
-  const error = new MayflyError('MAYFLY_PROGRAM_UNKNOWN', `there is no program ${name}${where}`);
-  return { error, exitCode: EXIT.notFound };
-}
-
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,5 +1,4 @@
-import { createReadStream, existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { createReadStream, statSync } from 'node:fs';
 import { Tree } from '../tree/tree.js';
 import { archiveBlobs, folderBlobs } from './blobs.js';
 import {
@@ -10,7 +9,7 @@ import {
   readLayer,
 } from './container.js';
 import { archiveError, type Chunks } from './decompress.js';
-import type { Spool } from './spool.js';
+import { Spool } from './spool.js';
 import { readTar } from './tar.js';
 import { applyLayer } from './tar-tree.js';
 
@@ -30,12 +29,9 @@ export interface ArchiveTree {
   notes: string[];
 }
 
-type OnProgress = (progress: ArchiveProgress) => void;
+export { Spool };
 
-/** Whether a folder is an OCI image layout and not just a root. */
-export function isLayoutFolder(dir: string): boolean {
-  return existsSync(join(dir, 'oci-layout')) && existsSync(join(dir, 'index.json'));
-}
+type OnProgress = (progress: ArchiveProgress) => void;
 
 /** The identity of the image in an OCI image layout: that of its configuration, which names all layers. */
 export async function layoutId(dir: string): Promise<string> {

@@ -1,14 +1,9 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import {
-  type ArchiveProgress,
-  isLayoutFolder,
-  layoutId,
-  treeFromArchive,
-} from '../archive/archive-tree.js';
-import { Spool } from '../archive/spool.js';
+import type { ArchiveProgress } from '../archive/archive-tree.js';
 import { SUPER_OFFSET } from '../erofs/format.js';
 import { treeFromErofs } from '../erofs/image-tree.js';
 import type { WriteOptions } from '../erofs/writer.js';
@@ -23,6 +18,12 @@ const PREFIX_MIN = 4;
 const NAME_SAFE = /^[\w][\w.:-]*$/;
 /** Changes whenever the same archive would become another image. */
 const SOURCE_FORMAT = 'mayfly source 1';
+
+/** Where images go when nobody says otherwise. */
+export function defaultImageDir(): string {
+  const base = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+  return join(base, 'mayfly', 'images');
+}
 
 /** How far an import is; `layer` of `layers` while the layers of a container image are read. */
 export interface ImportProgress extends ArchiveProgress {
@@ -73,7 +74,9 @@ export class ImageLibrary {
       });
       return { layers: [digest] };
     }
-    const key = stat.isDirectory() ? await layoutId(hostPath) : await this.store.digestOf(hostPath);
+    const key = stat.isDirectory()
+      ? await (await archives()).layoutId(hostPath)
+      : await this.store.digestOf(hostPath);
     const source = createHash('sha256').update(`${SOURCE_FORMAT}\n${key}\n`).digest('hex');
     const known = await this.#sources.get(source);
     if (known !== undefined && (await this.#hasLayers(known))) return known;
@@ -95,6 +98,7 @@ export class ImageLibrary {
     onProgress: OnImport,
     onWrite: OnWrite,
   ): Promise<ImageRecord> {
+    const { treeFromArchive, Spool } = await archives();
     return withTemporary(this.#dir, async (temporary) => {
       const spool = await Spool.create(temporary);
       try {
@@ -197,6 +201,16 @@ export class ImageLibrary {
     if (record === undefined) throw noImage(reference);
     return record;
   }
+}
+
+/** Loaded when needed: a run without an archive starts sooner. */
+function archives() {
+  return import('../archive/archive-tree.js');
+}
+
+/** Whether a folder is an OCI image layout and not just a root. */
+function isLayoutFolder(dir: string): boolean {
+  return existsSync(join(dir, 'oci-layout')) && existsSync(join(dir, 'index.json'));
 }
 
 const EROFS_MAGIC = Buffer.from([0xe2, 0xe1, 0xf5, 0xe0]);
