@@ -144,7 +144,7 @@ t.test('a command line that makes no sense exits with 2', async (t) => {
 t.test('help is there for every command', async (t) => {
   const { stdout, code } = await mayfly('--help');
   t.equal(code, 0);
-  for (const name of ['serve', 'deploy', 'invoke', 'ls', 'rm', 'logs', 'run', 'doctor']) {
+  for (const name of ['serve', 'deploy', 'invoke', 'ls', 'rm', 'logs', 'run', 'image', 'doctor']) {
     t.match(stdout, new RegExp(`^  ${name}`, 'm'));
     t.match(await mayfly(name, '--help'), { code: 0, stdout: new RegExp(`Usage: mayfly ${name}`) });
   }

@@ -52,6 +52,11 @@ export type Stop =
   | { kind: 'failed'; failure: Failure };
 
 const SLICE: Stop = { kind: 'slice' };
+/**
+ * Full rings that one turn empties. Each exit starts the slice anew, so a guest that writes all the time would never
+ * let the receivers of its output have a turn: 16 rings are 1 MiB of console output.
+ */
+const POLLS_MAX = 16;
 
 export interface MachineParts {
   vm: Vm;
@@ -72,6 +77,7 @@ export class Machine {
   readonly #parts: MachineParts;
   readonly #ram: GuestRam;
   readonly #run: DataView;
+  #polls = 0;
   #closed = false;
   /** Set by whoever has what it wanted: the next idle exit stops enter(), even with input for the guest. */
   satisfied = false;
@@ -91,6 +97,7 @@ export class Machine {
 
   /** Runs the guest until it waits, its slice is over, or it ends. */
   enter(): Stop {
+    this.#polls = 0;
     try {
       for (;;) {
         const reason = this.vcpu.run();
@@ -140,7 +147,7 @@ export class Machine {
           : { kind: 'idle', deadline: this.shared.idleDeadline };
       case ports.PORT_POLL:
         this.serve();
-        return undefined;
+        return ++this.#polls < POLLS_MAX ? undefined : SLICE;
       case ports.PORT_CHECKPOINT:
         this.serve();
         return { kind: 'checkpoint' };
