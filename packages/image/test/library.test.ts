@@ -29,7 +29,7 @@ import {
 import { fsckErofs } from './support/fsck.js';
 import { buildElf } from './support/mini-elf.js';
 import { ATTRIBUTES, fileOf, treeOf } from './support/random-tree.js';
-import { dockerMembers, type Member, ociFiles, tarOf, writeFolder } from './support/tars.js';
+import { dockerMembers, type Member, ociFiles, tarOf, writeFolder, zstd } from './support/tars.js';
 
 const base = mkdtempSync(join(tmpdir(), 'mayfly-library-'));
 t.teardown(() => rmSync(base, { recursive: true, force: true }));
@@ -108,8 +108,6 @@ async function twoLayers() {
   return { layers: [await tarOf(LOWER), await tarOf(UPPER)], config: CONFIG };
 }
 
-const zstd = (bytes: Buffer) => spawnSync('zstd', ['-q', '-c'], { input: bytes }).stdout;
-
 t.test('a container image is its layers, merged, however it is packed', async (t) => {
   const image = await twoLayers();
   const oci = ociFiles([{ layers: [await tarOf([])], architecture: 'arm64' }, image], gzipSync);
@@ -117,12 +115,11 @@ t.test('a container image is its layers, merged, however it is packed', async (t
     'docker save': file(await tarOf(dockerMembers(image))),
     'docker save, gzip within gzip': file(gzipSync(await tarOf(dockerMembers(image, gzipSync)))),
     'OCI layout': writeFolder(folder(), oci),
+    'OCI layout in zstd': writeFolder(folder(), ociFiles([image], zstd)),
     'OCI layout in a tar file': file(
       await tarOf([...oci].map(([name, content]) => ({ name, content }))),
     ),
   };
-  if (zstd(Buffer.from('x')) instanceof Buffer && zstd(Buffer.from('x')).length > 0)
-    sources.zstd = writeFolder(folder(), ociFiles([image], zstd));
   const images = await library();
   const digests = new Set<string>();
   for (const [name, source] of Object.entries(sources)) {

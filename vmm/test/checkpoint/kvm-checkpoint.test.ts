@@ -120,7 +120,11 @@ t.test('a program asks for its checkpoint; original and clones go on', async (t)
   t.same(loaded.manifest.command, [program]);
   const clone = cloneMachine(loaded, { stdout() {}, stderr() {} });
   await store.remove('asks');
-  t.equal((await runToEnd(clone, { timeoutMs: 20_000 })).exitCode, 7, 'a clone goes on when its checkpoint is removed');
+  t.equal(
+    (await runToEnd(clone, { timeoutMs: 20_000 })).exitCode,
+    7,
+    'a clone goes on when its checkpoint is removed',
+  );
   clone.close();
 });
 

@@ -30,6 +30,21 @@ export async function tarOf(members: Member[]): Promise<Buffer> {
 
 export const sha256 = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest('hex');
 
+const ZSTD_BLOCK_MAX = 128 * 1024;
+
+/** A zstd frame (RFC 8878) of raw blocks: what a compressor makes of noise. */
+export function zstd(bytes: Buffer): Buffer {
+  const parts: Uint8Array[] = [Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3])]; // a window of 2^(10 + 7) bytes
+  for (let at = 0; at < bytes.length; at += ZSTD_BLOCK_MAX) {
+    const block = bytes.subarray(at, at + ZSTD_BLOCK_MAX);
+    const last = at + ZSTD_BLOCK_MAX >= bytes.length ? 1 : 0;
+    const header = Buffer.alloc(3);
+    header.writeUIntLE(last | (block.length << 3), 0, 3);
+    parts.push(header, block);
+  }
+  return Buffer.concat(parts);
+}
+
 export interface TestImage {
   /** As tar files. */
   layers: Buffer[];
