@@ -6,22 +6,27 @@ import { type RunStats, runProgram } from '@mayfly/vmm/run';
 export const guestProgram = (name: string) =>
   fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
 
-const MEMORY_BYTES = 512 * 1024 * 1024;
-
 export interface GuestRun {
   stdout: string;
   stats: RunStats;
 }
 
+/** What mayfly run gives a program by default. */
+const MEMORY_BYTES = 256 * 2 ** 20;
+
 /** Throws when the program does not end with 0. */
-export async function runInGuest(program: string, args: readonly string[]): Promise<GuestRun> {
+export async function runInGuest(
+  program: string,
+  args: readonly string[],
+  memoryBytes = MEMORY_BYTES,
+): Promise<GuestRun> {
   let stdout = '';
   let stderr = '';
   const { exitCode, stats } = await runProgram({
     program,
     args,
     env: { PATH: '/usr/bin:/bin' },
-    memoryBytes: MEMORY_BYTES,
+    memoryBytes,
     stdout: (chunk) => {
       stdout += Buffer.from(chunk).toString('latin1');
     },

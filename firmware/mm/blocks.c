@@ -19,6 +19,10 @@
 
 static struct range_set stale;
 
+/* Given up once, and given up again: allocators that return the same memory over and over (malloc's trimming, V8's pages)
+ * would pay for edits, a flush and first touches each time. The tables tell the first time, and no more after that. */
+static struct range_set returned, churned;
+
 /* --- what the mappings ask for: flags of an entry, 0 = no access, or LENIENT --- */
 
 static u64 flags_of(u32 prot) {
@@ -32,8 +36,10 @@ static bool lenient_hole(u64 address) {
   return brk_end != 0 && address >= brk_end && address < ALIGN_UP(brk_end, BLOCK);
 }
 
+static u64 wanted_of_stale(u64 at, u64 *until) { return ranges_hold(&churned, at, until) ? LENIENT : 0; }
+
 static u64 wanted_of_hole(u64 at, u64 *until) {
-  if (ranges_hold(&stale, at, until)) return 0;
+  if (ranges_hold(&stale, at, until)) return wanted_of_stale(at, until);
   if (at < brk_end) *until = MIN(*until, brk_end);
   return lenient_hole(at) ? LENIENT : 0;
 }
@@ -41,7 +47,7 @@ static u64 wanted_of_hole(u64 at, u64 *until) {
 /* Memory that is reserved to be committed bit by bit (MAP_NORESERVE). Small ones lie between memory in use: V8 aligns its
  * pages so. Large ones are told from memory in use to 64 KiB, which is WebAssembly's page. */
 static u64 wanted_of_reservation(const struct vma *v, u64 at, u64 *until) {
-  if (ranges_hold(&stale, at, until)) return 0;
+  if (ranges_hold(&stale, at, until)) return wanted_of_stale(at, until);
   if (at >= HIGH_ARENA && at < HIGH_ARENA_END) return LENIENT;
   const struct vma *below = vma_at(v->start - 1);
   u64 end = ALIGN_UP(v->start, SLACK);
@@ -265,9 +271,20 @@ bool block_show_pages(u64 address) {
 
 /* --- stale bytes --- */
 
+static void note_return(u64 start, u64 end) {
+  for (u64 at = start, until; at < end; at = until) {
+    until = end;
+    if (ranges_hold(&returned, at, &until)) ranges_add(&churned, at, until);
+  }
+  ranges_add(&returned, start, end);
+}
+
 void stale_note(u64 start, u64 end) {
-  EACH_BLOCK(start, end, at, next)
-  if (block_backed(at)) ranges_add(&stale, at, next);
+  EACH_BLOCK(start, end, at, next) {
+    if (!block_backed(at)) continue;
+    ranges_add(&stale, at, next);
+    note_return(at, next);
+  }
 }
 
 void stale_forget(u64 start, u64 end) { ranges_take(&stale, start, end, NULL); }

@@ -20,7 +20,8 @@ import {
 
 const BLOCK = 0x200000;
 const MIN_MEMORY = 32 * 1024 * 1024;
-const MAX_MEMORY = 16 * 1024 ** 3;
+/** One ArrayBuffer holds it all, and V8's largest has 4 GiB. */
+const MAX_MEMORY = 4 * 1024 ** 3;
 
 /** Length of a guest's turn before the guest kernel may switch threads, in microseconds. */
 const SLICE_US = 5000;
