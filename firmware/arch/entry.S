@@ -185,9 +185,12 @@ switch_stacks:
   ret
 
 /* Exceptions arrive on the IST stack. The frame moves to the kernel stack that it belongs to (the thread's, or
- * below what the kernel was doing), so that the next exception finds the IST stack free. */
+ * below what the kernel was doing), so that the next exception finds the IST stack free. SS: processors keep it at the
+ * change of stacks, but QEMU clears it, and then a fault that comes while this one is handled could not return. */
 exception_common:
   PUSH_REGS
+  mov $USER_DS, %eax
+  mov %eax, %ss
   mov 136(%rsp), %rax /* rip */
   mov 160(%rsp), %rdx /* rsp */
   cmp $kernel_text_start, %rax

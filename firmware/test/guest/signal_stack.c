@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
 
@@ -106,6 +107,21 @@ static void tampering(void) {
   printf("still here\n");
 }
 
+static void behind_ud2(int signal, siginfo_t *info, void *context) {
+  printf("on a new stack: signal %d\n", signal);
+  ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 2;
+}
+
+/* A fault whose frame goes to memory that nobody touched: the kernel faults while it handles a fault. */
+static void untouched_stack(void) {
+  size_t size = 16 << 20;
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  stack_t fresh = {.ss_sp = memory, .ss_size = size / 2};
+  SHOW(sigaltstack, &fresh, 0);
+  install(SIGILL, behind_ud2, SA_ONSTACK);
+  __asm__ volatile("ud2");
+}
+
 static void bad_stack_pointer(void) {
   if (sigsetjmp(back, 1) == 0)
     __asm__ volatile("mov %%rsp, %%rbx; mov $0x1000, %%esp; syscall; mov %%rbx, %%rsp"
@@ -156,6 +172,7 @@ int main(void) {
   tampering();
   install(SIGUSR1, show_stack, 0);
   bad_stack_pointer();
+  untouched_stack();
   printf("done\n");
   return 0;
 }

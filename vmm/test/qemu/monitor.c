@@ -120,19 +120,32 @@ static void pass_on(struct frame *f) {
   f->rflags &= ~(u64)0x14100; /* RF, NT, TF */
 }
 
+/* Only the kernel calls. Elsewhere rip may not even be readable: after a jump to no address it is that address. */
+static bool is_call(const struct frame *f) {
+  u16 port = (u16)f->rdx;
+  bool in_kernel = f->rip >= WINDOW_VA && f->rip < WINDOW_VA + WINDOW_SIZE;
+  return f->error == 0 && in_kernel && *(const u8 *)f->rip == OUTL && port >= FIRST_PORT && port <= LAST_PORT;
+}
+
 void monitor_protection(struct frame *f) {
   if ((f->cs & 3) == 0) finish(KIND_MONITOR_FAULT, f->rip);
-  u16 port = (u16)f->rdx;
-  if (f->error == 0 && *(const u8 *)f->rip == OUTL && port >= FIRST_PORT && port <= LAST_PORT) {
-    serve_port(port, (u32)f->rax);
+  if (is_call(f)) {
+    serve_port((u16)f->rdx, (u32)f->rax);
     f->rip++;
   } else pass_on(f);
+}
+
+/* QEMU clears SS at each exception with a stack of its own. The kernel loads it again, but a tick may come before that:
+ * KVM would go on there, IRETQ does not. */
+static void keep_ss(struct frame *f) {
+  if (f->ss == 3) f->ss = USER_DS;
 }
 
 /* Machine#preempt of machine.ts. */
 void monitor_tick(struct frame *f) {
   *lapic(0x0b0) = 0; /* end of interrupt */
   if (f->rip >= MONITOR_VA) return;
+  keep_ss(f);
   if (SHARED->kernel_end == 0 || (f->rip >= SHARED->kernel_start && f->rip < SHARED->kernel_end)) {
     SHARED->preempt_pending = 1;
     return;
