@@ -21,7 +21,11 @@ t.setTimeout(150_000);
 const installed = spawnSync(QEMU, ['--version']).status === 0;
 const skip = installed ? false : `${QEMU} is not installed`;
 
+/** QEMU's emulation computes on where SSE should fault. */
+const notEmulated = new Set(['signal_sse.c']);
+
 for (const { file, args } of comparablePrograms()) {
+  if (notEmulated.has(file)) continue;
   t.test(`${file} prints on an emulated processor what it prints here`, { skip }, async (t) => {
     const program = compile(join(guestSources, file), file.slice(0, -2));
     sameOutcome(t, await runInQemu(program, args), runHere(program, args));
