@@ -7,6 +7,8 @@ const SYSCALL_TABLES = join(ROOT, 'firmware/syscall');
 const ROW =
   /^SYSCALL\(\s*(\d+),\s*(\w+),\s*"[^"]*",\s*(FULL|PARTIAL|NONE),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)\)/gm;
 
+const REFUSED_ROW = /^REFUSED\((\d+), (\w+), "[^"]*", (\w+), "([^"]*)"\)/gm;
+
 /** The rows of the guest kernel's system-call tables, by number. */
 function syscalls() {
   const text = readdirSync(SYSCALL_TABLES)
@@ -19,9 +21,11 @@ function syscalls() {
     support: support.toLowerCase(),
     missing: missing.trim().replace(/"\s*"/g, '').slice(1, -1).replaceAll('\\"', '"'),
   }));
-  const calls = text.match(/^SYSCALL\(/gm)?.length ?? 0;
+  for (const [, number, name, error, why] of text.matchAll(REFUSED_ROW))
+    rows.push({ number: Number(number), name, support: 'none', missing: `${error}: ${why}` });
+  const calls = text.match(/^(SYSCALL|REFUSED)\(/gm)?.length ?? 0;
   if (calls !== rows.length)
-    throw new Error(`${calls} SYSCALL rows, but ${rows.length} have the right form`);
+    throw new Error(`${calls} rows, but ${rows.length} have the right form`);
   return rows.sort((a, b) => a.number - b.number);
 }
 

@@ -256,4 +256,4 @@ extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops,
 void proc_start(void);                   /* fs/proc_text.c: the program's age counts from now */
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
 void dev_mount(void);
-void sys_mount(void);
+void sysfs_mount(void);

@@ -44,7 +44,7 @@ void fs_init(void) {
   if (error != 0) panic("the images have no root directory: error %ld", -error);
   proc_mount();
   dev_mount();
-  sys_mount();
+  sysfs_mount();
   make_missing("tmp", 01777);
   enter_start();
 }

@@ -13,7 +13,7 @@ static struct dentry *make_path(const char *const *names, u32 count) {
 
 #define MAKE_PATH(...) make_path((const char *const[]){__VA_ARGS__}, COUNT(((const char *const[]){__VA_ARGS__})))
 
-void sys_mount(void) {
+void sysfs_mount(void) {
   struct dentry *cpu = MAKE_PATH("sys", "devices", "system", "cpu");
   tree_text(cpu, "online", "0\n");
   tree_text(cpu, "possible", "0\n");

@@ -300,15 +300,3 @@ i64 sys_waitid(const u64 *a) {
   (void)a;
   return -ECHILD;
 }
-i64 sys_fork(const u64 *a) {
-  (void)a;
-  return -ENOSYS;
-}
-i64 sys_vfork(const u64 *a) {
-  (void)a;
-  return -ENOSYS;
-}
-i64 sys_execve(const u64 *a) {
-  (void)a;
-  return -ENOSYS;
-}

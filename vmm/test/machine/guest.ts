@@ -18,8 +18,9 @@ export const imageDir = join(scratch, 'images');
 /** Programs that want to know where. */
 const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
 
-/** Needs a peer on the host's side of the vsock, which the host itself does not have. */
-const guestOnly = new Set(['socket_vsock.c']);
+/** One needs a peer on the host's side of the vsock, which the host itself does not have; the other makes calls that a
+ * host may not refuse. */
+const guestOnly = new Set(['socket_vsock.c', 'refused.c']);
 
 /** The programs of firmware/test/guest that do the same on Linux and in a guest. */
 export function comparablePrograms(): { file: string; args: string[] }[] {

@@ -30,6 +30,11 @@ t.test('what may not be touched ends the program in the guest as on the host', a
   }
 });
 
+t.test('calls that the table refuses fail with its error', async (t) => {
+  const program = compile(join(guestSources, 'refused.c'), 'refused');
+  t.same(await runInGuest(program), { exitCode: 0, stdout: '', stderr: '' });
+});
+
 for (const [kind, flags] of [
   ['static-PIE', ['-static-pie', '-fPIE']],
   ['dynamic PIE', ['-fPIE', '-pie']],
