@@ -36,7 +36,7 @@ static void put_at(int fd, struct file *f, bool close_on_exec) {
 
 int fd_install(struct file *f, int from, bool close_on_exec) {
   int fd = scan(from, false);
-  if (fd < 0) {
+  if (fd < 0 || (u64)fd >= fd_limit()) {
     file_put(f);
     return -EMFILE;
   }
@@ -54,7 +54,7 @@ int fd_close(int fd) {
 }
 
 i64 fd_replace(int fd, struct file *f, bool close_on_exec) {
-  if (!in_range(fd)) {
+  if (!in_range(fd) || (u64)fd >= fd_limit()) {
     file_put(f);
     return -EBADF;
   }

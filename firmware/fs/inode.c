@@ -1,5 +1,6 @@
 /* fs/inode.c: the life of an inode. */
 #include "inode.h"
+#include "identity.h"
 
 static u64 next_ino = 1; /* image inodes have their layer in the high bits and never collide */
 
@@ -15,6 +16,8 @@ struct inode *inode_new(u32 dev, u32 mode, const struct inode_ops *ops) {
   inode->mode = mode;
   inode->nlink = is_dir(inode) ? 2 : 1;
   inode->ino = next_ino++;
+  inode->uid = user_ids.files;
+  inode->gid = group_ids.files;
   inode->ops = ops;
   inode->atime = inode->mtime = inode->ctime = clock_wall();
   if (is_dir(inode)) list_init(&inode->dir.children);

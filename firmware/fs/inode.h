@@ -213,6 +213,9 @@ u32 file_mode(const struct file *f);
 u64 file_number(const struct file *f);
 void file_name(const struct file *f, struct text *out); /* path, or "pipe:[7]" */
 
+/* syscall/limits.c */
+u64 fd_limit(void); /* RLIMIT_NOFILE: new descriptors are below it */
+
 /* fs/fd.c */
 bool fd_cloexec(int fd);
 void fd_set_cloexec(int fd, bool on);

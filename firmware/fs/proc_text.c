@@ -1,5 +1,6 @@
 /* fs/proc_text.c: the texts under /proc/PID. */
 #include "arch.h"
+#include "identity.h"
 #include "inode.h"
 #include "mm.h"
 #include "thread.h"
@@ -57,27 +58,35 @@ static u64 pages(u64 bytes) { return bytes / PAGE; }
 
 static u64 kib(u64 bytes) { return bytes / KiB; }
 
-/* USER_HZ ticks. The processor time that the program used is not counted: it is told as the time
- * since the start. */
+/* USER_HZ ticks. */
 static u64 ticks(u64 ns) { return ns / (NS_PER_SEC / 100); }
 
 static void print_stat(struct text *out, const struct thread *t) {
   text_print(out, "%d (%s) R 0 %d %d 0 -1 4194560 0 0 0 0 ", t->tid, t->name, process_id(), process_id());
-  text_print(out, "%lu 0 0 0 20 0 %d 0 %lu ", ticks(clock_mono() - start_time), thread_count(), ticks(start_time));
+  text_print(out, "%lu 0 0 0 20 0 %d 0 %lu ", ticks(t == leader() ? process_cpu_time() : thread_cpu_time(t)),
+             thread_count(), ticks(start_time));
   text_print(out, "%lu %lu 18446744073709551615 ", mapped_bytes(), pages(resident_bytes()));
   text_print(out, "0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+}
+
+static void print_ids(struct text *out, const char *name, const struct ids *ids) {
+  text_print(out, "%s:\t%u\t%u\t%u\t%u\n", name, ids->real, ids->effective, ids->saved, ids->files);
 }
 
 static void print_status(struct text *out, const struct thread *t) {
   text_print(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\n", t->name, fs_umask,
              process_id());
-  text_print(out, "Pid:\t%d\nPPid:\t0\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", t->tid);
+  text_print(out, "Pid:\t%d\nPPid:\t0\nTracerPid:\t0\n", t->tid);
+  print_ids(out, "Uid", &user_ids);
+  print_ids(out, "Gid", &group_ids);
   text_print(out, "FDSize:\t%d\nGroups:\t0\n", FD_MAX);
   text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()), kib(mapped_bytes()));
   text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()), kib(resident_bytes()));
   text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->pending.bits, t->signal_mask);
-  text_print(out, "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n");
-  text_print(out, "CapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t0\n");
+  text_print(out, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\n", capabilities.inheritable,
+             capabilities.permitted, capabilities.effective);
+  text_print(out, "CapBnd:\t%016lx\nCapAmb:\t%016lx\nNoNewPrivs:\t%d\nSeccomp:\t0\n", capabilities.bounding,
+             capabilities.ambient, no_new_privileges);
   text_print(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
 }
 
@@ -98,10 +107,27 @@ static void generate_mountinfo(struct inode *inode, struct text *out) {
 
 static void generate_cgroup(struct inode *inode, struct text *out) { text_print(out, "0::/\n"); }
 
+static void print_limit(struct text *out, u64 value) {
+  if (value == ~0ull) text_print(out, "%-20s ", "unlimited");
+  else text_print(out, "%-20lu ", value);
+}
+
 static void generate_limits(struct inode *inode, struct text *out) {
-  text_print(out, "Limit                     Soft Limit           Hard Limit           Units     \n");
-  text_print(out, "Max stack size            8388608              unlimited            bytes     \n");
-  text_print(out, "Max open files            %-20d %-20d files     \n", FD_MAX, FD_MAX);
+  static const struct {
+    const char *name, *unit;
+  } rows[LIMITS] = {{"Max cpu time", "seconds"},    {"Max file size", "bytes"},      {"Max data size", "bytes"},
+                    {"Max stack size", "bytes"},    {"Max core file size", "bytes"}, {"Max resident set", "bytes"},
+                    {"Max processes", "processes"}, {"Max open files", "files"},     {"Max locked memory", "bytes"},
+                    {"Max address space", "bytes"}, {"Max file locks", "locks"},     {"Max pending signals", "signals"},
+                    {"Max msgqueue size", "bytes"}, {"Max nice priority", ""},       {"Max realtime priority", ""},
+                    {"Max realtime timeout", "us"}};
+  text_print(out, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+  for (u32 i = 0; i < LIMITS; i++) {
+    text_print(out, "%-25s ", rows[i].name);
+    print_limit(out, limits[i].soft);
+    print_limit(out, limits[i].hard);
+    text_print(out, "%-10s\n", rows[i].unit);
+  }
 }
 
 static void generate_oom(struct inode *inode, struct text *out) { text_print(out, "0\n"); }

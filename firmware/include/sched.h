@@ -33,6 +33,11 @@ struct thread {
   void *xsave;
   u64 clear_tid; /* user address zeroed and woken at exit, or 0 */
   u64 robust_list;
+  u8 policy, priority; /* syscall/schedule.c */
+  i8 nice;
+  u64 rseq; /* user address, or 0 */
+  u32 rseq_size, rseq_signature;
+  u64 cpu_time; /* ns on the processor, up to the last switch */
   bool attention;    /* look for signals before going on in the program */
   bool restore_mask; /* saved_mask becomes the mask before that */
   u64 signal_mask, saved_mask;

@@ -8,12 +8,17 @@ struct thread *leader(void);
 struct thread *thread_after(const struct thread *t); /* all of them in a circle, also those that just ended */
 void preempt(void);
 void timers_run(void);
+u64 thread_cpu_time(const struct thread *t); /* ns that it had the processor */
+u64 process_cpu_time(void);
 
 /* syscall/futex.c */
 int futex_wake(u64 address, int max, u32 bitset);
 
 /* syscall/robust_list.c: what the running thread holds and will not give back. */
 void robust_list_exit(void);
+
+/* syscall/rseq.c */
+void rseq_interrupted(struct regs *r); /* the program's registers; the running thread may lose the processor */
 
 /* sched/signal.c */
 bool signal_deliverable(const struct thread *t); /* ends its sleep */

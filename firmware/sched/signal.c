@@ -214,6 +214,7 @@ static void act(struct regs *r, const struct siginfo *info) {
   if (signal_ignored(info->signo)) return;
   if (action->handler == SIG_DFL) process_exit(info->signo);
   end_call(r, action);
+  rseq_interrupted(r);
   if (!frame_push(r, info, action)) {
     if (info->signo == SIGSEGV) process_exit(SIGSEGV);
     signal_force(r, &(struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL});

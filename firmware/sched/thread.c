@@ -21,6 +21,8 @@ static struct thread *dead; /* the last one that ended: its stack may still be i
 static unsigned xsave_order;
 static int threads, tid_next = 1;
 static u64 generation;
+static u64 cpu_total;     /* ns that all threads had, up to the last switch */
+static u64 running_since; /* CLOCK_MONOTONIC */
 
 static void fpu_init(void) {
   u32 out[4];
@@ -64,6 +66,7 @@ void sched_init(void) {
   tid_next = process_id();
   current->tid = tid_next++;
   SHARED->kstack_top = current->kstack + KSTACK_SIZE;
+  running_since = clock_mono();
 }
 
 struct regs *thread_regs(struct thread *t) {
@@ -88,6 +91,9 @@ struct thread *thread_new(const struct regs *regs, u64 fs_base) {
   t->fs_base = fs_base;
   t->gs_base = current->gs_base;
   memcpy(t->name, current->name, sizeof t->name);
+  t->policy = current->policy;
+  t->priority = current->priority;
+  t->nice = current->nice;
   *thread_regs(t) = *regs;
   u64 *sp = (u64 *)thread_regs(t);
   *--sp = (u64)thread_begin;
@@ -108,13 +114,25 @@ static void reap(void) {
 
 /* --- the processor changes hands --- */
 
+static u64 turn_so_far(void) { return clock_mono() - running_since; }
+u64 thread_cpu_time(const struct thread *t) { return t->cpu_time + (t == current ? turn_so_far() : 0); }
+u64 process_cpu_time(void) { return cpu_total + turn_so_far(); }
+
+static void end_turn(struct thread *t) {
+  u64 turn = turn_so_far();
+  t->cpu_time += turn;
+  cpu_total += turn;
+}
+
 static void context_save(struct thread *t) {
+  end_turn(t);
   fpu_save(t->xsave);
   t->fs_base = fs_base_get();
   t->gs_base = gs_base_get();
 }
 
 static void context_restore(void) {
+  running_since = clock_mono();
   fs_base_set(current->fs_base);
   gs_base_set(current->gs_base);
   fpu_restore(current->xsave);
@@ -183,6 +201,7 @@ void preempt(void) {
 }
 
 void upcall_handle(struct regs *r) {
+  rseq_interrupted(r);
   preempt();
   if (current->attention) signals_deliver(r);
 }

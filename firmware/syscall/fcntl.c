@@ -28,7 +28,7 @@ enum {
 };
 
 static i64 duplicate(struct file *f, u64 from, bool cloexec) {
-  if (from >= FD_MAX) return -EINVAL;
+  if (from >= fd_limit()) return -EINVAL;
   file_ref(f);
   return fd_install(f, (int)from, cloexec);
 }

@@ -14,25 +14,38 @@ enum {
   REALTIME_COARSE = 5,
   MONOTONIC_COARSE = 6,
   BOOTTIME = 7,
+  REALTIME_ALARM = 8,
+  BOOTTIME_ALARM = 9,
   TAI = 11,
   TIMER_ABSTIME = 1
 };
 
-static u64 boot_mono;
+/* The clock of one thread or of the process, as clock_getcpuclockid(3) and pthread_getcpuclockid(3) make its number:
+ * ~id << 3, whether it is a thread's in bit 2, the kind of time below. */
+static bool cpu_clock(u32 clock, u64 *ns) {
+  enum { OF_THREAD = 4, KIND = 3 };
+  int id = (int)~((i32)clock >> 3);
+  if ((clock & KIND) == KIND) return false;
+  const struct thread *t = id == 0 ? current : thread_find(id);
+  if (t == NULL || (!(clock & OF_THREAD) && id != 0 && id != process_id())) return false;
+  *ns = clock & OF_THREAD ? thread_cpu_time(t) : process_cpu_time();
+  return true;
+}
 
-static bool clock_read(u64 clock, u64 *ns) {
-  if (boot_mono == 0) boot_mono = clock_mono();
+static bool clock_read(u32 clock, u64 *ns) {
   switch (clock) {
     case REALTIME:
     case REALTIME_COARSE:
+    case REALTIME_ALARM:
     case TAI: *ns = clock_wall(); return true;
     case MONOTONIC:
     case MONOTONIC_RAW:
     case MONOTONIC_COARSE:
-    case BOOTTIME: *ns = clock_mono(); return true;
-    case PROCESS_CPU:
-    case THREAD_CPU: *ns = clock_mono() - boot_mono; return true;
-    default: return false;
+    case BOOTTIME:
+    case BOOTTIME_ALARM: *ns = clock_mono(); return true;
+    case PROCESS_CPU: *ns = process_cpu_time(); return true;
+    case THREAD_CPU: *ns = thread_cpu_time(current); return true;
+    default: return (i32)clock < 0 && cpu_clock(clock, ns);
   }
 }
 
@@ -92,32 +105,46 @@ i64 sys_nanosleep(const u64 *a) {
   return error < 0 ? error : sleep_to(clock_mono() + ns, a[1]);
 }
 
+/* Until the other threads have used so much of the processor; no faster than the wall clock, so that is when to look. */
+static i64 sleep_to_cpu(u64 target) {
+  for (u64 now; (now = process_cpu_time()) < target;)
+    if (sleep_until(clock_mono() + (target - now)) == -EINTR) return -EINTR;
+  return 0;
+}
+
 i64 sys_clock_nanosleep(const u64 *a) {
   u64 ns, now;
-  if (!clock_read((u32)a[0], &now)) return -EINVAL;
+  u32 clock = (u32)a[0];
+  if (!clock_read(clock, &now)) return -EINVAL;
+  bool follows_wall = clock == REALTIME || clock == MONOTONIC || clock == BOOTTIME || clock == TAI ||
+                      clock == REALTIME_ALARM || clock == BOOTTIME_ALARM;
+  if (!follows_wall && clock != PROCESS_CPU) return -EOPNOTSUPP;
   i64 error = get_time(a[2], &ns);
   if (error < 0) return error;
-  if (!(a[1] & TIMER_ABSTIME)) return sleep_to(clock_mono() + ns, a[3]);
+  bool absolute = a[1] & TIMER_ABSTIME;
+  if (clock == PROCESS_CPU) return sleep_to_cpu(absolute ? ns : now + ns);
+  if (!absolute) return sleep_to(clock_mono() + ns, a[3]);
   return sleep_to(clock_mono() + (ns > now ? ns - now : 0), 0);
 }
 
 i64 sys_times(const u64 *a) {
-  u64 ns;
-  clock_read(PROCESS_CPU, &ns);
+  enum { TICK_NS = 10000000 };
   if (a[0] != 0) {
-    if (!user_writable(a[0], 32)) return -EFAULT;
-    u64 *t = (u64 *)a[0];
-    t[0] = ns / 10000000;
+    if (!user_writable(a[0], 4 * sizeof(u64))) return -EFAULT;
+    u64 *t = (u64 *)a[0]; /* user, system, and those of the children */
+    t[0] = process_cpu_time() / TICK_NS;
     t[1] = t[2] = t[3] = 0;
   }
-  return (i64)(clock_mono() / 10000000);
+  return (i64)(clock_mono() / TICK_NS);
 }
 
 i64 sys_getrusage(const u64 *a) {
-  u64 ns;
-  if (!user_writable(a[1], 144)) return -EFAULT;
-  memset((void *)a[1], 0, 144);
-  clock_read(PROCESS_CPU, &ns);
-  ((u64 *)a[1])[4] = (frames_total() - frames_free()) / KiB; /* ru_maxrss */
-  return put_time(a[1], ns, 1000);
+  enum { CHILDREN = -1, SELF = 0, THREAD = 1, SIZE = 144, MAXRSS_AT = 32 };
+  i32 who = (i32)a[0];
+  if (who < CHILDREN || who > THREAD) return -EINVAL;
+  if (!user_writable(a[1], SIZE)) return -EFAULT;
+  memset((void *)a[1], 0, SIZE);
+  if (who == CHILDREN) return 0;
+  *(u64 *)(a[1] + MAXRSS_AT) = (frames_total() - frames_free()) / KiB;
+  return put_time(a[1], who == SELF ? process_cpu_time() : thread_cpu_time(current), 1000);
 }

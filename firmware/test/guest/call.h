@@ -30,7 +30,7 @@ static inline long kernel_call(long number, const uint64_t *a) {
 #define FIRST6(a, b, c, d, e, f, ...)                                                                                  \
   (const uint64_t[]) { (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), (uint64_t)(e), (uint64_t)(f) }
 /* The result of a system call. */
-#define CALL(name, ...) kernel_call(SYS_##name, FIRST6(__VA_ARGS__, 0, 0, 0, 0, 0, 0))
+#define CALL(name, ...) kernel_call(SYS_##name, FIRST6(__VA_OPT__(__VA_ARGS__, ) 0, 0, 0, 0, 0, 0, 0))
 /* The same, told on standard output. */
 #define SHOW(name, ...) show(#name "(" #__VA_ARGS__ ")", CALL(name, __VA_ARGS__))
 

@@ -3,6 +3,7 @@
 #include "kernel.h"
 #include "../../fs/inode.h"
 #include "arch.h"
+#include "identity.h"
 #include "mm.h"
 #include "sched.h"
 #include "syscall.h"
@@ -16,6 +17,12 @@ void free(void *);
 int vsnprintf(char *, size_t, const char *, va_list);
 int vprintf(const char *, va_list);
 _Noreturn void abort(void);
+
+struct ids user_ids, group_ids;
+struct capabilities capabilities;
+bool no_new_privileges;
+u64 thread_cpu_time(const struct thread *t) { return 0; }
+u64 process_cpu_time(void) { return 0; }
 
 u64 pages_left = 1 << 16;
 u64 pages_used;
