@@ -121,8 +121,8 @@ ssize_t dentry_path(const struct dentry *d, char *buffer, size_t size) {
   size_t at = size; /* written from the end */
   if (size < 2) return -ERANGE;
   buffer[--at] = '\0';
-  if (d == root_dentry) buffer[--at] = '/';
-  for (; d != root_dentry; d = d->parent) {
+  if (d == root_dentry || d == process_root()) buffer[--at] = '/';
+  for (; d != root_dentry && d != process_root(); d = d->parent) {
     if (at < (size_t)d->name_size + 1) return -ERANGE;
     at -= d->name_size;
     memcpy(buffer + at, d->name, d->name_size);

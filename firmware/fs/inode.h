@@ -178,11 +178,23 @@ void layers_drop_shared(struct inode *inode); /* its last name is gone */
 ssize_t content_read(const struct inode *inode, void *buf, size_t n, u64 pos);
 ssize_t content_write(struct inode *inode, const void *buf, size_t n, u64 pos);
 i64 content_truncate(struct inode *inode, u64 size);
-i64 content_clear(struct inode *inode, u64 start, u64 end); /* reads as zero from now on */
+i64 content_seek(const struct inode *inode, u64 pos, bool data); /* the next byte that is (not) in a hole */
+i64 content_clear(struct inode *inode, u64 start, u64 end);      /* reads as zero from now on */
 void content_free(struct inode *inode);
 
 /* fs/path.c */
-enum { WALK_FOLLOW = 1, WALK_PARENT = 2, WALK_CREATE = 4 }; /* CREATE: a slash after the last name is EISDIR */
+enum {
+  WALK_FOLLOW = 1,
+  WALK_PARENT = 2,
+  WALK_CREATE = 4, /* a slash after the last name is EISDIR */
+  /* openat2's restrictions */
+  WALK_ONE_DEVICE = 8,
+  WALK_NO_MAGIC = 16,
+  WALK_NO_LINKS = 32,
+  WALK_BENEATH = 64,
+  WALK_IN_ROOT = 128,
+  WALK_RESOLVE = WALK_ONE_DEVICE | WALK_NO_MAGIC | WALK_NO_LINKS | WALK_BENEATH | WALK_IN_ROOT,
+};
 /* Where a path leads. With WALK_PARENT the last name need not exist (entry NULL). */
 struct place {
   struct dentry *dir; /* directory of the last name; NULL when the path ends in /, . or .. */
@@ -199,9 +211,11 @@ struct dentry *path_entry(int dirfd, const char *path, u32 how, i64 *error);
 struct dentry *file_dentry(const struct file *f); /* borrowed; NULL for pipes, sockets ... */
 struct dentry *cwd_dentry(void);
 void cwd_set(struct dentry *d);
+struct dentry *process_root(void);
+void process_root_set(struct dentry *d);
 
 /* fs/open.c */
-struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, i64 *error);
+struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, u32 resolve, i64 *error); /* WALK_RESOLVE */
 struct file *open_dentry(struct dentry *d, u32 flags, i64 *error);                       /* keeps its own reference */
 struct file *open_anonymous(u32 dev, const char *name, u32 flags, u32 mode, i64 *error); /* no name in the tree */
 /* A dentry outside the tree that stands for an open file: where /proc/self/fd/N leads. */
@@ -240,6 +254,13 @@ i64 image_list(const struct image *image, u64 dir, image_visit *visit, void *to)
 
 /* fs/pipe.c */
 i64 pipe_new(u32 flags, struct file *ends[2]);
+enum { PIPE_NEITHER, PIPE_READ_END, PIPE_WRITE_END };
+int pipe_end(const struct file *f);
+bool pipe_same(const struct file *a, const struct file *b); /* two ends of one pipe */
+ssize_t pipe_wait_data(struct file *f, bool nonblock);      /* bytes there; 0: the end; or -errno */
+ssize_t pipe_wait_room(struct file *f, bool nonblock);      /* bytes that fit, or -errno */
+size_t pipe_peek(const struct file *f, void *to, size_t n); /* copies; the bytes stay */
+void pipe_discard(struct file *f, size_t n);
 /* fs/inotify.c */
 struct file *inotify_new(u32 flags);
 int inotify_watch(struct file *f); /* a watch number, or -EINVAL: not an inotify file */

@@ -143,11 +143,11 @@ static struct file *open_temporary(struct dentry *dir, u32 flags, u32 mode, i64 
   return open_anonymous(dir->inode->dev, "/#temporary", flags & ~(u32)O_TMPFILE, mode & ~fs_umask, error);
 }
 
-struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, i64 *error) {
+struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, u32 resolve, i64 *error) {
   struct place place;
   bool creates = (flags & O_CREAT) && !(flags & O_PATH);
   bool exclusive = creates && (flags & O_EXCL);
-  u32 how = (flags & O_NOFOLLOW) || exclusive ? 0 : WALK_FOLLOW;
+  u32 how = resolve | ((flags & O_NOFOLLOW) || exclusive ? 0 : WALK_FOLLOW);
   if (creates && (flags & O_DIRECTORY)) {
     *error = -EINVAL;
     return NULL;
@@ -229,7 +229,7 @@ void file_name(const struct file *f, struct text *out) {
 /* ---- For the rest of the kernel ------------------------------------------------------------ */
 
 struct file *file_open(const char *path, u32 flags, i64 *error) {
-  return open_at(AT_FDCWD, path, flags, 0666, error);
+  return open_at(AT_FDCWD, path, flags, 0666, 0, error);
 }
 
 i64 file_make_socket(const char *path) {

@@ -29,14 +29,8 @@ static ssize_t pipe_read(struct file *f, void *buf, size_t n, off_t *pos) {
   if (n == 0) return 0;
   ssize_t ready = wait_readable(f, p);
   if (ready <= 0) return ready;
-  n = MIN(n, filled(p));
-  for (size_t done = 0; done < n;) {
-    u64 at = p->head % PAGE, part = MIN(n - done, PAGE - at);
-    memcpy((u8 *)buf + done, p->pages[p->head / PAGE % PIPE_PAGES] + at, part);
-    done += part;
-    p->head += part;
-  }
-  wake(&p->writable, POLLOUT);
+  n = pipe_peek(f, buf, n);
+  pipe_discard(f, n);
   return (ssize_t)n;
 }
 
@@ -121,6 +115,49 @@ static void close_write_end(struct file *f) {
   p->writer = false;
   wake(&p->readable, POLLHUP);
   release(p);
+}
+
+/* ---- For splice ------------------------------------------------------------------------------ */
+
+static const struct file_ops read_end_ops, write_end_ops;
+
+int pipe_end(const struct file *f) {
+  return f->ops == &read_end_ops ? PIPE_READ_END : f->ops == &write_end_ops ? PIPE_WRITE_END : PIPE_NEITHER;
+}
+
+bool pipe_same(const struct file *a, const struct file *b) { return a->state == b->state; }
+
+ssize_t pipe_wait_data(struct file *f, bool nonblock) {
+  struct pipe *p = f->state;
+  ssize_t ready = filled(p) == 0 && p->writer && nonblock ? -EAGAIN : wait_readable(f, p);
+  return ready <= 0 ? ready : (ssize_t)filled(p);
+}
+
+ssize_t pipe_wait_room(struct file *f, bool nonblock) {
+  struct pipe *p = f->state;
+  while (p->reader && room(p) == 0) {
+    if (nonblock || (f->flags & O_NONBLOCK)) return -EAGAIN;
+    int error = sleep_on(&p->writable, FOREVER);
+    if (error < 0) return error;
+  }
+  return p->reader ? (ssize_t)room(p) : broken();
+}
+
+size_t pipe_peek(const struct file *f, void *to, size_t n) {
+  const struct pipe *p = f->state;
+  n = MIN(n, filled(p));
+  for (size_t done = 0; done < n;) {
+    u64 from = p->head + done, at = from % PAGE, part = MIN(n - done, PAGE - at);
+    memcpy((u8 *)to + done, p->pages[from / PAGE % PIPE_PAGES] + at, part);
+    done += part;
+  }
+  return n;
+}
+
+void pipe_discard(struct file *f, size_t n) {
+  struct pipe *p = f->state;
+  p->head += n;
+  wake(&p->writable, POLLOUT);
 }
 
 static const struct file_ops read_end_ops = {

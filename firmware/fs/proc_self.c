@@ -41,7 +41,7 @@ static struct dentry *process_get(i64 *error) {
 
 static struct dentry *follow_exe(struct inode *inode, i64 *error) { return get_or_missing(program_dentry, error); }
 static struct dentry *follow_cwd(struct inode *inode, i64 *error) { return get_or_missing(cwd_dentry(), error); }
-static struct dentry *follow_root(struct inode *inode, i64 *error) { return get_or_missing(root_dentry, error); }
+static struct dentry *follow_root(struct inode *inode, i64 *error) { return get_or_missing(process_root(), error); }
 static struct dentry *follow_self(struct inode *inode, i64 *error) { return process_get(error); }
 static struct dentry *task_get(struct dentry *dir, int tid, i64 *error);
 static struct dentry *follow_thread_self(struct inode *inode, i64 *error);

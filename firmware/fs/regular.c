@@ -136,6 +136,23 @@ i64 content_truncate(struct inode *inode, u64 size) {
   return 0;
 }
 
+/* A page in memory or in the image is data, all else a hole; the end of the file counts as one. */
+static bool is_data(const struct content *c, u64 page) {
+  return page * PAGE < c->base_size || page_get(c, page) != NULL;
+}
+
+i64 content_seek(const struct inode *inode, u64 pos, bool data) {
+  const struct content *c = &inode->content;
+  u64 known = MAX(ALIGN_UP(c->base_size, PAGE) / PAGE, c->chunk_count * CHUNK_PAGES); /* beyond it all is a hole */
+  if (pos >= inode->size) return -ENXIO;
+  u64 page = pos / PAGE;
+  while (page < known && page * PAGE < inode->size && is_data(c, page) != data) page++;
+  if (page >= known && data) return -ENXIO;
+  u64 found = MAX(pos, page * PAGE);
+  if (found < inode->size) return (i64)found;
+  return data ? -ENXIO : (i64)inode->size;
+}
+
 i64 content_clear(struct inode *inode, u64 start, u64 end) {
   struct content *c = &inode->content;
   end = MIN(end, inode->size);

@@ -70,3 +70,97 @@ i64 sys_copy_file_range(const u64 *a) {
   if (error == 0) error = check_copy(in, out, *from, *to, n);
   return error != 0 ? error : copy(in, from, out, to, n);
 }
+
+/* ---- Pipes ----------------------------------------------------------------------------------- */
+
+enum { SPLICE_NONBLOCK = 2, SPLICE_KNOWN = 15 };
+
+/* One round of splice: at most a page, so that nothing is taken that cannot be given. */
+static ssize_t splice_page(struct file *in, off_t *from, struct file *out, off_t *to, size_t n, void *page,
+                           bool nonblock) {
+  if (pipe_end(out) == PIPE_WRITE_END) {
+    ssize_t fits = pipe_wait_room(out, nonblock);
+    if (fits < 0) return fits;
+    n = MIN(n, (size_t)fits);
+  }
+  if (pipe_end(in) == PIPE_READ_END) {
+    ssize_t there = pipe_wait_data(in, nonblock);
+    if (there <= 0) return there;
+    ssize_t put = out->ops->write(out, page, pipe_peek(in, page, n), to);
+    if (put > 0) pipe_discard(in, (size_t)put);
+    return put;
+  }
+  ssize_t got = in->ops->read(in, page, n, from);
+  return got <= 0 ? got : out->ops->write(out, page, (size_t)got, to);
+}
+
+/* Whether a further round would have to wait: a call that moved something does not. */
+static bool splice_waits(struct file *in) { return in->ops->poll != NULL && !(in->ops->poll(in) & POLLIN); }
+
+static i64 splice(struct file *in, off_t *from, struct file *out, off_t *to, u64 n, bool nonblock) {
+  void *page = page_alloc(0);
+  i64 done = 0, moved = page == NULL ? -ENOMEM : 0;
+  file_ref(in);
+  file_ref(out);
+  while (page != NULL && (u64)done < n && (done == 0 || !splice_waits(in))) {
+    moved = splice_page(in, from, out, to, MIN(n - (u64)done, PAGE), page, nonblock || done > 0);
+    if (moved <= 0) break;
+    done += moved;
+  }
+  file_put(in);
+  file_put(out);
+  if (page != NULL) page_free(page, 0);
+  return done > 0 ? done : moved;
+}
+
+/* Pipes have no positions. */
+static i64 splice_position(u64 address, struct file *f, off_t **pos) {
+  if (address != 0 && pipe_end(f) != PIPE_NEITHER) return -ESPIPE;
+  if (address != 0 && !seekable(f)) return -EINVAL;
+  return position_arg(address, f, pos);
+}
+
+i64 sys_splice(const u64 *a) {
+  off_t *from, *to;
+  if (a[4] == 0) return 0;
+  if (a[5] & ~(u64)SPLICE_KNOWN) return -EINVAL;
+  struct file *in = file_for(a[0], read_file), *out = file_for(a[2], write_file);
+  if (in == NULL || out == NULL) return -EBADF;
+  if (pipe_end(in) == PIPE_NEITHER && pipe_end(out) == PIPE_NEITHER) return -EINVAL;
+  i64 error = splice_position(a[1], in, &from);
+  if (error == 0) error = splice_position(a[3], out, &to);
+  if (error != 0) return error;
+  bool pipes = pipe_end(in) != PIPE_NEITHER && pipe_end(out) != PIPE_NEITHER;
+  if ((pipes && pipe_same(in, out)) || (out->flags & O_APPEND) || in->ops->read == NULL || out->ops->write == NULL)
+    return -EINVAL;
+  return splice(in, from, out, to, MIN(a[4], TRANSFER_MAX), a[5] & SPLICE_NONBLOCK);
+}
+
+i64 sys_tee(const u64 *a) {
+  if (a[3] & ~(u64)SPLICE_KNOWN) return -EINVAL;
+  if (a[2] == 0) return 0;
+  struct file *in = file_for(a[0], read_file), *out = file_for(a[1], write_file);
+  if (in == NULL || out == NULL) return -EBADF;
+  bool pipes = pipe_end(in) == PIPE_READ_END && pipe_end(out) == PIPE_WRITE_END;
+  if (!pipes || pipe_same(in, out)) return -EINVAL;
+  void *page = page_alloc(0);
+  if (page == NULL) return -ENOMEM;
+  file_ref(in);
+  file_ref(out);
+  bool nonblock = a[3] & SPLICE_NONBLOCK;
+  i64 fits = pipe_wait_room(out, nonblock), result = fits < 0 ? fits : pipe_wait_data(in, nonblock);
+  off_t none = 0;
+  if (result > 0) result = out->ops->write(out, page, pipe_peek(in, page, MIN(MIN(a[2], (u64)fits), PAGE)), &none);
+  file_put(in);
+  file_put(out);
+  page_free(page, 0);
+  return result;
+}
+
+/* The program's memory is copied: a gift of pages would save nothing here. */
+i64 sys_vmsplice(const u64 *a) {
+  if (a[3] & ~(u64)SPLICE_KNOWN) return -EINVAL;
+  struct file *f = open_file(a[0]);
+  if (f == NULL || pipe_end(f) == PIPE_NEITHER) return -EBADF;
+  return pipe_end(f) == PIPE_WRITE_END ? sys_writev(a) : sys_readv(a);
+}

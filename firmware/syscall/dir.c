@@ -52,9 +52,18 @@ i64 sys_fchdir(const u64 *a) {
   return enter(&t);
 }
 
+i64 sys_chroot(const u64 *a) {
+  struct target t;
+  i64 error = target_find((u64)AT_FDCWD, a[0], 0, WALK_FOLLOW, &t);
+  if (error == 0 && !is_dir(t.dentry->inode)) error = -ENOTDIR;
+  if (error == 0) process_root_set(t.dentry);
+  target_put(&t);
+  return error;
+}
+
 i64 sys_getcwd(const u64 *a) {
   const struct dentry *d = cwd_dentry();
-  if (!d->hashed && d != root_dentry && d->inode->nlink == 0) return -ENOENT;
+  if (!d->hashed && d != process_root() && d->inode->nlink == 0) return -ENOENT;
   u64 size = MIN(a[1], (u64)PATH_MAX);
   if (!user_writable(a[0], size)) return -EFAULT;
   ssize_t n = dentry_path(d, (char *)a[0], size);

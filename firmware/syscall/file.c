@@ -26,18 +26,46 @@ i64 target_find(u64 dirfd, u64 path, u64 flags, u32 how, struct target *out) {
 
 void target_put(struct target *t) { dentry_put(t->dentry); }
 
-static i64 do_open(int dirfd, u64 path, u64 flags, u64 mode) {
+static i64 do_open(int dirfd, u64 path, u64 flags, u64 mode, u32 resolve) {
   const char *name;
   i64 error = path_arg(path, &name);
-  struct file *f = error != 0 ? NULL : open_at(dirfd, name, (u32)flags, (u32)mode, &error);
+  struct file *f = error != 0 ? NULL : open_at(dirfd, name, (u32)flags, (u32)mode, resolve, &error);
   return f == NULL ? error : fd_install(f, 0, flags & O_CLOEXEC);
 }
 
-i64 sys_open(const u64 *a) { return do_open(AT_FDCWD, a[0], a[1], a[2]); }
+i64 sys_open(const u64 *a) { return do_open(AT_FDCWD, a[0], a[1], a[2], 0); }
 
-i64 sys_openat(const u64 *a) { return do_open((int)a[0], a[1], a[2], a[3]); }
+i64 sys_openat(const u64 *a) { return do_open((int)a[0], a[1], a[2], a[3], 0); }
 
-i64 sys_creat(const u64 *a) { return do_open(AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, a[1]); }
+i64 sys_creat(const u64 *a) { return do_open(AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, a[1], 0); }
+
+struct open_how { /* openat2(2), its first version */
+  u64 flags, mode, resolve;
+};
+
+static i64 check_how(const struct open_how *how) {
+  enum { FLAGS = 037777703, MODES = 07777, RESOLVE = 0x1f, BENEATH = 8, IN_ROOT = 16 };
+  bool creates = how->flags & O_CREAT || (how->flags & O_TMPFILE) == O_TMPFILE;
+  if ((how->flags & ~(u64)FLAGS) || (how->resolve & ~(u64)RESOLVE)) return -EINVAL;
+  if (how->mode & ~(u64)MODES || (how->mode != 0 && !creates)) return -EINVAL;
+  bool path = how->flags & O_PATH;
+  if (path && (how->flags & ~(u64)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))) return -EINVAL;
+  return (how->resolve & BENEATH) && (how->resolve & IN_ROOT) ? -EINVAL : 0;
+}
+
+/* RESOLVE_* in the order of the WALK_* bits. */
+i64 sys_openat2(const u64 *a) {
+  enum { RESOLVE_SHIFT = 3 };
+  _Static_assert(WALK_ONE_DEVICE == 1 << RESOLVE_SHIFT && WALK_IN_ROOT == 16 << RESOLVE_SHIFT, "RESOLVE_*");
+  if (a[3] < sizeof(struct open_how)) return -EINVAL;
+  if (a[3] > PAGE) return -E2BIG;
+  if (!user_readable(a[2], a[3])) return -EFAULT;
+  for (u64 i = sizeof(struct open_how); i < a[3]; i++)
+    if (((const u8 *)a[2])[i] != 0) return -E2BIG;
+  struct open_how how = *(const struct open_how *)a[2];
+  i64 error = check_how(&how);
+  return error != 0 ? error : do_open((int)a[0], a[1], how.flags, how.mode, (u32)how.resolve << RESOLVE_SHIFT);
+}
 
 i64 sys_close(const u64 *a) { return fd_close((int)a[0]); }
 

@@ -129,10 +129,22 @@ static i64 vectored_at(const u64 *a, transfer_fn *fn) {
   return seekable(f) ? transfer_vectors(f, a[1], (u32)a[2], &pos, fn) : -ESPIPE;
 }
 
-/* preadv2 and pwritev2: position -1 is the file's own; none of the flags. */
+/* preadv2 and pwritev2: position -1 is the file's own. Files are memory, so the flags about waiting for a disk say
+ * nothing; NOWAIT and APPEND are as if the file had been opened so. */
 static i64 vectored_at2(const u64 *a, transfer_fn *fn) {
-  if ((u32)a[5] != 0) return -EOPNOTSUPP;
-  return a[3] == ~0ull ? vectored(a, fn) : vectored_at(a, fn);
+  enum { RWF_HIPRI = 1, RWF_DSYNC = 2, RWF_SYNC = 4, RWF_NOWAIT = 8, RWF_APPEND = 16 };
+  u32 flags = (u32)a[5];
+  if (flags & ~(u32)(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND)) return -EOPNOTSUPP;
+  if (flags & RWF_APPEND && fn == read_file) return -EOPNOTSUPP;
+  struct file *f = file_for(a[0], fn);
+  if (f == NULL) return -EBADF;
+  u32 added = (flags & RWF_NOWAIT ? O_NONBLOCK : 0) | (flags & RWF_APPEND ? O_APPEND : 0), own = f->flags & added;
+  file_ref(f);
+  f->flags |= added;
+  i64 result = a[3] == ~0ull ? vectored(a, fn) : vectored_at(a, fn);
+  f->flags = (f->flags & ~added) | own;
+  file_put(f);
+  return result;
 }
 
 i64 sys_readv(const u64 *a) { return vectored(a, read_file); }

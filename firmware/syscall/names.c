@@ -127,7 +127,7 @@ i64 sys_readlinkat(const u64 *a) { return do_readlink(a[0], a[1], a[2], a[3]); }
 /* ---- Removing -------------------------------------------------------------------------------- */
 
 static i64 check_rmdir(const struct place *p) {
-  if (p->dots) return p->name_size == 1 ? (p->entry == root_dentry ? -EBUSY : -EINVAL) : -ENOTEMPTY;
+  if (p->dots) return p->name_size == 1 ? (p->entry == process_root() ? -EBUSY : -EINVAL) : -ENOTEMPTY;
   if (p->entry == NULL) return -ENOENT;
   return is_dir(p->entry->inode) ? 0 : -ENOTDIR;
 }

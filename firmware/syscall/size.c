@@ -12,9 +12,11 @@ static i64 seek_to(const struct file *f, i64 offset, u64 whence) {
     case SEEK_SET: break;
     case SEEK_CUR: base = f->pos; break;
     case SEEK_END: base = size; break;
-    case SEEK_DATA: /* all of a file is data, with a hole behind it */
-      return offset < 0 || offset >= size ? -ENXIO : offset;
-    case SEEK_HOLE: return offset < 0 || offset >= size ? -ENXIO : size;
+    case SEEK_DATA:
+    case SEEK_HOLE:
+      if (offset < 0 || offset >= size) return -ENXIO;
+      if (f->inode->ops != &regular_ops) return whence == SEEK_DATA ? offset : size;
+      return content_seek(f->inode, (u64)offset, whence == SEEK_DATA);
     default: return -EINVAL;
   }
   i64 target;
