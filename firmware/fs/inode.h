@@ -95,6 +95,7 @@ struct inode {
   u64 ino, size, rdev;
   u64 atime, mtime, ctime; /* ns since 1970 */
   const struct inode_ops *ops;
+  struct list xattrs;       /* fs/xattr.c; zero = none */
   struct inode *cache_next; /* image inodes with several names: one inode for all of them */
   union {
     struct content content; /* regular files */
@@ -251,6 +252,14 @@ u32 image_layer(const struct image *image);
 i64 image_inode(const struct image *image, u64 nid, struct image_inode *out);             /* -EIO */
 i64 image_find(const struct image *image, u64 dir, const char *name, size_t n, u64 *nid); /* -ENOENT, -EIO */
 i64 image_list(const struct image *image, u64 dir, image_visit *visit, void *to);
+
+/* fs/xattr.c: names are NUL-terminated; the caller has checked them */
+enum { XATTR_CREATE = 1, XATTR_REPLACE = 2 };
+i64 xattr_set(struct inode *inode, const char *name, const void *value, size_t size, u32 flags);
+i64 xattr_get(const struct inode *inode, const char *name, const void **value); /* its size */
+i64 xattr_remove(struct inode *inode, const char *name);
+void xattr_list(const struct inode *inode, struct text *out); /* each with its NUL */
+void xattr_free(struct inode *inode);
 
 /* fs/pipe.c */
 i64 pipe_new(u32 flags, struct file *ends[2]);

@@ -129,9 +129,9 @@ bool user_writable(u64 address, u64 size) { return covered(address, size, PROT_W
 
 ssize_t user_strlen(u64 address, size_t max) {
   size_t n = 0;
-  while (n < max) {
+  while (n <= max) {
     if (!user_readable(address + n, 1)) return -EFAULT;
-    size_t part = MIN(vma_file_end(vma_at(address + n)) - (address + n), max - n);
+    size_t part = MIN(vma_file_end(vma_at(address + n)) - (address + n), max + 1 - n);
     size_t found = strnlen((const char *)(address + n), part);
     n += found;
     if (found < part) return (ssize_t)n;

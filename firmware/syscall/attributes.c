@@ -1,4 +1,4 @@
-/* syscall/attributes.c: changing modes, owners and times. Extended attributes there are none. */
+/* syscall/attributes.c: changing modes, owners and times. */
 #include "path.h"
 #include "syscall.h"
 
@@ -129,25 +129,3 @@ i64 sys_utime(const u64 *a) {
   struct times t = a[1] == 0 ? now : (struct times){seconds[0], 0, seconds[1], 0};
   return set_times((u64)AT_FDCWD, a[0], 0, &t);
 }
-
-/* ---- Extended attributes ----------------------------------------------------------------------
- */
-
-/* The answer for a file that is there. */
-static i64 answer(u64 path, u32 how, i64 result) {
-  struct target t;
-  i64 error = target_find((u64)AT_FDCWD, path, 0, how, &t);
-  target_put(&t);
-  return error != 0 ? error : result;
-}
-
-static i64 answer_fd(u64 fd, i64 result) { return open_file(fd) == NULL ? -EBADF : result; }
-
-#define XATTR(name, result)                                                                                            \
-  i64 sys_##name(const u64 *a) { return answer(a[0], WALK_FOLLOW, result); }                                           \
-  i64 sys_l##name(const u64 *a) { return answer(a[0], 0, result); }                                                    \
-  i64 sys_f##name(const u64 *a) { return answer_fd(a[0], result); }
-XATTR(setxattr, -EOPNOTSUPP)
-XATTR(getxattr, -ENODATA)
-XATTR(listxattr, 0)
-XATTR(removexattr, -ENODATA)
