@@ -285,7 +285,8 @@ void proc_mount(void);
 extern const struct inode_ops proc_ops; /* fs/proc_self.c: knows the process's directory by its number */
 void proc_self_mount(struct dentry *proc);
 extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops, proc_statm_ops, proc_mounts_ops,
-    proc_mountinfo_ops, proc_cgroup_ops, proc_limits_ops, proc_oom_ops, proc_stat_ops, proc_status_ops, proc_comm_ops;
+    proc_mountinfo_ops, proc_cgroup_ops, proc_limits_ops, proc_oom_ops, proc_stat_ops, proc_status_ops, proc_comm_ops,
+    proc_auxv_ops, proc_smaps_ops, proc_fdinfo_ops, proc_io_ops, proc_loginuid_ops, proc_id_map_ops;
 void proc_start(void);                   /* fs/proc_text.c: the program's age counts from now */
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
 void dev_mount(void);

@@ -155,6 +155,12 @@ static void mount_settings(struct dentry *proc) {
   tree_text(kernel, "version", "#1 Mayfly\n");
   tree_file(kernel, "hostname", text, &hostname_ops);
   tree_text(kernel, "pid_max", "4194304\n");
+  tree_text(kernel, "ngroups_max", "65536\n");
+  tree_text(kernel, "randomize_va_space", "0\n");
+  tree_text(kernel, "perf_event_paranoid", "3\n");
+  tree_text(kernel, "core_pattern", "core\n");
+  tree_text(kernel, "sched_rr_timeslice_ms", "4\n");
+  tree_text(tree_dir(kernel, "yama", DEV_PROC, &fixed_dir_ops), "ptrace_scope", "1\n");
   tree_text(kernel, "threads-max", "4096\n");
   tree_text(kernel, "cap_last_cap", "40\n");
   struct dentry *random = tree_dir(kernel, "random", DEV_PROC, &fixed_dir_ops);
@@ -163,13 +169,28 @@ static void mount_settings(struct dentry *proc) {
   tree_text(random, "entropy_avail", "256\n");
   struct dentry *vm = tree_dir(sys, "vm", DEV_PROC, &fixed_dir_ops);
   tree_text(vm, "overcommit_memory", "1\n");
+  tree_text(vm, "overcommit_ratio", "50\n");
   tree_text(vm, "max_map_count", "65530\n");
+  tree_text(vm, "mmap_min_addr", "65536\n");
+  tree_text(vm, "nr_hugepages", "0\n");
+  tree_text(vm, "swappiness", "0\n");
   struct dentry *fs = tree_dir(sys, "fs", DEV_PROC, &fixed_dir_ops);
   tree_text(fs, "pipe-max-size", "65536\n");
   tree_text(fs, "file-max", "4096\n");
+  tree_text(fs, "nr_open", "4096\n");
+  struct dentry *inotify = tree_dir(fs, "inotify", DEV_PROC, &fixed_dir_ops);
+  tree_text(inotify, "max_user_instances", "128\n");
+  tree_text(inotify, "max_user_watches", "65536\n");
+  tree_text(inotify, "max_queued_events", "16384\n");
   tree_file(fs, "file-nr", text, &file_nr_ops);
-  struct dentry *core = tree_dir(tree_dir(sys, "net", DEV_PROC, &fixed_dir_ops), "core", DEV_PROC, &fixed_dir_ops);
+  struct dentry *net = tree_dir(sys, "net", DEV_PROC, &fixed_dir_ops);
+  struct dentry *core = tree_dir(net, "core", DEV_PROC, &fixed_dir_ops);
   tree_text(core, "somaxconn", "4096\n");
+  tree_text(core, "rmem_max", "212992\n");
+  tree_text(core, "wmem_max", "212992\n");
+  struct dentry *ipv4 = tree_dir(net, "ipv4", DEV_PROC, &fixed_dir_ops);
+  tree_text(ipv4, "ip_local_port_range", "32768\t60999\n");
+  tree_text(ipv4, "tcp_max_syn_backlog", "4096\n");
 }
 
 void proc_mount(void) {
@@ -177,6 +198,11 @@ void proc_mount(void) {
   for (u32 i = 0; i < COUNT(files); i++) tree_file(proc, files[i].name, S_IFREG | 0444, files[i].ops);
   tree_text(proc, "version", "Linux version 6.1.0-mayfly (mayfly) #1 Mayfly\n");
   tree_text(proc, "filesystems", "nodev\tproc\nnodev\ttmpfs\n\terofs\n");
+  tree_text(proc, "swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+  tree_text(proc, "partitions", "major minor  #blocks  name\n\n");
+  tree_text(proc, "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n 10 misc\n\nBlock devices:\n");
+  tree_text(proc, "diskstats", "");
+  tree_text(proc, "cmdline", "\n");
   tree_link(proc, "mounts", "self/mounts");
   mount_settings(proc);
   proc_self_mount(proc);

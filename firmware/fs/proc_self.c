@@ -93,6 +93,12 @@ static i64 fd_list(struct inode *dir, struct listing *out) {
   return 0;
 }
 
+static struct dentry *fdinfo_lookup(struct dentry *dir, const char *name, size_t n, i64 *error) {
+  u64 fd;
+  if (!parse_number(name, n, &fd) || fd >= FD_MAX || fd_get((int)fd) == NULL) return NULL;
+  return made_entry(dir, name, n, S_IFREG | 0444, &proc_fdinfo_ops, fd, error);
+}
+
 static const struct {
   const char *name;
   const struct inode_ops *ops;
@@ -161,6 +167,7 @@ static i64 proc_list(struct inode *dir, struct listing *out) {
 }
 
 static const struct inode_ops fd_dir_ops = {.lookup = fd_lookup, .list = fd_list, .frozen = true};
+static const struct inode_ops fdinfo_dir_ops = {.lookup = fdinfo_lookup, .list = fd_list, .frozen = true};
 static const struct inode_ops task_dir_ops = {.lookup = task_lookup, .list = task_list, .frozen = true};
 const struct inode_ops proc_ops = {.lookup = proc_lookup, .list = proc_list, .frozen = true};
 
@@ -180,7 +187,14 @@ static const struct {
     {"cgroup", S_IFREG | 0444, &proc_cgroup_ops},
     {"limits", S_IFREG | 0444, &proc_limits_ops},
     {"comm", S_IFREG | 0644, &proc_comm_ops},
+    {"oom_score", S_IFREG | 0444, &proc_oom_ops},
     {"oom_score_adj", S_IFREG | 0644, &proc_oom_ops},
+    {"auxv", S_IFREG | 0400, &proc_auxv_ops},
+    {"smaps", S_IFREG | 0444, &proc_smaps_ops},
+    {"io", S_IFREG | 0400, &proc_io_ops},
+    {"loginuid", S_IFREG | 0644, &proc_loginuid_ops},
+    {"uid_map", S_IFREG | 0644, &proc_id_map_ops},
+    {"gid_map", S_IFREG | 0644, &proc_id_map_ops},
     {"exe", S_IFLNK | 0777, &exe_ops},
     {"cwd", S_IFLNK | 0777, &cwd_ops},
     {"root", S_IFLNK | 0777, &root_ops},
@@ -197,6 +211,7 @@ void proc_self_mount(struct dentry *proc) {
   for (u32 i = 0; i < COUNT(process_files); i++)
     tree_file(process_dentry, process_files[i].name, process_files[i].mode, process_files[i].ops);
   tree_dir(process_dentry, "fd", DEV_PROC, &fd_dir_ops);
+  tree_dir(process_dentry, "fdinfo", DEV_PROC, &fdinfo_dir_ops);
   tree_dir(process_dentry, "task", DEV_PROC, &task_dir_ops);
   tree_file(proc, "self", S_IFLNK | 0777, &self_ops);
   tree_file(proc, "thread-self", S_IFLNK | 0777, &thread_self_ops);

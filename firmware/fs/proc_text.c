@@ -22,6 +22,17 @@ static void generate_cmdline(struct inode *inode, struct text *out) { boot_strin
 
 static void generate_environ(struct inode *inode, struct text *out) { boot_strings(out, BOOT->argc, BOOT->envc); }
 
+static u8 auxv[512];
+static size_t auxv_size;
+
+void proc_set_auxv(const void *bytes, size_t n) {
+  ASSERT(n <= sizeof auxv);
+  memcpy(auxv, bytes, n);
+  auxv_size = n;
+}
+
+static void generate_auxv(struct inode *inode, struct text *out) { text_add(out, auxv, auxv_size); }
+
 static void print_mapping(struct text *out, const struct vma *v) {
   const struct inode *inode = v->file == NULL ? NULL : v->file->inode;
   text_print(out, "%lx-%lx %c%c%c%c %08lx 00:%02x %lu ", v->start, v->end, v->prot & PROT_READ ? 'r' : '-',
@@ -42,6 +53,24 @@ static void generate_maps(struct inode *inode, struct text *out) {
   size_t count;
   const struct vma *list = space_list(&count);
   for (size_t i = 0; i < count; i++) print_mapping(out, &list[i]);
+}
+
+/* The size of what is mapped is known, not which of its pages were touched: all of it counts as resident. */
+static void generate_smaps(struct inode *inode, struct text *out) {
+  size_t count;
+  const struct vma *list = space_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    const struct vma *v = &list[i];
+    u64 size = (v->end - v->start) / KiB, resident = v->prot == PROT_NONE ? 0 : size;
+    bool clean = v->file != NULL && !(v->prot & PROT_WRITE);
+    print_mapping(out, v);
+    text_print(out, "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n", size);
+    text_print(out, "Rss:            %8lu kB\nPss:            %8lu kB\n", resident, resident);
+    text_print(out, "Shared_Clean:          0 kB\nShared_Dirty:          0 kB\n");
+    text_print(out, "Private_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n", clean ? resident : 0, clean ? 0 : resident);
+    text_print(out, "Referenced:     %8lu kB\nAnonymous:      %8lu kB\n", resident, v->file == NULL ? resident : 0);
+    text_print(out, "Swap:                  0 kB\nLocked:                0 kB\n");
+  }
 }
 
 static u64 mapped_bytes(void) {
@@ -130,6 +159,27 @@ static void generate_limits(struct inode *inode, struct text *out) {
   }
 }
 
+static void generate_fdinfo(struct inode *inode, struct text *out) {
+  int fd = (int)inode->special.number;
+  const struct file *f = fd_get(fd);
+  enum { ROOT_MOUNT = 1 };
+  if (f == NULL) return;
+  u64 ino = f->inode == NULL ? file_number(f) : f->inode->ino;
+  text_print(out, "pos:\t%ld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n", (i64)f->pos,
+             f->flags | (fd_cloexec(fd) ? O_CLOEXEC : 0), ROOT_MOUNT, ino);
+}
+
+static void generate_io(struct inode *inode, struct text *out) {
+  text_print(out, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\n");
+  text_print(out, "cancelled_write_bytes: 0\n");
+}
+
+static void generate_loginuid(struct inode *inode, struct text *out) { text_print(out, "4294967295"); }
+
+static void generate_id_map(struct inode *inode, struct text *out) {
+  text_print(out, "         0          0 4294967295\n");
+}
+
 static void generate_oom(struct inode *inode, struct text *out) { text_print(out, "0\n"); }
 
 /* A thread's files carry its number; 0 is the first thread. */
@@ -145,7 +195,13 @@ static void generate_status(struct inode *inode, struct text *out) { print_statu
 static void generate_comm(struct inode *inode, struct text *out) { text_print(out, "%s\n", thread_of(inode)->name); }
 
 #define GENERATED(name) const struct inode_ops proc_##name##_ops = {.file = &text_file_ops, .generate = generate_##name}
+GENERATED(auxv);
 GENERATED(cmdline);
+GENERATED(smaps);
+GENERATED(fdinfo);
+GENERATED(io);
+GENERATED(loginuid);
+GENERATED(id_map);
 GENERATED(environ);
 GENERATED(maps);
 GENERATED(statm);

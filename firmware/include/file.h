@@ -90,8 +90,9 @@ bool file_has_end(const struct file *f); /* a regular file: mappings end with it
 void *file_page(struct file *f, u64 index, bool make);
 void file_count_mapping(struct file *f, int change); /* shared mappings are told when pages go: space_file_shrunk */
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos);
-i64 file_make_socket(const char *path); /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
-void fs_init(void);                     /* mounts images, tmpfs, proc, dev; working directory */
+i64 file_make_socket(const char *path);          /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
+void proc_set_auxv(const void *bytes, size_t n); /* what /proc/self/auxv tells */
+void fs_init(void);                              /* mounts images, tmpfs, proc, dev; working directory */
 
 /* drivers/console.c */
 void console_init(void);

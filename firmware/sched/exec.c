@@ -216,6 +216,7 @@ static u64 build_stack(const struct loaded *program, u64 base) {
   if (BOOT->envc == 0) *to++ = 0;
   *to++ = 0;
   memcpy(to, aux, sizeof aux);
+  proc_set_auxv(aux, sizeof aux);
   return s.at;
 }
 

@@ -84,6 +84,38 @@ static void descriptors(void) {
   SHOW(close, fds[1]);
 }
 
+/* The lines of a file that begin so, on standard output. */
+static void show_lines(const char *path, const char *prefix) {
+  if (read_text(path) < 0) printf("%s is missing\n", path);
+  for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+    if (strncmp(line, prefix, strlen(prefix)) == 0) puts(line);
+}
+
+static void details(void) {
+  char path[100];
+  long fd = CALL(open, "info", O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0644);
+  CALL(ftruncate, fd, 100);
+  CALL(lseek, fd, 42, SEEK_SET);
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%ld", fd);
+  show_lines(path, "pos");
+  show_lines(path, "flags");
+  CALL(fcntl, fd, F_SETFD, 0);
+  show_lines(path, "flags");
+  CALL(close, fd);
+  SHOW(access, path, F_OK);
+  SHOW(access, "/proc/self/fdinfo/x", F_OK);
+  show_lines("/proc/self/smaps", "KernelPageSize:        4 kB\nMMU");
+  printf("smaps %d\n", read_text("/proc/self/smaps") > 100 && strstr(text, "\nPrivate_Dirty: ") != NULL);
+  printf("limits %d\n", read_text("/proc/self/limits") > 1000 && strstr(text, "\nMax open files ") != NULL);
+  show_lines("/proc/self/limits", "Limit");
+  show_lines("/proc/self/uid_map", "         0");
+  show_lines("/proc/swaps", "Filename");
+  show_lines("/proc/partitions", "major");
+  show_lines("/proc/sys/kernel/ngroups_max", "");
+  show_lines("/sys/devices/system/node/online", "");
+  show_lines("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "");
+}
+
 static void machine(void) {
   printf("meminfo %d\n", read_text("/proc/meminfo") > 20 && strncmp(text, "MemTotal:", 9) == 0);
   printf("cpuinfo %d\n", read_text("/proc/cpuinfo") > 20 && strncmp(text, "processor\t: 0\n", 14) == 0);
@@ -110,6 +142,7 @@ int main(int argc, char **argv) {
   if (CALL(chdir, dir) != 0) return 1;
   process();
   descriptors();
+  details();
   machine();
   return 0;
 }
