@@ -18,6 +18,11 @@ const SYSTEM_TOOLS = [
   { path: 'mkfs.erofs', debian: 'erofs-utils' },
   { path: 'setfattr', debian: 'attr' },
   { path: 'busybox', debian: 'busybox-static' },
+  { path: 'musl-gcc', debian: 'musl-tools' },
+  { path: 'sqlite3', debian: 'sqlite3' },
+  { path: 'jq', debian: 'jq' },
+  { path: 'xz', debian: 'xz-utils' },
+  { path: 'zstd', debian: 'zstd' },
 ];
 
 /** What some tests want, which are skipped without it: installed with --tests, where that is possible. */

@@ -18,9 +18,9 @@ export const imageDir = join(scratch, 'images');
 /** Programs that want to know where. */
 const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
 
-/** One needs a peer on the host's side of the vsock, which the host itself does not have; the other makes calls that a
+/** One needs a peer on the host's side of the vsock, which the host itself does not have; the others make calls that a
  * host may not refuse. */
-const guestOnly = new Set(['socket_vsock.c', 'refused.c']);
+const guestOnly = new Set(['socket_vsock.c', 'refused.c', 'spawn.c']);
 
 /** The programs of firmware/test/guest that do the same on Linux and in a guest. */
 export function comparablePrograms(): { file: string; args: string[] }[] {
@@ -40,6 +40,7 @@ export function compile(
   source: string,
   name: string,
   flags: readonly string[] = ['-static'],
+  compiler = 'gcc',
 ): string {
   const program = join(scratch, name);
   const args = [
@@ -53,8 +54,8 @@ export function compile(
     program,
     source,
   ];
-  const { status, stderr } = spawnSync('gcc', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`gcc ${args.join(' ')}\n${stderr}`);
+  const { status, stderr } = spawnSync(compiler, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${compiler} ${args.join(' ')}\n${stderr}`);
   return program;
 }
 
