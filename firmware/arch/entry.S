@@ -195,7 +195,7 @@ exception_common:
   mov 160(%rsp), %rdx /* rsp */
   cmp $kernel_text_start, %rax
   jb 1f
-  cmp $kernel_text_end, %rax
+  cmp $trampolines, %rax /* up to the end: what faults there is an instruction of the program, on its stack */
   jb 2f
 1:
   mov SHARED_VA + OFFSET_kstack_top, %rdx

@@ -23,8 +23,9 @@ enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, BUS_ADR
 
 extern u64 fault_address; /* arch/entry.S */
 
+/* What faults in a trampoline is an instruction of the program that was moved there. */
 static bool in_kernel(const struct regs *r) {
-  return r->rip >= (u64)kernel_text_start && r->rip < (u64)kernel_text_end;
+  return r->rip >= (u64)kernel_text_start && r->rip < (u64)kernel_text_end && !is_trampoline(r->rip);
 }
 
 /* A call that is a jump comes in with the program's flags. Those that trap or fault here are taken away when they do:
@@ -106,11 +107,11 @@ void exception_handle(struct regs *r) {
   u64 address = r->vector == PAGE_FAULT ? fault_address : 0;
   enum fault fault = r->vector == PAGE_FAULT ? space_fault(address, r->error) : FAULT_DENIED;
   if (fault == FAULT_FIXED) return;
+  if ((in_kernel(r) || is_trampoline(r->rip)) && drop_flags(r)) return;
   if (!in_kernel(r)) {
     program_fault(r, address, fault);
     return;
   }
-  if (drop_flags(r)) return;
   /* A system call checks its pointers, but another thread may unmap them while it sleeps. */
   if (r->vector != PAGE_FAULT || !space_owns(address))
     panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
