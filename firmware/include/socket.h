@@ -134,6 +134,10 @@ enum { OPTION_COUNT = 40 };
 
 enum socket_state { SOCKET_FRESH, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_CLOSED };
 
+struct linger { /* Linux's */
+  i32 on, seconds;
+};
+
 struct socket {
   u16 family;
   u8 type, protocol;
@@ -153,6 +157,7 @@ struct socket {
   struct list accept;
   u32 backlog, accepting_count;
   u64 receive_timeout, send_timeout; /* ns, 0 = none */
+  struct linger linger;              /* on for 0 seconds: closing resets the connection */
   i32 *options;                      /* syscall/socket_options.c; NULL = all at their defaults */
 };
 

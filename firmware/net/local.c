@@ -100,8 +100,9 @@ void local_close(struct socket *s) {
   s->peer = peer->peer = NULL;
   if (s->type != SOCK_DGRAM) {
     peer->in_ended = peer->out_ended = true;
-    /* Whoever closes without having read all resets the connection. */
-    if (!list_empty(&s->in.segments)) peer->error = ECONNRESET;
+    /* Whoever closes without having read all resets the connection, and whoever asked for it. */
+    bool asked = s->linger.on && s->linger.seconds == 0 && s->family != AF_UNIX;
+    if (asked || !list_empty(&s->in.segments)) peer->error = ECONNRESET;
   }
   wake(&peer->queue, 0);
 }

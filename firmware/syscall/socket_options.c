@@ -1,6 +1,7 @@
 /* setsockopt and getsockopt. Most options have nothing to act on in this kernel; they are kept, so that a program
  * reads what it wrote. */
 #include "errno.h"
+#include "identity.h"
 #include "lib.h"
 #include "mm.h"
 #include "socket_calls.h"
@@ -112,6 +113,14 @@ static i64 set_timeout(u64 *timeout, u64 user, u64 size) {
   return 0;
 }
 
+static i64 set_linger(struct socket *s, u64 user, u64 size) {
+  if (size < sizeof s->linger) return -EINVAL;
+  if (!user_readable(user, sizeof s->linger)) return -EFAULT;
+  s->linger = *(const struct linger *)user;
+  s->linger.on = s->linger.on != 0;
+  return 0;
+}
+
 static i64 set_integer(struct socket *s, i32 level, i32 option, u64 user, u64 size) {
   i32 row = find_row(level, option), value = 0;
   if (row < 0) return -ENOPROTOOPT;
@@ -138,7 +147,7 @@ i64 sys_setsockopt(const u64 *a) {
   switch (option) {
     case SO_RCVTIMEO: return set_timeout(&s->receive_timeout, user, size);
     case SO_SNDTIMEO: return set_timeout(&s->send_timeout, user, size);
-    case SO_LINGER: return size < 8 ? -EINVAL : user_readable(user, 8) ? 0 : -EFAULT;
+    case SO_LINGER: return set_linger(s, user, size);
     case SO_SNDBUFFORCE: option = SO_SNDBUF; break;
     case SO_RCVBUFFORCE: option = SO_RCVBUF; break;
     case SO_TYPE:
@@ -177,8 +186,10 @@ static i64 get_value(struct socket *s, i32 level, i32 option, u8 out[256]) {
         value = s->error;
         s->error = 0;
         break;
-      case SO_LINGER: memset(out, 0, 8); return 8;
-      case SO_PEERCRED: memcpy(out, (u32[3]){(u32)process_id(), 0, 0}, 12); return 12;
+      case SO_LINGER: memcpy(out, &s->linger, sizeof s->linger); return sizeof s->linger;
+      case SO_PEERCRED:
+        memcpy(out, (u32[3]){(u32)process_id(), user_ids.effective, group_ids.effective}, 12);
+        return 12;
       case SO_RCVTIMEO:
       case SO_SNDTIMEO: memcpy(out, (u64[2]){timeout / NS_PER_SEC, timeout % NS_PER_SEC / 1000}, 16); return 16;
       default: return -ENOPROTOOPT;
