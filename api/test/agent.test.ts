@@ -6,6 +6,8 @@ import t from 'tap';
 import { bundleSource } from '../src/index.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
+t.setTimeout(120_000);
+
 const dir = mkdtempSync(join(tmpdir(), 'mayfly-agent-'));
 const layers = new FileLayers(dir);
 const pool = new ProcessPool();
