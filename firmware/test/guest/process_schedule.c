@@ -4,11 +4,13 @@
 #include <linux/rseq.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/times.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #define BAD ((void *)8)
 
 static void policies(void) {
@@ -104,6 +106,38 @@ static void *spin_until_aborted(void *arg) {
   return NULL;
 }
 
+/* A fault in a section: the handler is told of the abort address, and returns there. */
+extern char abort_address[];
+static void in_section(int signal, siginfo_t *info, void *context) {
+  greg_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+  printf("signal %d, at the abort address: %d\n", signal, at == (greg_t)abort_address);
+}
+
+static void fault_in_section(void) {
+  struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+  static struct {
+    uint32_t version, flags;
+    uint64_t start, length, abort;
+  } __attribute__((aligned(32))) section;
+  sigaction(SIGSEGV, &(struct sigaction){.sa_sigaction = in_section, .sa_flags = SA_SIGINFO}, NULL);
+  __asm__ volatile("lea 1f(%%rip), %%rax\n\t"
+                   "mov %%rax, 8(%0)\n\t"
+                   "movq $2f - 1f, 16(%0)\n\t"
+                   "lea abort_address(%%rip), %%rax\n\t"
+                   "mov %%rax, 24(%0)\n\t"
+                   "xor %%eax, %%eax\n\t"
+                   "mov %0, 8(%1)\n\t"
+                   "1: movl (%%rax), %%eax\n\t"
+                   "2: jmp 5f\n\t"
+                   ".long 0x53053053\n\t"
+                   "abort_address: nop\n\t"
+                   "5:"
+                   :
+                   : "r"(&section), "r"(area)
+                   : "rax", "memory");
+  printf("section is left: %d\n", area->rseq_cs == 0);
+}
+
 static void *keep_busy(void *arg) {
   while (!aborted) sched_yield();
   return NULL;
@@ -129,6 +163,7 @@ static void sequences(void) {
   pthread_join(spinner, NULL);
   pthread_join(other, NULL);
   printf("aborted %d\n", aborted);
+  fault_in_section();
 }
 
 /* ---- clocks ---- */

@@ -113,6 +113,10 @@ const families: Record<string, Command[]> = {
       ['sqlite3', '/tmp/db'],
       'create table t(a primary key); begin; insert into t values (1), (2); rollback; insert into t values (7); select * from t; pragma integrity_check;',
     ),
+    command(
+      ['sqlite3', '/tmp/wal'],
+      'pragma journal_mode=wal; create table t(a primary key, b); insert into t select value, hex(value) from generate_series(1, 500); select sum(a) from t; pragma wal_checkpoint(truncate); pragma integrity_check;',
+    ),
   ],
 };
 

@@ -48,7 +48,8 @@ t.test('sites of system calls are rewritten where that is safe', async (t) => {
     stdout: () => undefined,
     stderr: () => undefined,
   });
-  // Four of its shapes must stay as they are: they trap 600 times; the others once each or when they begin again, like those of the C library.
+  // Four of its shapes must stay as they are: they trap 600 times; the others once each, like those of the C library, and
+  // where the number stands before, each time that the call begins again.
   t.ok(
     stats.traps >= 600 && stats.traps < 700,
     `${stats.traps} of ${stats.syscalls} calls trapped`,
