@@ -37,7 +37,7 @@ struct thread {
   i8 nice;
   u64 rseq; /* user address, or 0 */
   u32 rseq_size, rseq_signature;
-  u64 cpu_time; /* ns on the processor, up to the last switch */
+  u64 cpu_time;      /* ns on the processor, up to the last switch */
   bool attention;    /* look for signals before going on in the program */
   bool restore_mask; /* saved_mask becomes the mask before that */
   u64 signal_mask, saved_mask;

@@ -118,6 +118,14 @@ const families: Record<string, Command[]> = {
       'pragma journal_mode=wal; create table t(a primary key, b); insert into t select value, hex(value) from generate_series(1, 500); select sum(a) from t; pragma wal_checkpoint(truncate); pragma integrity_check;',
     ),
   ],
+  python: [
+    command([
+      'python3',
+      '-c',
+      'import json, sqlite3, sys; print(json.dumps({"n": sys.stdin.read().split()}), sqlite3.connect(":memory:").execute("select 6 * 7").fetchone())',
+    ]),
+    command(['python3', '-c', 'import signal, os; os.kill(os.getpid(), signal.SIGINT)']),
+  ],
 };
 
 for (const [family, commands] of Object.entries(families)) {
