@@ -58,6 +58,7 @@ ${numbers(abi.ports)}
 - **exit**: the program ended; the value is its wait status.
 - **panic**: the guest kernel gave up; the shared page says why.
 - **flush**: a present mapping was changed. Flush the guest's TLB and come back.
+- **stop**: the program stands still for a debugger or a core file. Come back to go on.
 - **poll**: rings are full, or input is wanted now. Look at all queues and come back at once.
 
 ## The shared page
@@ -78,5 +79,16 @@ ${fields(abi.bootFields, abi.boot)}
 Boot flags:
 
 ${numbers(abi.flags)}
+
+## A program that stands still
+
+A stop (\`PORT_STOP\`) and an exit with \`EXIT_DESCRIBED\` come with a description: the fields \`debug_*\` of the shared page. Its threads
+are an array of:
+
+${fields(abi.debugThreadFields, abi.debugThread)}
+
+Exit flags, above the wait status:
+
+${numbers(abi.exitFlags)}
 `;
 }

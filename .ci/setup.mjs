@@ -11,6 +11,8 @@ const STAMPS = join(ROOT, 'node_modules/.mayfly-setup.json');
 
 /** What the build and the tests call, and the Debian package that brings it. */
 const SYSTEM_TOOLS = [
+  { path: 'gdb', debian: 'gdb' },
+  { path: 'readelf', debian: 'binutils' },
   { path: 'gcc', debian: 'gcc libc6-dev' },
   { path: 'g++', debian: 'g++' },
   { path: 'make', debian: 'make' },

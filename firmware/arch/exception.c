@@ -19,9 +19,7 @@ enum {
 };
 /* si_code of the faults (sigaction(2)). */
 enum { FPE_INTDIV = 1, FPE_FLTDIV = 3, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
-enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, BUS_ADRERR = 2, TRAP_TRACE = 2 };
-
-extern u64 fault_address; /* arch/entry.S */
+enum { ILL_ILLOPN = 2, SEGV_MAPERR = 1, SEGV_ACCERR = 2, BUS_ADRALN = 1, BUS_ADRERR = 2 };
 
 /* What faults in a trampoline is an instruction of the program that was moved there. */
 static bool in_kernel(const struct regs *r) {
@@ -30,21 +28,13 @@ static bool in_kernel(const struct regs *r) {
 
 /* A call that is a jump comes in with the program's flags. Those that trap or fault here are taken away when they do:
  * a single step (TF), alignment checks (AC), and NT, with which iretq faults. */
-enum { TRAP_FLAG = 1 << 8, NESTED_TASK = 1 << 14, ALIGNMENT_CHECK = 1 << 18 };
+enum { NESTED_TASK = 1 << 14, ALIGNMENT_CHECK = 1 << 18 };
 
 static bool drop_flags(struct regs *r) {
   bool theirs = r->vector == DEBUG || r->vector == ALIGNMENT || r->vector == GENERAL_PROTECTION;
-  u64 flags = r->rflags & (TRAP_FLAG | ALIGNMENT_CHECK | NESTED_TASK);
+  u64 flags = r->rflags & (RFLAGS_TF | ALIGNMENT_CHECK | NESTED_TASK);
   r->rflags &= ~flags;
   return theirs && flags != 0;
-}
-
-static void print_registers(const struct regs *r) {
-  kprint("rip %016lx rsp %016lx rbp %016lx rflags %08lx\n", r->rip, r->rsp, r->rbp, r->rflags);
-  kprint("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", r->rax, r->rbx, r->rcx, r->rdx);
-  kprint("rsi %016lx rdi %016lx r8  %016lx r9  %016lx\n", r->rsi, r->rdi, r->r8, r->r9);
-  kprint("r10 %016lx r11 %016lx r12 %016lx r13 %016lx\n", r->r10, r->r11, r->r12, r->r13);
-  kprint("r14 %016lx r15 %016lx fs  %016lx gs  %016lx\n", r->r14, r->r15, fs_base_get(), gs_base_get());
 }
 
 /* The flags of x87 and SSE are alike: which unmasked one is set. */
@@ -87,20 +77,25 @@ static struct siginfo siginfo_of(const struct regs *r, u64 address, enum fault f
   }
 }
 
-static void print_fault(const struct regs *r, u64 address) {
-  kprint("%s[%d]: exception %lu error %lx address %lx\n", current->name, current->tid, r->vector, r->error, address);
-  print_registers(r);
+static struct siginfo note_fault(const struct regs *r, u64 address, enum fault fault) {
+  current->fault.vector = r->vector;
+  current->fault.error = r->error;
+  if (r->vector == PAGE_FAULT) current->fault.address = address;
+  return siginfo_of(r, address, fault);
 }
 
 /* The fault becomes a signal. */
 static void program_fault(struct regs *r, u64 address, enum fault fault) {
-  struct siginfo info = siginfo_of(r, address, fault);
-  current->fault.vector = r->vector;
-  current->fault.error = r->error;
-  if (r->vector == PAGE_FAULT) current->fault.address = address;
-  if (!signal_caught(info.signo)) print_fault(r, address);
+  struct siginfo info = note_fault(r, address, fault);
   signal_force(r, &info);
   signals_deliver(r);
+}
+
+/* A system call checks its pointers, but another thread may unmap them while it sleeps. The call cannot go on. */
+static _Noreturn void kernel_fault(const struct regs *r, u64 address, enum fault fault) {
+  struct siginfo info = note_fault(r, address, fault);
+  debug_passes(&info);
+  process_killed(&info);
 }
 
 void exception_handle(struct regs *r) {
@@ -112,9 +107,7 @@ void exception_handle(struct regs *r) {
     program_fault(r, address, fault);
     return;
   }
-  /* A system call checks its pointers, but another thread may unmap them while it sleeps. */
-  if (r->vector != PAGE_FAULT || !space_owns(address))
-    panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
-  print_fault(r, address);
-  process_exit(siginfo_of(r, address, fault).signo);
+  if (r->vector == PAGE_FAULT && space_owns(address)) kernel_fault(r, address, fault);
+  SHARED->panic_regs = (u64)r;
+  panic("exception %lu error %lx at %lx, address %lx", r->vector, r->error, r->rip, address);
 }

@@ -43,11 +43,26 @@ static inline u64 fpu_features(void) { /* XCR0 */
 static inline void fpu_save(void *area) { fpu_save_parts(area, ~0ull); }
 static inline void fpu_restore(const void *area) { fpu_restore_parts(area, ~0ull); }
 
+struct regs;
+
+#define RFLAGS_TF 0x100
+
+/* arch/debug.c: for a debugger, a report or a core file. */
+struct siginfo;
+extern u64 debug_auxv; /* the auxiliary vector on the program's stack */
+bool debug_attached(void);
+void debug_describe(void);
+int debug_stop(int signal); /* until the VMM comes back; the signal that the program is to get, or 0 */
+void debug_start(void);     /* the program is about to begin */
+/* A debugger sees a signal before the program does, and may exchange it; false: it took the signal away. */
+bool debug_passes(struct siginfo *info);
+bool debug_call_end(struct regs *regs); /* of a system call: whether all registers must be restored */
+
 /* arch/entry.S */
+extern u64 fault_address;
 extern u8 kernel_text_start[], kernel_text_end[], kernel_image_end[];
 void switch_stacks(u64 *save, u64 load);
 void thread_begin(void);
-struct regs;
 _Noreturn void start_program(struct regs *regs);
 void upcall_entry(void);
 void syscall_fast(void);

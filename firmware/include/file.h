@@ -94,6 +94,9 @@ i64 file_make_socket(const char *path);          /* for bind(): the name in the 
 void proc_set_auxv(const void *bytes, size_t n); /* what /proc/self/auxv tells */
 void fs_init(void);                              /* mounts images, tmpfs, proc, dev; working directory */
 
+/* fs/proc_text.c: the text of /proc/PID/maps, until the next call; *size is 0 when memory is short. */
+const char *proc_maps(size_t *size);
+
 /* drivers/console.c */
 void console_init(void);
 extern const struct file_ops console_stdin_ops, console_stdout_ops, console_stderr_ops; /* state unused */

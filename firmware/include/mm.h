@@ -72,6 +72,8 @@ bool space_resident(u64 address);         /* for mincore */
 void space_file_shrunk(struct inode *of); /* pages of a mapped file are gone */
 /* Writes whatever the program may do there (its code), false: nothing is mapped there, or memory is short. */
 bool space_poke(u64 address, const void *bytes, size_t n);
+/* For a debugger, which writes what the program may not: the page at address gets bytes of its own. */
+void space_own(u64 address);
 struct remap {
   u64 old, old_size, new_size;
   bool may_move, fixed, keep_old; /* MREMAP_* */

@@ -6,8 +6,11 @@
 #define SIGNAL_BIT(n) (1ull << ((n)-1))
 
 enum {
+  SIGINT = 2,
+  SIGQUIT = 3,
   SIGILL = 4,
   SIGTRAP = 5,
+  SIGABRT = 6,
   SIGBUS = 7,
   SIGFPE = 8,
   SIGKILL = 9,
@@ -21,6 +24,8 @@ enum {
   SIGTTIN = 21,
   SIGTTOU = 22,
   SIGURG = 23,
+  SIGXCPU = 24,
+  SIGXFSZ = 25,
   SIGVTALRM = 26,
   SIGPROF = 27,
   SIGWINCH = 28,
@@ -28,6 +33,7 @@ enum {
   SIGRTMIN = 32
 };
 enum { SIG_DFL = 0, SIG_IGN = 1 };
+enum { TRAP_TRACE = 2 }; /* si_code of a single step */
 enum { SI_USER = 0, SI_KERNEL = 0x80, SI_QUEUE = -1, SI_TIMER = -2, SI_TKILL = -6 };
 
 /* siginfo_t; programs see it in 128 bytes, zeros behind these. */
@@ -89,10 +95,10 @@ void signal_mask_set(u64 mask);
 void signal_mask_leave(u64 saved, i64 result);
 
 bool signal_ignored(int signal);
-/* Whether a handler would run if the signal came to the running thread now. */
-bool signal_caught(int signal);
 /* A fault: cannot wait. Ends the process, or r now starts the handler. */
 void signal_force(struct regs *r, const struct siginfo *info);
+/* arch/debug.c: the end that a signal brings, with a report if it is one that dumps core. */
+_Noreturn void process_killed(const struct siginfo *info);
 
 extern struct wait_queue signal_readers; /* woken at each signal (signalfd) */
 

@@ -7,6 +7,9 @@ struct thread *thread_new(const struct regs *regs, u64 fs_base); /* ready; NULL:
 struct thread *leader(void);
 struct thread *thread_after(const struct thread *t); /* all of them in a circle, also those that just ended */
 void preempt(void);
+void context_save(struct thread *t); /* vector state and segment bases of the running thread */
+void context_restore(void);
+extern unsigned xsave_size;
 void timers_run(void);
 u64 thread_cpu_time(const struct thread *t); /* ns that it had the processor */
 u64 process_cpu_time(void);

@@ -111,6 +111,14 @@ bool space_poke(u64 address, const void *bytes, size_t n) {
   return true;
 }
 
+void space_own(u64 address) {
+  const struct vma *v = vma_at(address);
+  if (v == NULL) return;
+  if (v->flags & VMA_PAGES) space_fault(address, 0);
+  else block_back(address, true);
+  tables_flush();
+}
+
 /* --- contents --- */
 
 /* Zeroes what is not zero yet: a page that never was touched may not even exist on the host. */

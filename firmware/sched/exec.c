@@ -217,6 +217,7 @@ static u64 build_stack(const struct loaded *program, u64 base) {
   *to++ = 0;
   memcpy(to, aux, sizeof aux);
   proc_set_auxv(aux, sizeof aux);
+  debug_auxv = (u64)to;
   return s.at;
 }
 
@@ -240,5 +241,6 @@ void exec_program(void) {
   struct regs r = {.rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
   r.rsp = build_stack(&program, interpreter.bias);
   *thread_regs(current) = r;
+  debug_start();
   start_program(thread_regs(current));
 }

@@ -30,10 +30,6 @@ bool signal_ignored(int signal) {
 
 static bool fatal(int signal) { return signal_actions[signal].handler == SIG_DFL && !signal_ignored(signal); }
 
-bool signal_caught(int signal) {
-  return signal_actions[signal].handler > SIG_IGN && !(current->signal_mask & SIGNAL_BIT(signal));
-}
-
 u64 signals_pending(const struct thread *t) { return t->pending.bits | shared.bits; }
 
 bool signal_deliverable(const struct thread *t) { return t->attention && (signals_pending(t) & ~t->signal_mask); }
@@ -59,12 +55,18 @@ static struct thread *receiver(u64 bit) {
   return NULL;
 }
 
-static void announce(struct thread *target, int signal) {
-  u64 bit = SIGNAL_BIT(signal);
+/* Nothing but the end can come of it: a debugger is shown it when it is delivered. */
+static bool ends_at_once(const struct thread *t, int signal) {
+  if (!fatal(signal) || ((t->signal_mask | t->waited) & SIGNAL_BIT(signal))) return false;
+  return signal == SIGKILL || !debug_attached();
+}
+
+static void announce(struct thread *target, const struct siginfo *info) {
+  u64 bit = SIGNAL_BIT(info->signo);
   wake(&signal_readers, POLLIN);
   struct thread *t = target == NULL ? receiver(bit) : target;
   if (t == NULL || !wants(t, bit)) return;
-  if (fatal(signal) && !(t->signal_mask & bit) && !(t->waited & bit)) process_exit(signal);
+  if (ends_at_once(t, info->signo)) process_killed(info);
   notify(t, bit);
 }
 
@@ -86,7 +88,7 @@ i64 signal_queue(struct thread *t, const struct siginfo *info) {
     list_push(&set->entries, &e->link);
   }
   set->bits |= bit;
-  announce(t, info->signo);
+  announce(t, info);
   return 0;
 }
 
@@ -94,7 +96,7 @@ void signal_post(struct thread *t, struct signal_entry *e) {
   if (dropped(t, e->info.signo)) return;
   list_push(&set_of(t)->entries, &e->link);
   set_of(t)->bits |= SIGNAL_BIT(e->info.signo);
-  announce(t, e->info.signo);
+  announce(t, &e->info);
 }
 
 void signal_send(struct thread *t, int signal) {
@@ -212,11 +214,11 @@ static void act(struct regs *r, const struct siginfo *info) {
   struct action *action = &signal_actions[info->signo];
   u64 bit = SIGNAL_BIT(info->signo);
   if (signal_ignored(info->signo)) return;
-  if (action->handler == SIG_DFL) process_exit(info->signo);
+  if (action->handler == SIG_DFL) process_killed(info);
   end_call(r, action);
   rseq_interrupted(r);
   if (!frame_push(r, info, action)) {
-    if (info->signo == SIGSEGV) process_exit(SIGSEGV);
+    if (info->signo == SIGSEGV) process_killed(info);
     signal_force(r, &(struct siginfo){.signo = SIGSEGV, .code = SI_KERNEL});
     return;
   }
@@ -228,9 +230,10 @@ static void act(struct regs *r, const struct siginfo *info) {
 }
 
 void signal_force(struct regs *r, const struct siginfo *info) {
-  u64 bit = SIGNAL_BIT(info->signo);
-  if ((current->signal_mask & bit) || signal_ignored(info->signo)) process_exit(info->signo);
-  act(r, info);
+  struct siginfo seen = *info;
+  if (!debug_passes(&seen)) return;
+  if ((current->signal_mask & SIGNAL_BIT(seen.signo)) || signal_ignored(seen.signo)) process_killed(&seen);
+  act(r, &seen);
 }
 
 /* iretq would fault on what is no address of the program's, in the kernel and at its expense. */
@@ -248,8 +251,9 @@ static void protection_fault(struct regs *r) {
 int signals_deliver(struct regs *r) {
   struct siginfo info;
   for (;;) {
-    if (signal_take(current, ~current->signal_mask, &info)) act(r, &info);
-    else if (jumps_nowhere(r)) protection_fault(r);
+    if (signal_take(current, ~current->signal_mask, &info)) {
+      if (debug_passes(&info)) act(r, &info);
+    } else if (jumps_nowhere(r)) protection_fault(r);
     else if (current->restore_mask) {
       current->restore_mask = false;
       signal_mask_set(current->saved_mask);

@@ -19,6 +19,7 @@ static struct list ready = LIST_INIT(ready);
 static struct list all = LIST_INIT(all);
 static struct thread *dead; /* the last one that ended: its stack may still be in use */
 static unsigned xsave_order;
+unsigned xsave_size;
 static int threads, tid_next = 1;
 static u64 generation;
 static u64 cpu_total;     /* ns that all threads had, up to the last switch */
@@ -27,7 +28,8 @@ static u64 running_since; /* CLOCK_MONOTONIC */
 static void fpu_init(void) {
   u32 out[4];
   cpuid(0xd, 0, out);
-  while ((PAGE << xsave_order) < out[1]) xsave_order++;
+  xsave_size = out[1];
+  while ((PAGE << xsave_order) < xsave_size) xsave_order++;
 }
 
 static struct thread *thread_allocate(void) {
@@ -124,14 +126,14 @@ static void end_turn(struct thread *t) {
   cpu_total += turn;
 }
 
-static void context_save(struct thread *t) {
+void context_save(struct thread *t) {
   end_turn(t);
   fpu_save(t->xsave);
   t->fs_base = fs_base_get();
   t->gs_base = gs_base_get();
 }
 
-static void context_restore(void) {
+void context_restore(void) {
   running_since = clock_mono();
   fs_base_set(current->fs_base);
   gs_base_set(current->gs_base);
@@ -151,14 +153,26 @@ static void follow_generation(void) {
   leader()->tid = process_id();
 }
 
+/* A debugger may let one thread run alone. */
+static bool allowed(const struct thread *t) { return SHARED->debug_only == 0 || SHARED->debug_only == (u64)t->tid; }
+
+static struct thread *next_thread(void) {
+  LIST_EACH(&ready, item) {
+    struct thread *t = CONTAINER(item, struct thread, run);
+    if (allowed(t)) return t;
+  }
+  return NULL;
+}
+
 static void idle(void) {
   devices_poll(); /* input that came while we ran; the VMM only tells us of what it adds at the exit */
   timers_run();
-  if (!list_empty(&ready)) return;
+  if (next_thread() != NULL) return;
   u64 deadline = timer_next();
   SHARED->idle_deadline = deadline == FOREVER ? FOREVER : deadline - SHARED->mono_offset;
   outl(PORT_IDLE, 0);
   SHARED->preempt_pending = 0;
+  if (SHARED->debug_request) debug_stop(SIGINT);
   follow_generation();
   devices_poll();
   timers_run();
@@ -176,12 +190,13 @@ bool checkpoint(void) {
 static void schedule(void) {
   struct thread *from = current;
   if (from->state == THREAD_READY) {
-    if (list_empty(&ready)) return;
+    if (list_empty(&ready) && allowed(from)) return;
     list_push(&ready, &from->run);
   }
   context_save(from);
-  while (list_empty(&ready)) idle();
-  current = CONTAINER(ready.next, struct thread, run);
+  struct thread *next;
+  while ((next = next_thread()) == NULL) idle();
+  current = next;
   list_remove(&current->run);
   SHARED->kstack_top = current->kstack + KSTACK_SIZE;
   if (current != from) {
@@ -195,9 +210,11 @@ void yield(void) { schedule(); }
 
 void preempt(void) {
   SHARED->preempt_pending = 0;
+  if (SHARED->debug_request) debug_stop(SIGINT);
   devices_poll();
   timers_run();
-  schedule();
+  bool stepping = debug_attached() && (thread_regs(current)->rflags & RFLAGS_TF); /* its one instruction comes first */
+  if (!stepping) schedule();
 }
 
 void upcall_handle(struct regs *r) {

@@ -77,5 +77,5 @@ int syscall_dispatch(struct regs *r) {
     preempt();
     if (current->attention) full = signals_deliver(r);
   }
-  return full;
+  return debug_call_end(r) || full;
 }

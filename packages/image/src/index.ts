@@ -3,6 +3,7 @@ export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/libr
 export { checkName as checkImageName, type ImageRecord, type NamedImage } from './cache/names.js';
 export { ImageStore, type StoredImage } from './cache/store.js';
 export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
+export { readSection } from './elf/sections.js';
 export { type ElfSymbol, readSymbols, type SymbolisedAddress, symbolise } from './elf/symbols.js';
 export { treeFromErofs } from './erofs/image-tree.js';
 export { ErofsReader, type ListedEntry } from './erofs/reader.js';

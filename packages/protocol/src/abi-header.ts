@@ -36,8 +36,11 @@ export function abiHeader(): string {
     defines('Selectors', abi.selectors),
     defines('Ports', abi.ports),
     defines('Boot flags', abi.flags),
+    defines('Exit flags', abi.exitFlags),
     struct('shared', abi.sharedFields, abi.shared),
     struct('boot', abi.bootFields, abi.boot),
+    struct('debug_thread', abi.debugThreadFields, abi.debugThread),
+    `_Static_assert(sizeof(struct debug_thread) == ${abi.DEBUG_THREAD_SIZE}, "debug_thread");\n`,
   ];
   return `${parts.join('\n')}`;
 }

@@ -5,7 +5,7 @@
  */
 
 /** Raised whenever a number or a field below changes its meaning. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 /** Guest-physical and guest-virtual layout. RAM is one slot at GPA 0. */
 export const layout = {
@@ -75,11 +75,21 @@ export const ports = {
   PORT_POLL: 0x610,
   /** The program asks for a checkpoint of this moment; in a clone of it the OUT returns with another generation. */
   PORT_CHECKPOINT: 0x618,
+  /** The program stands still, the value is a signal; shared.debug_* describe it. Come back to go on. */
+  PORT_STOP: 0x614,
 } as const;
 
 export const flags = {
   BOOT_STRACE: 1,
   BOOT_VERBOSE: 2,
+  /** A debugger listens: stop at the entry, at breakpoints and at signals; do not patch system-call sites. */
+  BOOT_DEBUG: 4,
+} as const;
+
+/** Bits of PORT_EXIT's value above the wait status. */
+export const exitFlags = {
+  /** A signal that dumps core ended the program: shared.debug_* describe it. */
+  EXIT_DESCRIBED: 0x10000,
 } as const;
 
 type FieldType = 'u32' | 'u64' | `u8[${number}]` | `u64[${number}]`;
@@ -121,7 +131,12 @@ export const sharedFields = [
   ],
   ['panic_message', 'u8[256]', 'OUT NUL-terminated'],
   ['panic_rip', 'u64', 'OUT'],
-  ['panic_frames', 'u64[16]', 'OUT return addresses, 0 ends'],
+  ['panic_frame', 'u64', 'OUT frame pointer of the function that panicked'],
+  [
+    'panic_regs',
+    'u64',
+    'OUT the kernel’s registers (struct regs) when it panicked in an exception, else 0',
+  ],
   ['stat_traps', 'u64', 'OUT system calls that trapped (unpatched)'],
   ['stat_patched', 'u64', 'OUT sites patched'],
   ['stat_blocks', 'u64', 'OUT 2 MiB blocks in use'],
@@ -129,6 +144,42 @@ export const sharedFields = [
   ['stat_switches', 'u64', 'OUT thread switches'],
   ['stat_edits', 'u64', 'OUT page-table entries of the program written'],
   ['stat_flushes', 'u64', 'OUT exits to PORT_FLUSH'],
+  ['debug_request', 'u32', 'IN  stop at the next opportunity with PORT_STOP; the guest clears it'],
+  ['debug_only', 'u64', 'IN  thread id: no other thread may run; 0 = all may'],
+  [
+    'debug_signal',
+    'u64',
+    'IN  at the end of a stop: the signal that the program is to get, 0 = none',
+  ],
+  [
+    'debug_write',
+    'u64',
+    'IN  at the end of a stop: give the page at this address bytes of its own and stop again; 0 = go on',
+  ],
+  ['debug_tid', 'u64', 'OUT thread that the stop is about'],
+  [
+    'debug_threads',
+    'u64',
+    'OUT array of struct debug_thread; this and what follows are virtual addresses',
+  ],
+  ['debug_thread_count', 'u64', 'OUT'],
+  ['debug_maps', 'u64', 'OUT text of /proc/PID/maps'],
+  ['debug_maps_size', 'u64', 'OUT bytes'],
+  ['debug_auxv', 'u64', 'OUT auxiliary vector on the program’s stack, 0 = not there yet'],
+  ['debug_xsave_size', 'u64', 'OUT bytes of a thread’s vector state'],
+  ['debug_code', 'u64', 'OUT si_code of the signal that killed the program'],
+  ['debug_fault', 'u64', 'OUT its si_addr, if it came of a fault'],
+  ['debug_error', 'u64', 'OUT the processor’s error code of the thread’s last fault'],
+] as const satisfies readonly Field[];
+
+/** One thread of a stopped program: an element of debug_threads. */
+export const debugThreadFields = [
+  ['tid', 'u64', 'thread id'],
+  ['regs', 'u64', 'struct regs of firmware/include/sched.h; going on uses what is there then'],
+  ['xsave', 'u64', 'XSAVE area in the standard format'],
+  ['fs_base', 'u64', 'where fs.base is kept'],
+  ['gs_base', 'u64', 'where gs.base is kept'],
+  ['name', 'u8[16]', 'NUL-terminated'],
 ] as const satisfies readonly Field[];
 
 /** The boot page: written by the VMM before the first instruction. */
@@ -173,3 +224,5 @@ function offsetsOf<F extends readonly Field[]>(fields: F): Offsets<F> {
 /** Byte offsets of the fields in their page. */
 export const shared = offsetsOf(sharedFields);
 export const boot = offsetsOf(bootFields);
+export const debugThread = offsetsOf(debugThreadFields);
+export const DEBUG_THREAD_SIZE = 56;

@@ -136,7 +136,8 @@ export function bootMachine(spec: MachineSpec): Machine {
   const { vm, vcpu } = startVcpu(memory, images, kernel);
   const ram = new GuestRam(memory.buffer);
   const devices = createDevices(ram, spec.console);
-  const machine = new Machine({ vm, vcpu, memory, images, kernel, devices, ram });
+  const imagePaths = spec.images;
+  const machine = new Machine({ vm, vcpu, memory, images, imagePaths, kernel, devices, ram });
   machine.shared.newGeneration(1, freshPid());
   return machine;
 }

@@ -48,7 +48,8 @@ export function machineFromState(source: MachineSource, console: ConsoleOptions)
   restoreVcpu(vcpu, source.state.vcpu);
   const ram = new GuestRam(memory.buffer);
   const devices = createDevices(ram, console);
-  const machine = new Machine({ vm, vcpu, memory, images, kernel, devices, ram });
+  const imagePaths = source.images;
+  const machine = new Machine({ vm, vcpu, memory, images, imagePaths, kernel, devices, ram });
   machine.bus.restore(source.state.devices);
   return machine;
 }

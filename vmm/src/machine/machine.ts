@@ -7,12 +7,16 @@
  *     ▲                          ├─ OUT poll   ─► serve queues, go on
  *     │                          ├─ OUT checkpoint ─► serve queues, stop 'checkpoint'
  *     └── idle, slice ◄──────────┤  slice over ─► upcall, stop 'slice'
+ *                                ├─ OUT stop   ─► stop 'stopped', for who asked for it
  *                                ├─ OUT exit   ─► stop 'exited'
  *                                └─ OUT panic, anything unexpected, a device fault ─► stop 'failed'
  * ```
  * Nothing that the guest does throws out of enter().
  */
 import { abi, MayflyError } from '@mayfly/protocol';
+import { AddressSpace } from '../debug/address-space.js';
+import { machineReport, panicReport } from '../debug/crash-report.js';
+import type { ImageFile } from '../debug/modules.js';
 import {
   exits,
   type GuestMemory,
@@ -23,9 +27,10 @@ import {
 } from '../kvm/index.js';
 import { GuestFault, type GuestRam, gpa } from '../memory/index.js';
 import { MmioBus } from '../virtio/index.js';
+import { imageAddresses } from './boot.js';
 import { type Devices, devicesOf, serveQueues } from './devices.js';
 import type { KernelImage } from './kernel-image.js';
-import { exitName, registerDump } from './report.js';
+import { exitName } from './report.js';
 import { SharedPage } from './shared-page.js';
 import { INITIAL_RFLAGS, togglePge } from './vcpu-state.js';
 
@@ -48,7 +53,9 @@ export type Stop =
   | { kind: 'idle'; deadline: bigint | undefined }
   | { kind: 'slice' }
   | { kind: 'checkpoint' }
-  | { kind: 'exited'; status: number }
+  | { kind: 'exited'; status: number; described: boolean }
+  /** For a debugger: the program stands still and is described, until the machine is entered again. */
+  | { kind: 'stopped'; signal: number }
   | { kind: 'failed'; failure: Failure };
 
 const SLICE: Stop = { kind: 'slice' };
@@ -63,6 +70,7 @@ export interface MachineParts {
   vcpu: Vcpu;
   memory: GuestMemory;
   images: readonly GuestMemory[];
+  imagePaths: readonly string[];
   kernel: KernelImage;
   devices: Devices;
   ram: GuestRam;
@@ -81,6 +89,8 @@ export class Machine {
   #closed = false;
   /** Set by whoever has what it wanted: the next idle exit stops enter(), even with input for the guest. */
   satisfied = false;
+  /** Set by whoever handles 'stopped'; for everybody else a guest that stops is broken. */
+  mayStop = false;
 
   constructor(parts: MachineParts) {
     this.#parts = parts;
@@ -112,6 +122,26 @@ export class Machine {
   /** Serves all queues; whether the guest was given something. For input that came while the guest was idle. */
   serve(): boolean {
     return serveQueues(this.devices);
+  }
+
+  get kernel(): KernelImage {
+    return this.#parts.kernel;
+  }
+
+  /** The images, bottom first, as the guest has them. */
+  get images(): ImageFile[] {
+    const { images, imagePaths } = this.#parts;
+    const addresses = imageAddresses(images.map((i) => i.size));
+    return images.map((image, i) => ({
+      path: imagePaths[i] ?? '',
+      gpa: addresses[i] ?? 0,
+      bytes: new Uint8Array(image.buffer),
+    }));
+  }
+
+  /** The guest's virtual memory, for those who look at it from outside. */
+  get addressSpace(): AddressSpace {
+    return new AddressSpace(this.memory.buffer, this.images);
   }
 
   close(): void {
@@ -157,7 +187,15 @@ export class Machine {
         return undefined;
       case ports.PORT_EXIT:
         this.serve();
-        return { kind: 'exited', status: value };
+        return {
+          kind: 'exited',
+          status: value & 0xffff,
+          described: (value & abi.exitFlags.EXIT_DESCRIBED) !== 0,
+        };
+      case ports.PORT_STOP:
+        if (!this.mayStop) throw new GuestFault('MAYFLY_GUEST_BAD_PORT', 'nobody asked for a stop');
+        this.serve();
+        return { kind: 'stopped', signal: value & 0x7f };
       case ports.PORT_PANIC:
         this.serve();
         return { kind: 'failed', failure: this.#panicFailure() };
@@ -217,17 +255,14 @@ export class Machine {
   }
 
   #panicFailure(): Failure {
-    // The calls, not where they return to: that may be behind the end of a function.
-    const calls = this.shared.panicFrames.map((address) => address - 1n);
-    const frames = calls.map((address) => `  at ${this.#parts.kernel.describe(address)}`);
     const message = `the guest kernel panicked: ${this.shared.panicMessage}`;
-    return { code: 'MAYFLY_GUEST_PANIC', message, detail: frames.join('\n') };
+    return { code: 'MAYFLY_GUEST_PANIC', message, detail: panicReport(this) };
   }
 
   #failureOf(error: unknown): Failure {
     const code = error instanceof MayflyError ? error.code : 'MAYFLY_INTERNAL';
     const message = error instanceof Error ? error.message : String(error);
-    const kernel = this.#parts.kernel;
-    return { code, message, detail: registerDump(this.#run, at.regs, kernel) };
+    const detail = machineReport(this, this.vcpu.syncRegs);
+    return { code, message, detail };
   }
 }

@@ -9,6 +9,7 @@ import {
   type WriteOptions,
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
+import { crashReport } from '../debug/crash-report.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
@@ -36,6 +37,8 @@ export interface RunOptions {
   outputReady?(): Promise<unknown> | undefined;
   /** Ends the run; runProgram throws the reason. */
   signal?: AbortSignal;
+  /** Called when a signal that dumps core ends the program: what happened, registers, a backtrace; several lines. */
+  onCrash?(report: string): void;
 }
 
 export interface RunStats extends GuestStats {
@@ -84,13 +87,15 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     connectStdin(machine, options.stdin);
     options.signal?.addEventListener('abort', wake);
     const end = await runToEnd(machine, options);
+    if (end.described) options.onCrash?.(crashReport(machine, end.signal ?? 0));
     const stats = {
       ...machine.shared.stats,
       imageMicros: built - started,
       createMicros: created - built,
       runMicros: now() - created,
     };
-    return { ...end, stats };
+    const { exitCode, signal } = end;
+    return { exitCode, ...(signal !== undefined && { signal }), stats };
   } finally {
     options.signal?.removeEventListener('abort', wake);
     options.stdin?.removeAllListeners('data');
@@ -131,6 +136,9 @@ function connectStdin(machine: Machine, stdin: NodeJS.ReadableStream | undefined
 export interface End {
   exitCode: number;
   signal?: number;
+  /** It was one that dumps core, and the guest kernel described the program. */
+  described?: boolean;
+  timedOut?: boolean;
 }
 
 type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
@@ -142,9 +150,9 @@ export async function runToEnd(machine: Machine, limits: Limits): Promise<End> {
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
-    if (stop.kind === 'exited') return endOf(stop.status);
+    if (stop.kind === 'exited') return endOf(stop);
     if (stop.kind === 'failed') throw failureError(stop);
-    if (performance.now() >= deadline) return { exitCode: 124 };
+    if (performance.now() >= deadline) return { exitCode: 124, timedOut: true };
     const blocked = outputReady?.();
     if (blocked !== undefined) await until(blocked, deadline);
     else if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadline);
@@ -163,9 +171,9 @@ async function until(ready: Promise<unknown>, deadline: number): Promise<void> {
   clearTimeout(timer);
 }
 
-function endOf(status: number): End {
+function endOf({ status, described }: Extract<Stop, { kind: 'exited' }>): End {
   const signal = status & 0x7f;
-  return { exitCode: exitCodeOf(status), ...(signal !== 0 && { signal }) };
+  return { exitCode: exitCodeOf(status), ...(signal !== 0 && { signal, described }) };
 }
 
 /** The exit code that a shell would show for a wait status. */

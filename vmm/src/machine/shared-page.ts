@@ -66,15 +66,17 @@ export class SharedPage {
     const end = bytes.indexOf(0);
     return Buffer.from(bytes.subarray(0, end < 0 ? 256 : end)).toString('latin1');
   }
-  /** Where the kernel panicked, then its callers. */
-  get panicFrames(): bigint[] {
-    const frames = [this.#view.getBigUint64(shared.panic_rip, true)];
-    for (let i = 0; i < 16; i++) {
-      const frame = this.#view.getBigUint64(shared.panic_frames + 8 * i, true);
-      if (frame === 0n) break;
-      frames.push(frame);
-    }
-    return frames;
+  /** A 64-bit field by its name, as the guest or the VMM left it. */
+  field(name: keyof typeof shared): bigint {
+    return this.#view.getBigUint64(shared[name], true);
+  }
+  /** For the fields that the VMM writes while the guest stands still. */
+  setField(name: 'debug_only' | 'debug_signal' | 'debug_write', value: bigint): void {
+    this.#view.setBigUint64(shared[name], value, true);
+  }
+  /** The program stops with PORT_STOP at the next opportunity. */
+  requestStop(): void {
+    this.#view.setUint32(shared.debug_request, 1, true);
   }
 
   get stats(): GuestStats {

@@ -1,5 +1,6 @@
 /** Boots a program until it waits for its first frame, and makes a template of it. */
 import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import { crashLine } from '../debug/crash-report.js';
 import { bootMachine } from '../machine/factory.js';
 import type { Machine } from '../machine/machine.js';
 import { exitCodeOf, failureError, waitForInput } from '../machine/run-program.js';
@@ -48,6 +49,7 @@ async function firstFrame(
     if (stop.kind === 'failed') throw bootError(failureError(stop), output);
     if (stop.kind === 'exited') {
       if (frame !== undefined) return { frame, waiting: false };
+      if (stop.described) output.add(Buffer.from(`${crashLine(machine, stop.status)}\n`));
       const code = exitCodeOf(stop.status);
       throw bootError(new MayflyError('', `the program ended with exit code ${code}`), output);
     }

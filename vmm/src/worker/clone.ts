@@ -7,6 +7,7 @@
  * A clone whose guest failed is thrown away instead.
  */
 import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
 import { cpl0Ranges } from '../machine/cpl0.js';
@@ -76,7 +77,11 @@ export class Clone {
       if (this.#answer !== undefined) return this.#answer;
       if (this.#damage !== undefined) throw this.#damage;
       if (stop.kind === 'failed') throw failureOf(stop.failure);
-      if (stop.kind === 'exited') throw exitedError(stop.status, this.#output.text);
+      if (stop.kind === 'exited') {
+        if (stop.described)
+          this.#output.add(Buffer.from(`${crashLine(this.#machine, stop.status)}\n`));
+        throw exitedError(stop.status, this.#output.text);
+      }
       const now = performance.now();
       if (now >= deadlineMs) {
         throw new MayflyError('MAYFLY_GUEST_TIMEOUT', 'the function took longer than it may');

@@ -8,24 +8,36 @@ t.setTimeout(120_000);
 const source = fileURLToPath(new URL('../../../test/machine/crash.c', import.meta.url));
 const program = compile(source, 'crash');
 
-for (const [how, signal] of [
-  ['null', 11],
-  ['wild', 11],
-  ['jump', 11],
-  ['divide', 8],
-  ['illegal', 4],
+for (const [how, signal, headline] of [
+  ['null', 11, /^crash\S*\[\d+\] died of SIGSEGV: write to 0x8, which is not mapped\n/],
+  ['wild', 11, /died of SIGSEGV: write to 0x555555555000, which is not mapped\n/],
+  ['jump', 11, /died of SIGSEGV: jump to 0x123456789, which is not mapped\n/],
+  ['divide', 8, /died of SIGFPE\n/],
+  ['illegal', 4, /died of SIGILL\n/],
+  ['abort', 6, /died of SIGABRT\n/],
 ] as const) {
-  t.test(`"${how}" ends with signal ${signal} and tells the registers`, async (t) => {
-    const { exitCode, stdout, stderr } = await runInGuest(program, [how]);
-    t.equal(exitCode, 128 + signal);
-    t.equal(stdout, 'before\n', 'what was printed before is there');
-    t.match(stderr, /^crash\[\d+\]: exception \d+/);
-    t.match(stderr, /rip [0-9a-f]{16} rsp [0-9a-f]{16}/);
-  });
+  for (const [kind, flags] of [
+    ['static', ['-static']],
+    ['dynamic', ['-fPIE', '-pie']],
+  ] as const) {
+    t.test(`"${how}" in a ${kind} program is reported`, async (t) => {
+      let report = '';
+      const onCrash = (text: string) => (report += text);
+      const crash = kind === 'static' ? program : compile(source, `crash-${kind}`, flags);
+      const { exitCode, stdout, stderr } = await runInGuest(crash, [how], { onCrash });
+      t.equal(exitCode, 128 + signal);
+      t.equal(stdout, 'before\n', 'what was printed before is there');
+      t.equal(stderr, '');
+      t.match(report, headline);
+      t.match(report, /\n {2}rip {4}[0-9a-f]{16} {2}rflags [0-9a-f]{16}/);
+      t.match(report, /\n {2}at 0x[0-9a-f]+ main\+0x[0-9a-f]+ \(\S+\/crash/);
+      t.match(report, / _start\+0x/, 'up to the first function');
+      t.notMatch(report, /perhaps/, 'no frame is a guess');
+    });
+  }
 }
 
 for (const [how, exitCode] of [
-  ['abort', 134],
   ['kill', 137],
   ['unknown', 5],
 ] as const) {
@@ -54,7 +66,8 @@ t.test('a guest kernel that panics says where', async (t) => {
   await t.rejects(runInGuest(program, ['kernel']), {
     code: 'MAYFLY_GUEST_PANIC',
     message: /exception 6/,
-    cause: / at exception_handle\+/,
+    cause:
+      /rip {4}000000007000100c.*\n {2}at kernel_entry\+0xc \(guest kernel\)(.*\n)* {2}at 0x[0-9a-f]+ main\+/s,
   });
 });
 

@@ -83,6 +83,11 @@ for (const [command, code] of [
   );
 }
 
+await t.test('a crash says where', async (t) => {
+  const cause = /agent\[\d+\] died of SIGSEGV: write to 0x10, .*, at 0x[0-9a-f]+ (obey|main)\+0x/;
+  await t.rejects(call('crash'), { code: 'MAYFLY_GUEST_EXITED', cause });
+});
+
 await t.test('a guest that spins is stopped at its deadline', async (t) => {
   await t.rejects(call('spin', 300), { code: 'MAYFLY_GUEST_TIMEOUT' });
   t.equal((await call('none')).counter, 1);

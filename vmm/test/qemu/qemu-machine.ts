@@ -274,11 +274,11 @@ function waitStatus(ramPath: string, messages: string): number {
   closeSync(fd);
   const kind = Number(monitor.readBigUint64LE(number('RESULT_KIND')));
   const value = monitor.readBigUint64LE(number('RESULT_VALUE'));
-  if (kind === number('KIND_EXIT')) return Number(value);
+  if (kind === number('KIND_EXIT')) return Number(value) & 0xffff;
   const page = new SharedPage(new Uint8Array(low).buffer);
   if (kind === number('KIND_PANIC')) {
-    const frames = page.panicFrames.map((frame) => KernelImage.default().describe(frame - 1n));
-    throw new Error(`the guest kernel panicked: ${page.panicMessage}\n${frames.join('\n')}`);
+    const where = KernelImage.default().describe(page.field('panic_rip') - 1n);
+    throw new Error(`the guest kernel panicked: ${page.panicMessage}, in ${where}`);
   }
   const failures: Record<number, string> = {
     0: 'QEMU ended without a result',

@@ -188,6 +188,7 @@ async function runIn(
       strace: flags.strace ?? false,
       stdin: process.stdin,
       ...output,
+      onCrash: (report) => io.stderr(`mayfly: ${report}\n`),
     });
   } finally {
     progress.end();

@@ -13,7 +13,7 @@ export const MACHINE_X86_64 = 62;
 
 export const ET = { rel: 1, exec: 2, dyn: 3, core: 4 } as const;
 export const PT = { load: 1, dynamic: 2, interp: 3, tls: 7 } as const;
-export const SHT = { symtab: 2, strtab: 3, dynsym: 11 } as const;
+export const SHT = { symtab: 2, strtab: 3, nobits: 8, dynsym: 11 } as const;
 export const DT = {
   null: 0,
   needed: 1,

@@ -1,6 +1,7 @@
 import type { ByteSource } from '../byte-source.js';
-import { SECTION_HEADER_SIZE, SHT, SYMBOL_SIZE } from './format.js';
+import { SHT, SYMBOL_SIZE } from './format.js';
 import { elfBytes, parseElfSource, readAddress } from './parser.js';
+import { readSections } from './sections.js';
 
 const SYMBOLS_MAX = 2_000_000;
 const NAME_BYTES_MAX = 1024;
@@ -21,21 +22,13 @@ export interface SymbolisedAddress {
   offset: number;
 }
 
-interface Section {
-  type: number;
-  offset: number;
-  size: number;
-  link: number;
-}
-
 /**
  * The named, defined symbols of an ELF file, sorted by address: .symtab, or .dynsym when the file is stripped.
  * Throws as parseElf does.
  */
 export function readSymbols(bytes: Uint8Array, name = 'the file'): ElfSymbol[] {
   const source = elfBytes(bytes, name);
-  const elf = parseElfSource(source);
-  const sections = readSections(source, elf.sections.offset, elf.sections.count);
+  const sections = readSections(source, parseElfSource(source).sections);
   const table =
     sections.find(({ type }) => type === SHT.symtab) ??
     sections.find(({ type }) => type === SHT.dynsym);
@@ -66,21 +59,6 @@ export function symbolise(symbols: ElfSymbol[], address: number): SymbolisedAddr
   const symbol = symbols[first]!;
   const offset = address - symbol.value;
   return symbol.size === 0 || offset < symbol.size ? { name: symbol.name, offset } : undefined;
-}
-
-function readSections(source: ByteSource, offset: number, count: number): Section[] {
-  if (count === 0) return [];
-  const bytes = source.read(offset, count * SECTION_HEADER_SIZE);
-  const sections: Section[] = [];
-  for (let at = 0; at < bytes.length; at += SECTION_HEADER_SIZE) {
-    sections.push({
-      type: bytes.readUInt32LE(at + 4),
-      offset: readAddress(source, bytes, at + 24),
-      size: readAddress(source, bytes, at + 32),
-      link: bytes.readUInt32LE(at + 40),
-    });
-  }
-  return sections;
 }
 
 function readTable(source: ByteSource, table: Buffer, strings: Buffer): ElfSymbol[] {

@@ -1,0 +1,107 @@
+/**
+ * A guest's virtual memory, by its own page tables (Intel SDM vol. 3, 4.5). The guest wrote the tables, so each step is
+ * checked: an address that leads nowhere is simply not there.
+ */
+import { abi } from '@mayfly/protocol';
+import type { ImageFile } from './modules.js';
+
+const { layout } = abi;
+const PRESENT = 1n;
+const WRITABLE = 2n;
+const LARGE = 0x80n;
+const ADDRESS = 0x000f_ffff_ffff_f000n;
+
+interface Place {
+  bytes: Uint8Array;
+  /** Of the address in `bytes`. */
+  offset: number;
+  /** Bytes from the address to the end of its page, large or small. */
+  length: number;
+  writable: boolean;
+}
+
+export class AddressSpace {
+  readonly #ram: Uint8Array;
+  readonly #view: DataView;
+  readonly #images: readonly ImageFile[];
+
+  constructor(ram: ArrayBuffer, images: readonly ImageFile[] = []) {
+    this.#ram = new Uint8Array(ram);
+    this.#view = new DataView(ram);
+    this.#images = images;
+  }
+
+  /** A copy of `length` bytes at a virtual address; undefined unless all of them are there. */
+  read(address: bigint, length: number): Buffer | undefined {
+    const out = Buffer.alloc(length);
+    const whole = this.#each(address, length, (place, part, done) => {
+      out.set(place.bytes.subarray(place.offset, place.offset + part), done);
+      return true;
+    });
+    return whole ? out : undefined;
+  }
+
+  /** Writes to RAM. False, with nothing written, unless all of it is mapped writable. */
+  write(address: bigint, bytes: Uint8Array): boolean {
+    const writable = this.#each(address, bytes.length, (place) => place.writable);
+    if (!writable) return false;
+    return this.#each(address, bytes.length, (place, part, done) => {
+      place.bytes.set(bytes.subarray(done, done + part), place.offset);
+      return true;
+    });
+  }
+
+  /** The bytes from an address to the end of its page, not a copy; undefined when nothing is mapped there. */
+  pageAt(address: bigint): Uint8Array | undefined {
+    const place = this.#find(address);
+    return place?.bytes.subarray(place.offset, place.offset + place.length);
+  }
+
+  u64(address: bigint): bigint | undefined {
+    return this.read(address, 8)?.readBigUInt64LE();
+  }
+
+  #each(
+    address: bigint,
+    length: number,
+    use: (place: Place, part: number, done: number) => boolean,
+  ): boolean {
+    for (let done = 0; done < length; ) {
+      const place = this.#find(address + BigInt(done));
+      if (place === undefined) return false;
+      const part = Math.min(place.length, length - done);
+      if (!use(place, part, done)) return false;
+      done += part;
+    }
+    return true;
+  }
+
+  #find(address: bigint): Place | undefined {
+    if (address < 0n || address >= 1n << 47n) return undefined;
+    let table: number = layout.PT_GPA;
+    for (let shift = 39; ; shift -= 9) {
+      const slot = table + 8 * Number((address >> BigInt(shift)) & 511n);
+      if (slot + 8 > this.#view.byteLength) return undefined;
+      const entry = this.#view.getBigUint64(slot, true);
+      if ((entry & PRESENT) === 0n) return undefined;
+      const leaf = shift === 12 || (shift <= 30 && (entry & LARGE) !== 0n);
+      if (leaf) return this.#place(entry, address, 2 ** shift);
+      table = Number(entry & ADDRESS);
+    }
+  }
+
+  #place(entry: bigint, address: bigint, size: number): Place | undefined {
+    const within = Number(address % BigInt(size));
+    const page = Number(entry & ADDRESS & ~(BigInt(size) - 1n));
+    const at = page + within;
+    const length = size - within;
+    if (at + length <= this.#ram.length) {
+      return { bytes: this.#ram, offset: at, length, writable: (entry & WRITABLE) !== 0n };
+    }
+    const image = this.#images.find((i) => at >= i.gpa && at < i.gpa + i.bytes.length);
+    if (image === undefined) return undefined;
+    const offset = at - image.gpa;
+    const rest = Math.min(length, image.bytes.length - offset);
+    return { bytes: image.bytes, offset, length: rest, writable: false };
+  }
+}
