@@ -49,10 +49,17 @@ static void print_mapping(struct text *out, const struct vma *v) {
   text_print(out, "\n");
 }
 
+static void print_vdso(struct text *out) {
+  u64 start = (u64)vdso_start, end = ALIGN_UP((u64)vdso_end, (u64)PAGE);
+  text_print(out, "%lx-%lx r-xp 00000000 00:00 0                           [vdso]\n", start, end);
+}
+
 static void generate_maps(struct inode *inode, struct text *out) {
-  size_t count;
+  size_t count, i = 0;
   const struct vma *list = space_list(&count);
-  for (size_t i = 0; i < count; i++) print_mapping(out, &list[i]);
+  for (; i < count && list[i].start < (u64)vdso_start; i++) print_mapping(out, &list[i]);
+  print_vdso(out);
+  for (; i < count; i++) print_mapping(out, &list[i]);
 }
 
 /* The size of what is mapped is known, not which of its pages were touched: all of it counts as resident. */

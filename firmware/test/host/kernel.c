@@ -27,6 +27,7 @@ u64 process_cpu_time(void) { return 0; }
 u64 pages_left = 1 << 16;
 u64 pages_used;
 int signals_sent;
+u8 vdso_start[1], vdso_end[1];
 
 /* Every allocation may fail: about one in `fail_one_in`, when that is set. */
 u32 fail_one_in;

@@ -3,9 +3,12 @@
  * checked: an address that leads nowhere is simply not there.
  */
 import { abi } from '@mayfly/protocol';
+import { GuestFault } from '../memory/index.js';
 import type { ImageFile } from './modules.js';
 
 const { layout } = abi;
+/** Of a walk over a whole mapping: more than 16 GiB in pages of 4 KiB take. */
+const STEPS_MAX = 8 << 20;
 const PRESENT = 1n;
 const WRITABLE = 2n;
 const LARGE = 0x80n;
@@ -54,7 +57,30 @@ export class AddressSpace {
   /** The bytes from an address to the end of its page, not a copy; undefined when nothing is mapped there. */
   pageAt(address: bigint): Uint8Array | undefined {
     const place = this.#find(address);
-    return place?.bytes.subarray(place.offset, place.offset + place.length);
+    if (typeof place === 'number') return undefined;
+    return place.bytes.subarray(place.offset, place.offset + place.length);
+  }
+
+  /**
+   * The parts of [start, end) that are there, in order; `bytes` is no copy. Ends early, with MAYFLY_GUEST_BAD_TABLES, when a
+   * guest's tables make more of it than an honest guest has.
+   */
+  *present(start: bigint, end: bigint): Generator<{ address: bigint; bytes: Uint8Array }> {
+    let steps = 0;
+    for (let at = start; at < end; ) {
+      if (++steps > STEPS_MAX) {
+        throw new GuestFault('MAYFLY_GUEST_BAD_TABLES', 'the guest’s page tables have no end');
+      }
+      const place = this.#find(at);
+      if (typeof place === 'number') {
+        const step = 1n << BigInt(place);
+        at = (at / step + 1n) * step;
+      } else {
+        const length = Math.min(place.length, Number(end - at));
+        yield { address: at, bytes: place.bytes.subarray(place.offset, place.offset + length) };
+        at += BigInt(length);
+      }
+    }
   }
 
   u64(address: bigint): bigint | undefined {
@@ -68,7 +94,7 @@ export class AddressSpace {
   ): boolean {
     for (let done = 0; done < length; ) {
       const place = this.#find(address + BigInt(done));
-      if (place === undefined) return false;
+      if (typeof place === 'number') return false;
       const part = Math.min(place.length, length - done);
       if (!use(place, part, done)) return false;
       done += part;
@@ -76,21 +102,23 @@ export class AddressSpace {
     return true;
   }
 
-  #find(address: bigint): Place | undefined {
-    if (address < 0n || address >= 1n << 47n) return undefined;
+  /** Where an address leads; log2 of the size of the hole that it is in when it leads nowhere. */
+  #find(address: bigint): Place | number {
+    if (address < 0n || address >= 1n << 47n) return 47;
     let table: number = layout.PT_GPA;
     for (let shift = 39; ; shift -= 9) {
       const slot = table + 8 * Number((address >> BigInt(shift)) & 511n);
-      if (slot + 8 > this.#view.byteLength) return undefined;
+      if (slot + 8 > this.#view.byteLength) return shift;
       const entry = this.#view.getBigUint64(slot, true);
-      if ((entry & PRESENT) === 0n) return undefined;
+      if ((entry & PRESENT) === 0n) return shift;
       const leaf = shift === 12 || (shift <= 30 && (entry & LARGE) !== 0n);
-      if (leaf) return this.#place(entry, address, 2 ** shift);
+      if (leaf) return this.#place(entry, address, shift);
       table = Number(entry & ADDRESS);
     }
   }
 
-  #place(entry: bigint, address: bigint, size: number): Place | undefined {
+  #place(entry: bigint, address: bigint, shift: number): Place | number {
+    const size = 2 ** shift;
     const within = Number(address % BigInt(size));
     const page = Number(entry & ADDRESS & ~(BigInt(size) - 1n));
     const at = page + within;
@@ -99,7 +127,7 @@ export class AddressSpace {
       return { bytes: this.#ram, offset: at, length, writable: (entry & WRITABLE) !== 0n };
     }
     const image = this.#images.find((i) => at >= i.gpa && at < i.gpa + i.bytes.length);
-    if (image === undefined) return undefined;
+    if (image === undefined) return shift;
     const offset = at - image.gpa;
     const rest = Math.min(length, image.bytes.length - offset);
     return { bytes: image.bytes, offset, length: rest, writable: false };

@@ -10,6 +10,7 @@ import {
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import { crashReport } from '../debug/crash-report.js';
+import { dumpCore } from '../debug/dump.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
@@ -37,8 +38,13 @@ export interface RunOptions {
   outputReady?(): Promise<unknown> | undefined;
   /** Ends the run; runProgram throws the reason. */
   signal?: AbortSignal;
-  /** Called when a signal that dumps core ends the program: what happened, registers, a backtrace; several lines. */
+  /**
+   * Called when a signal that dumps core ends the program, with what happened, registers and a backtrace in several lines;
+   * and with what became of the core file.
+   */
   onCrash?(report: string): void;
+  /** Where an ELF core file is written when a signal that dumps core or the time-out ends the program. */
+  coreFile?: string;
 }
 
 export interface RunStats extends GuestStats {
@@ -88,6 +94,9 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     options.signal?.addEventListener('abort', wake);
     const end = await runToEnd(machine, options);
     if (end.described) options.onCrash?.(crashReport(machine, end.signal ?? 0));
+    if (options.coreFile !== undefined && (end.timedOut || end.described)) {
+      options.onCrash?.(dumpCore(machine, options.coreFile, end.signal, start.argv));
+    }
     const stats = {
       ...machine.shared.stats,
       imageMicros: built - started,

@@ -24,6 +24,7 @@ interface RunFlags {
   strace?: boolean;
   stats?: boolean;
   json?: boolean;
+  core?: string;
   env?: Record<string, string>;
   cwd?: string;
 }
@@ -48,6 +49,7 @@ export function addRun(program: Command, io: Io): void {
     )
     .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
     .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
+    .option('--core <file>', 'write a core file when a signal or --timeout ends it')
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
     .option('--cwd <dir>', 'working directory in the guest')
     .option('--strace', 'show its system calls on stderr')
@@ -186,6 +188,7 @@ async function runIn(
       memoryBytes: flags.memory,
       ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }),
       strace: flags.strace ?? false,
+      ...(flags.core !== undefined && { coreFile: flags.core }),
       stdin: process.stdin,
       ...output,
       onCrash: (report) => io.stderr(`mayfly: ${report}\n`),

@@ -1,0 +1,53 @@
+/* For debuggers: calls, variables, threads, system calls. The tests find lines by their comments. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct point {
+  int x, y;
+};
+static int counter;
+static double ratio = 0.25;
+static char text[] = "mayfly";
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t there;
+
+static int leaf(struct point *p, int depth) {
+  counter += p->x; /* line: leaf */
+  return depth;
+}
+
+static int nested(struct point *p, int depth) {
+  if (depth == 3) return leaf(p, depth);
+  return nested(p, depth + 1) + 1;
+}
+
+static void *waiter(void *name) {
+  pthread_setname_np(pthread_self(), name);
+  pthread_barrier_wait(&there);
+  pthread_mutex_lock(&held); /* line: waiter */
+  pthread_mutex_unlock(&held);
+  return NULL;
+}
+
+int main(int argc, char **argv) {
+  struct point p = {argc, 40};
+  pthread_t threads[2];
+  pthread_mutex_lock(&held);
+  pthread_barrier_init(&there, NULL, 3);
+  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, waiter, i == 0 ? "first" : "second");
+  pthread_barrier_wait(&there);
+  usleep(10000); /* both wait for the mutex by then */
+  int sum = nested(&p, 0);
+  if (argc > 1 && strcmp(argv[1], "crash") == 0) *(volatile int *)16 = sum; /* line: crash */
+  if (argc > 1 && strcmp(argv[1], "abort") == 0) abort();
+  if (argc > 1 && strcmp(argv[1], "hang") == 0)
+    for (;;) counter++; /* line: hang */
+  if (argc > 1 && strcmp(argv[1], "sleep") == 0) sleep(1000);
+  pthread_mutex_unlock(&held);
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  printf("%d %d %.2f %s\n", sum, counter, ratio, text);
+  return sum;
+}
