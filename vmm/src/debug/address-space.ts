@@ -44,9 +44,11 @@ export class AddressSpace {
     return whole ? out : undefined;
   }
 
-  /** Writes to RAM. False, with nothing written, unless all of it is mapped writable. */
-  write(address: bigint, bytes: Uint8Array): boolean {
-    const writable = this.#each(address, bytes.length, (place) => place.writable);
+  /** Writes to RAM. False, with nothing written, unless all of it is mapped writable; with `force`, in any way. */
+  write(address: bigint, bytes: Uint8Array, force = false): boolean {
+    const writable = this.#each(address, bytes.length, ({ bytes, writable }) =>
+      force ? bytes === this.#ram : writable,
+    );
     if (!writable) return false;
     return this.#each(address, bytes.length, (place, part, done) => {
       place.bytes.set(bytes.subarray(done, done + part), place.offset);

@@ -75,8 +75,8 @@ const AUXV_ENTRIES_MAX = 64;
 const TRAMPOLINE_BYTES = 32;
 const MAX_MAPPING_BYTES = 1n << 46n;
 const MINUS_ONE = 0xffff_ffff_ffff_ffffn;
-/** Of struct regs: a system call that came in by a patched site, or by its instruction. */
-const CALL_VECTORS: readonly bigint[] = [256n, 257n];
+/** Of struct regs: a system call that came in by a patched site or by its instruction; nothing that can begin again. */
+export const vectors = { patchedCall: 256n, call: 257n, none: 259n } as const;
 const { debugThread, DEBUG_THREAD_SIZE } = abi;
 
 export class StoppedProcess {
@@ -161,7 +161,8 @@ export class StoppedProcess {
     ) as Registers;
     registers.fsBase = this.memory.u64(at.fsBase) ?? 0n;
     registers.gsBase = this.memory.u64(at.gsBase) ?? 0n;
-    registers.origRax = CALL_VECTORS.includes(registers.vector) ? registers.error : MINUS_ONE;
+    const calls: bigint[] = [vectors.patchedCall, vectors.call];
+    registers.origRax = calls.includes(registers.vector) ? registers.error : MINUS_ONE;
     registers.rip = this.#programAddress(registers.rip);
     const name = row.subarray(debugThread.name, debugThread.name + 16);
     const end = name.indexOf(0);

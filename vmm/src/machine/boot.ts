@@ -21,6 +21,7 @@ export interface BootOptions {
   deviceCount: number;
   strace: boolean;
   verbose: boolean;
+  debug: boolean;
 }
 
 const MAX_IMAGES = 16;
@@ -140,7 +141,9 @@ function writeBootPage(
   put(boot.pt_next, tablesNext);
   put(
     boot.flags,
-    (options.strace ? abi.flags.BOOT_STRACE : 0) | (options.verbose ? abi.flags.BOOT_VERBOSE : 0),
+    (options.strace ? abi.flags.BOOT_STRACE : 0) |
+      (options.verbose ? abi.flags.BOOT_VERBOSE : 0) |
+      (options.debug ? abi.flags.BOOT_DEBUG : 0),
   );
   put(boot.device_count, options.deviceCount);
   put(boot.argc, options.argv.length);

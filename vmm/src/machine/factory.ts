@@ -37,6 +37,8 @@ export interface MachineSpec {
   console: ConsoleOptions;
   strace?: boolean;
   verbose?: boolean;
+  /** The program stops at its entry point and at signals: see Machine.mayStop. */
+  debug?: boolean;
 }
 
 let kvm: Kvm | undefined;
@@ -132,6 +134,7 @@ export function bootMachine(spec: MachineSpec): Machine {
     deviceCount: DEVICE_COUNT,
     strace: spec.strace ?? false,
     verbose: spec.verbose ?? false,
+    debug: spec.debug ?? false,
   });
   const { vm, vcpu } = startVcpu(memory, images, kernel);
   const ram = new GuestRam(memory.buffer);

@@ -40,6 +40,7 @@ const at = runPageOffsets;
 const RSP = at.regs + regOffsets.rsp;
 const RIP = at.regs + regOffsets.rip;
 const RFLAGS = at.regs + regOffsets.rflags;
+const RFLAGS_TF = 0x100n;
 
 export interface Failure {
   /** Stable: MAYFLY_GUEST_PANIC, MAYFLY_GUEST_FAULT, MAYFLY_UNEXPECTED_EXIT or a device's code. */
@@ -246,6 +247,8 @@ export class Machine {
     frame.setBigUint64(16, this.#run.getBigUint64(RFLAGS, true), true);
     frame.setBigUint64(24, this.#run.getBigUint64(RSP, true), true);
     frame.setBigUint64(32, BigInt(selectors.USER_DS), true);
+    const flags = this.#run.getBigUint64(RFLAGS, true);
+    this.#run.setBigUint64(RFLAGS, flags & ~RFLAGS_TF, true); // a single step is the program's
     this.#run.setBigUint64(RIP, this.shared.upcallEntry, true);
     this.#run.setBigUint64(RSP, BigInt(stack), true);
     this.#run.setBigUint64(RFLAGS, INITIAL_RFLAGS, true); // as an interrupt would: DF, TF, NT and AC are the program's

@@ -11,6 +11,7 @@ import {
 import { MayflyError } from '@mayfly/protocol';
 import { crashReport } from '../debug/crash-report.js';
 import { dumpCore } from '../debug/dump.js';
+import { GdbServer } from '../debug/gdb-server.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
@@ -45,6 +46,10 @@ export interface RunOptions {
   onCrash?(report: string): void;
   /** Where an ELF core file is written when a signal that dumps core or the time-out ends the program. */
   coreFile?: string;
+  /** A debugger is waited for on this port of 127.0.0.1, 0 for any free one. */
+  gdbPort?: number;
+  /** Called with the port once a debugger can connect. */
+  onDebugger?(port: number): void;
 }
 
 export interface RunStats extends GuestStats {
@@ -62,11 +67,13 @@ export interface RunResult {
   stats: RunStats;
 }
 
+const SIGKILL = 9;
+
 const now = () => Number(process.hrtime.bigint()) / 1000;
 
 /**
  * Throws MayflyError for what the host finds wrong (MAYFLY_ELF_*, MAYFLY_PROGRAM_*, MAYFLY_IMAGE_*, MAYFLY_KVM_*,
- * MAYFLY_BAD_MEMORY_SIZE) and for a guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
+ * MAYFLY_BAD_MEMORY_SIZE, MAYFLY_LISTEN) and for a guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
  */
 export async function runProgram(options: RunOptions): Promise<RunResult> {
   const started = now();
@@ -86,13 +93,14 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     },
     strace: options.strace ?? false,
     verbose: options.strace ?? false,
+    debug: options.gdbPort !== undefined,
   });
   const wake = () => machine.bus.onInput?.();
   try {
     const created = now();
     connectStdin(machine, options.stdin);
     options.signal?.addEventListener('abort', wake);
-    const end = await runToEnd(machine, options);
+    const end = await runObserved(machine, start.program, options);
     if (end.described) options.onCrash?.(crashReport(machine, end.signal ?? 0));
     if (options.coreFile !== undefined && (end.timedOut || end.described)) {
       options.onCrash?.(dumpCore(machine, options.coreFile, end.signal, start.argv));
@@ -152,14 +160,28 @@ export interface End {
 
 type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
 
+/** To the end, with a debugger if one was asked for. */
+async function runObserved(machine: Machine, program: string, options: RunOptions): Promise<End> {
+  if (options.gdbPort === undefined) return runToEnd(machine, options);
+  const gdb = await GdbServer.listen(machine, program, options.gdbPort);
+  options.onDebugger?.(gdb.port);
+  return runToEnd(machine, options, gdb).finally(() => gdb.close(SIGKILL));
+}
+
 /** Drives the machine to its end; between turns the host's own events are served. */
-export async function runToEnd(machine: Machine, limits: Limits): Promise<End> {
+export async function runToEnd(machine: Machine, limits: Limits, gdb?: GdbServer): Promise<End> {
   const { timeoutMs = Number.POSITIVE_INFINITY, outputReady, signal } = limits;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
-    if (stop.kind === 'exited') return endOf(stop);
+    if (stop.kind === 'exited') {
+      gdb?.close(stop.status);
+      return endOf(stop);
+    }
+    if (stop.kind === 'stopped' && !(await gdb?.stopped(stop.signal))) {
+      return { exitCode: 128 + SIGKILL, signal: SIGKILL };
+    }
     if (stop.kind === 'failed') throw failureError(stop);
     if (performance.now() >= deadline) return { exitCode: 124, timedOut: true };
     const blocked = outputReady?.();

@@ -33,6 +33,7 @@ function freshGuest(): Guest {
     deviceCount: 3,
     strace: false,
     verbose: false,
+    debug: false,
   });
   const sregs = new ArrayBuffer(SREGS_SIZE);
   writeInitialSregs(sregs);

@@ -202,6 +202,7 @@ function writeRam(path: string, program: string, args: readonly string[], image:
     deviceCount: DEVICES,
     strace: false,
     verbose: false,
+    debug: false,
   });
   writeMappings(ram);
   writeSharedPage(ram);

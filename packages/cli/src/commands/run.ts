@@ -7,7 +7,7 @@ import { findHostProgram } from '../host-program.js';
 import { type Io, printError, printJson } from '../output.js';
 import { Progress } from '../progress.js';
 import type { FolderMapping } from '../run-root.js';
-import { parseDir, parseDuration, parseEnv, parseSize, repeated } from '../units.js';
+import { parseDir, parseDuration, parseEnv, parsePort, parseSize, repeated } from '../units.js';
 
 /** As timeout(1): the tool itself failed, the program cannot be executed, there is no such program. */
 export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 } as const;
@@ -25,6 +25,7 @@ interface RunFlags {
   stats?: boolean;
   json?: boolean;
   core?: string;
+  gdb?: number;
   env?: Record<string, string>;
   cwd?: string;
 }
@@ -50,6 +51,7 @@ export function addRun(program: Command, io: Io): void {
     .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
     .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
     .option('--core <file>', 'write a core file when a signal or --timeout ends it')
+    .option('--gdb <port>', 'wait for gdb on this port of 127.0.0.1', parsePort)
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
     .option('--cwd <dir>', 'working directory in the guest')
     .option('--strace', 'show its system calls on stderr')
@@ -109,6 +111,9 @@ async function run(
   } catch (error) {
     if (isClosedOutput(error)) return EXIT_PIPE;
     printError(io, error);
+    if (error instanceof MayflyError && typeof error.cause === 'string') {
+      io.stderr(`${error.cause}\n`);
+    }
     return exitCodeOf(error);
   }
 }
@@ -188,6 +193,8 @@ async function runIn(
       memoryBytes: flags.memory,
       ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }),
       strace: flags.strace ?? false,
+      ...(flags.gdb !== undefined && { gdbPort: flags.gdb }),
+      onDebugger: (port) => io.stderr(`mayfly: waiting for gdb: target remote :${port}\n`),
       ...(flags.core !== undefined && { coreFile: flags.core }),
       stdin: process.stdin,
       ...output,
