@@ -38,7 +38,8 @@ export function enableVectorState(vcpu: Vcpu): void {
 }
 
 /**
- * Flags that `syscall` clears. A single step (TF) would trap at CPL 0, from where no gate leads to CPL 3. The others
+ * Flags that `syscall` clears. A single step (TF) would trap at CPL 0, from where no gate leads to CPL 3; the guest
+ * kernel finds it in the saved flags, and ends a debugger's step itself. The others
  * (DF, NT, AC) would be in force in the guest kernel's own code.
  */
 const SFMASK = 0x44500n;

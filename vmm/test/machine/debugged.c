@@ -9,6 +9,7 @@ struct point {
   int x, y;
 };
 static int counter;
+static volatile int hanging = 1; /* until a debugger says otherwise */
 static double ratio = 0.25;
 static char text[] = "mayfly";
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
@@ -44,8 +45,8 @@ int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "crash") == 0) *(volatile int *)16 = sum; /* line: crash */
   if (argc > 1 && strcmp(argv[1], "abort") == 0) abort();
   if (argc > 1 && strcmp(argv[1], "hang") == 0)
-    for (;;) counter++; /* line: hang */
-  if (argc > 1 && strcmp(argv[1], "sleep") == 0) sleep(1000);
+    while (hanging) {} /* line: hang */
+  if (argc > 1 && strcmp(argv[1], "sleep") == 0) while (hanging) sleep(1);
   pthread_mutex_unlock(&held);
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
   printf("%d %d %.2f %s\n", sum, counter, ratio, text);

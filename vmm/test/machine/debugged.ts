@@ -19,18 +19,23 @@ export function lineOf(name: string): number {
   return at + 1;
 }
 
-/** What gdb prints when it obeys these commands, one after the other. */
-export function gdb(program: string, commands: readonly string[], file?: string): Promise<string> {
+/** What gdb prints when it obeys these commands, one after the other. It is interrupted when it has printed `INTERRUPT`. */
+export function gdb(program: string, commands: readonly string[]): Promise<string> {
   const settings = ['set pagination off', 'set debuginfod enabled off', 'set confirm off'];
-  const args = ['-nx', '-batch'];
-  for (const command of [...settings, ...(file ? [`core-file ${file}`] : []), ...commands]) {
-    args.push('-ex', command);
-  }
+  const args = [...settings, ...commands].flatMap((command) => ['-ex', command]);
   return new Promise((resolve, reject) => {
-    const child = spawn('gdb', [...args, program], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('gdb', ['-nx', '-batch', ...args, program], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
     let output = '';
-    child.stdout.on('data', (chunk) => (output += chunk));
+    let interrupted = false;
+    child.stdout.on('data', (chunk) => {
+      output += chunk;
+      if (interrupted || !output.includes(INTERRUPT)) return;
+      interrupted = true;
+      setTimeout(() => child.kill('SIGINT'), 300); // once it has sent its `continue`
+    });
     child.stderr.on('data', (chunk) => (output += chunk));
     child.on('error', reject);
     child.on('close', () => {
@@ -39,3 +44,5 @@ export function gdb(program: string, commands: readonly string[], file?: string)
     });
   });
 }
+
+export const INTERRUPT = 'interrupt me';
