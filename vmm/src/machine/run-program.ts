@@ -103,7 +103,8 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     const end = await runObserved(machine, start.program, options);
     if (end.described) options.onCrash?.(crashReport(machine, end.signal ?? 0));
     if (options.coreFile !== undefined && (end.timedOut || end.described)) {
-      options.onCrash?.(dumpCore(machine, options.coreFile, end.signal, start.argv));
+      const told = dumpCore(machine, options.coreFile, end.signal, start.argv);
+      options.onCrash?.(told);
     }
     const stats = {
       ...machine.shared.stats,

@@ -1,5 +1,6 @@
 /* For debuggers: calls, variables, threads, system calls. The tests find lines by their comments. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@ static int counter;
 static volatile int hanging = 1; /* until a debugger says otherwise */
 static double ratio = 0.25;
 static char text[] = "mayfly";
+static const char constant[4096] = "constant"; /* in a page that cannot be written */
+static volatile int handled;
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t there;
 
@@ -33,6 +36,19 @@ static void *waiter(void *name) {
   return NULL;
 }
 
+static void handler(int signal) { handled += signal; }
+
+static void signals(void) {
+  signal(SIGUSR1, handler);
+  signal(SIGUSR2, handler);
+  signal(SIGTRAP, handler);
+  raise(SIGUSR1);
+  raise(SIGUSR1);
+  raise(SIGUSR2);
+  __asm__ volatile("int3");
+  printf("handled %d, %s\n", handled, (const char *)(volatile char *)constant);
+}
+
 int main(int argc, char **argv) {
   struct point p = {argc, 40};
   pthread_t threads[2];
@@ -47,6 +63,7 @@ int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "hang") == 0)
     while (hanging) {} /* line: hang */
   if (argc > 1 && strcmp(argv[1], "sleep") == 0) while (hanging) sleep(1);
+  if (argc > 1 && strcmp(argv[1], "signals") == 0) signals();
   pthread_mutex_unlock(&held);
   for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
   printf("%d %d %.2f %s\n", sum, counter, ratio, text);

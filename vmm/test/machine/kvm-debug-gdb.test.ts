@@ -132,6 +132,40 @@ t.test('a fatal signal stops the program before it dies', async (t) => {
   t.equal(aborted.exitCode, 134);
 });
 
+t.test('a signal with a handler stops, and the debugger says what becomes of it', async (t) => {
+  const { gdb, stdout, exitCode } = await session(
+    fixed,
+    ['signals'],
+    [...['continue', 'signal SIGUSR1', 'signal 0', 'signal SIGUSR1', 'signal SIGTRAP']],
+  );
+  t.equal(gdb.match(/received signal SIGUSR1/g)?.length, 2);
+  t.equal(gdb.match(/received signal SIGUSR2/g)?.length, 1);
+  t.equal(gdb.match(/received signal SIGTRAP/g)?.length, 1);
+  t.match(
+    stdout,
+    /^handled 25, constant\n/,
+    'SIGUSR1 twice and SIGTRAP: one taken away, one exchanged',
+  );
+  t.equal(exitCode, 6);
+});
+
+t.test('what the program cannot write is written', async (t) => {
+  const write = 'set {char}constant = 67';
+  const commands = ['handle SIGUSR1 SIGUSR2 nostop pass', 'break signals', 'continue', write];
+  const { gdb, stdout } = await session(
+    fixed,
+    ['signals'],
+    [...commands, 'x/s constant', 'continue', 'signal SIGTRAP'],
+  );
+  t.match(gdb, '"Constant"');
+  t.match(stdout, /^handled 37, Constant\n/);
+  t.match(
+    (await runInGuest(fixed, ['signals'])).stdout,
+    /^handled 37, constant\n/,
+    'in that run only',
+  );
+});
+
 t.test('frames of the guest kernel are readable with its symbols', async (t) => {
   const { gdb } = await session(
     fixed,

@@ -12,6 +12,15 @@ for (const [how, signal, headline] of [
   ['null', 11, /^crash\S*\[\d+\] died of SIGSEGV: write to 0x8, which is not mapped\n/],
   ['wild', 11, /died of SIGSEGV: write to 0x555555555000, which is not mapped\n/],
   ['jump', 11, /died of SIGSEGV: jump to 0x123456789, which is not mapped\n/],
+  ['constant', 11, /died of SIGSEGV: write to 0x[0-9a-f]+, which is not allowed \(mapped r--\)\n/],
+  ['data', 11, /died of SIGSEGV: jump to 0x[0-9a-f]+, which is not allowed \(mapped rw-\)\n/],
+  [
+    'beyond',
+    7,
+    /died of SIGBUS: write to 0x[0-9a-f]+, which lies beyond the end of \/tmp\/short\n/,
+  ],
+  ['buffer', 11, /died of SIGSEGV: write to 0x[0-9a-f]+, which is not mapped\n/],
+  ['masked', 11, /died of SIGSEGV: write to 0x8, which is not mapped\n/],
   ['divide', 8, /died of SIGFPE\n/],
   ['illegal', 4, /died of SIGILL\n/],
   ['abort', 6, /died of SIGABRT\n/],
@@ -67,7 +76,7 @@ t.test('a guest kernel that panics says where', async (t) => {
     code: 'MAYFLY_GUEST_PANIC',
     message: /exception 6/,
     cause:
-      /rip {4}000000007000100c.*\n {2}at kernel_entry\+0xc \(guest kernel\)(.*\n)* {2}at 0x[0-9a-f]+ main\+/s,
+      /rip {4}000000007000100c.*\n {2}at \w+\+0xc \(guest kernel\)(.*\n)* {2}at 0x[0-9a-f]+ main\+/s,
   });
 });
 
