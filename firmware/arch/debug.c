@@ -88,12 +88,11 @@ bool debug_passes(struct siginfo *info) {
   return given != 0;
 }
 
-/* The way into the kernel took the trap flag away, so that a debugger's step over a call ends here, behind it. A step of the
- * program's own goes on, as on Linux. */
+/* The way into the kernel took the trap flag away, so that a debugger's step over a call ends here, behind it. */
 bool debug_call_end(struct regs *r) {
-  bool stepped = r->rflags & RFLAGS_TF;
-  if (!debug_attached()) return stepped;
-  if (stepped) signal_force(r, &(struct siginfo){.signo = SIGTRAP, .code = TRAP_TRACE, .address = r->rip});
+  if (!debug_attached()) return false;
+  if (r->rflags & RFLAGS_TF)
+    signal_force(r, &(struct siginfo){.signo = SIGTRAP, .code = TRAP_TRACE, .address = r->rip});
   return true; /* the debugger may have changed any register */
 }
 

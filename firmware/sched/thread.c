@@ -97,6 +97,7 @@ struct thread *thread_new(const struct regs *regs, u64 fs_base) {
   t->priority = current->priority;
   t->nice = current->nice;
   *thread_regs(t) = *regs;
+  thread_regs(t)->rflags &= ~(u64)RFLAGS_TF; /* a single step is its parent's */
   u64 *sp = (u64 *)thread_regs(t);
   *--sp = (u64)thread_begin;
   for (int i = 0; i < 6; i++) *--sp = 0; /* what switch_stacks pops */
