@@ -4,7 +4,13 @@ export { checkName as checkImageName, type ImageRecord, type NamedImage } from '
 export { ImageStore, type StoredImage } from './cache/store.js';
 export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
 export { readSection } from './elf/sections.js';
-export { type ElfSymbol, readSymbols, type SymbolisedAddress, symbolise } from './elf/symbols.js';
+export {
+  type ElfSymbol,
+  readSymbols,
+  type SymbolisedAddress,
+  symbolise,
+  symbolValues,
+} from './elf/symbols.js';
 export { treeFromErofs } from './erofs/image-tree.js';
 export { ErofsReader, type ListedEntry } from './erofs/reader.js';
 export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer.js';

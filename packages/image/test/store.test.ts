@@ -165,7 +165,7 @@ t.test('damaged caches only cost time', async (t) => {
   const built = await (await ImageStore.open(dir)).build(tree);
   for (const key of readdirSync(join(dir, 'keys'))) writeFileSync(join(dir, 'keys', key), '../..');
   for (const junk of ['', '{', '{"a":1}', '[["x"],[1,2],["y",null]]']) {
-    writeFileSync(join(dir, 'files.json'), junk);
+    writeFileSync(join(dir, 'files.txt'), junk);
     t.same(await (await ImageStore.open(dir)).build(tree), built);
   }
 });

@@ -1,7 +1,7 @@
 /** The guest kernel as built by `make -C firmware`: its segments and symbols, read once a process. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type ElfSymbol, parseElf, readSymbols, symbolise } from '@mayfly/image';
+import { type ElfSymbol, parseElf, readSymbols, symbolise, symbolValues } from '@mayfly/image';
 import { abi, MayflyError } from '@mayfly/protocol';
 
 export interface Segment {
@@ -11,16 +11,28 @@ export interface Segment {
 
 const PT_LOAD = 1;
 
+/** What the VMM must find in the kernel. */
+const SYMBOLS = [
+  'syscall_trap',
+  'exception_stubs',
+  'page_fault_stub',
+  'cpl0_start',
+  'cpl0_end',
+] as const;
+
 export class KernelImage {
   static #default: KernelImage | undefined;
 
   readonly entry: number;
   readonly segments: readonly Segment[];
-  readonly #symbols: ElfSymbol[];
+  readonly #bytes: Uint8Array;
   readonly #addresses: ReadonlyMap<string, number>;
+  #symbols: ElfSymbol[] | undefined;
 
   constructor(bytes: Uint8Array) {
     const elf = parseElf(bytes);
+    this.#bytes = bytes;
+    this.#addresses = symbolValues(bytes, SYMBOLS);
     this.entry = elf.entry;
     this.segments = elf.programHeaders
       .filter((p) => p.type === PT_LOAD && p.fileSize > 0)
@@ -28,8 +40,6 @@ export class KernelImage {
         gpa: p.vaddr - abi.layout.WINDOW_VA,
         bytes: bytes.subarray(p.offset, p.offset + p.fileSize),
       }));
-    this.#symbols = readSymbols(bytes);
-    this.#addresses = new Map(this.#symbols.map((s) => [s.name, s.value]));
   }
 
   /** The kernel of this installation. Throws MAYFLY_KERNEL_MISSING when it was not built. */
@@ -39,7 +49,7 @@ export class KernelImage {
   }
 
   /** Address of a global symbol. */
-  symbol(name: string): number {
+  symbol(name: (typeof SYMBOLS)[number]): number {
     const address = this.#addresses.get(name);
     if (address === undefined) {
       throw new MayflyError('MAYFLY_KERNEL_DAMAGED', `the guest kernel has no symbol ${name}`);
@@ -49,6 +59,7 @@ export class KernelImage {
 
   /** `name+0x12` for an address in the kernel, else the bare number. */
   describe(address: bigint): string {
+    this.#symbols ??= readSymbols(this.#bytes);
     const found = symbolise(this.#symbols, Number(address));
     return found === undefined
       ? `0x${address.toString(16)}`

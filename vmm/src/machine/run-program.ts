@@ -9,9 +9,7 @@ import {
   type WriteOptions,
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
-import { crashReport } from '../debug/crash-report.js';
-import { dumpCore } from '../debug/dump.js';
-import { GdbServer } from '../debug/gdb-server.js';
+import type { GdbServer } from '../debug/gdb-server.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
@@ -101,8 +99,13 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     connectStdin(machine, options.stdin);
     options.signal?.addEventListener('abort', wake);
     const end = await runObserved(machine, start.program, options);
-    if (end.described) options.onCrash?.(crashReport(machine, end.signal ?? 0));
+    // What most runs do not need is loaded when it is needed.
+    if (end.described) {
+      const { crashReport } = await import('../debug/crash-report.js');
+      options.onCrash?.(crashReport(machine, end.signal ?? 0));
+    }
     if (options.coreFile !== undefined && (end.timedOut || end.described)) {
+      const { dumpCore } = await import('../debug/dump.js');
       const told = dumpCore(machine, options.coreFile, end.signal, start.argv);
       options.onCrash?.(told);
     }
@@ -164,6 +167,7 @@ type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
 /** To the end, with a debugger if one was asked for. */
 async function runObserved(machine: Machine, program: string, options: RunOptions): Promise<End> {
   if (options.gdbPort === undefined) return runToEnd(machine, options);
+  const { GdbServer } = await import('../debug/gdb-server.js');
   const gdb = await GdbServer.listen(machine, program, options.gdbPort);
   options.onDebugger?.(gdb.port);
   return runToEnd(machine, options, gdb).finally(() => gdb.close(SIGKILL));

@@ -7,7 +7,7 @@ import { unreadable } from '../tree/folder.js';
 import { replaceFile } from './durable.js';
 
 const READ_SIZE = 1024 * 1024;
-/** About 20 MB as JSON. The oldest go first. */
+/** About 16 MB as text. The oldest go first. */
 const FILES_MAX = 100_000;
 /** A file changed this recently might change again within the same time stamp, so its digest is not kept. */
 const SETTLED_MS = 2000;
@@ -26,17 +26,16 @@ interface Fingerprint {
  */
 export class FileDigests {
   readonly #path: string;
-  readonly #known: Map<string, { state: string; digest: string }>;
-  #changed = false;
+  readonly #known: KnownFiles;
 
-  constructor(path: string, known: Map<string, { state: string; digest: string }>) {
+  private constructor(path: string, known: KnownFiles) {
     this.#path = path;
     this.#known = known;
   }
 
+  /** The file has a line for each known one: inode, state, digest. */
   static async open(path: string): Promise<FileDigests> {
-    const text = await readFile(path, 'utf8').catch(() => '[]');
-    return new FileDigests(path, new Map(parseKnown(text)));
+    return new FileDigests(path, new KnownFiles(await readFile(path, 'latin1').catch(() => '')));
   }
 
   /** The digest of a file and a check to run later that the file is still the same. */
@@ -49,37 +48,70 @@ export class FileDigests {
     if (known?.state === before.state) return { digest: known.digest, verify };
     const digest = before.size > SMALL_READ_SIZE ? await hashFile(hostPath) : hashSmall(hostPath);
     verify();
-    if (before.settled) this.#remember(before, digest);
+    if (before.settled) this.#known.set(before.inode, { state: before.state, digest });
     return { digest, verify };
   }
 
   async save(): Promise<void> {
-    if (!this.#changed) return;
-    this.#changed = false;
-    await replaceFile(this.#path, JSON.stringify([...this.#known]));
-  }
-
-  #remember({ inode, state }: Fingerprint, digest: string): void {
-    this.#known.delete(inode);
-    this.#known.set(inode, { state, digest });
-    if (this.#known.size > FILES_MAX) this.#known.delete(this.#known.keys().next().value!);
-    this.#changed = true;
+    if (this.#known.changed) await replaceFile(this.#path, this.#known.text());
   }
 }
 
-function parseKnown(text: string): [string, { state: string; digest: string }][] {
-  try {
-    const known: unknown = JSON.parse(text);
-    return Array.isArray(known) ? known.filter(isKnown) : [];
-  } catch {
-    return [];
+interface Known {
+  state: string;
+  digest: string;
+}
+
+const LINE = /^(\S+) (\S+) ([0-9a-f]{64})$/;
+/** So many look-ups are quicker in the text than to take all its lines apart. */
+const SEARCHES_MAX = 32;
+
+/** What is known of files. There may be thousands when a program wants five. */
+class KnownFiles {
+  readonly #text: string;
+  #searches = 0;
+  #map: Map<string, Known> | undefined;
+  changed = false;
+
+  constructor(text: string) {
+    this.#text = `\n${text}`;
+  }
+
+  get(inode: string): Known | undefined {
+    if (this.#map !== undefined || ++this.#searches > SEARCHES_MAX) return this.#all().get(inode);
+    const at = this.#text.indexOf(`\n${inode} `);
+    if (at < 0) return undefined;
+    return parseLine(this.#text.slice(at + 1, this.#text.indexOf('\n', at + 1)))?.[1];
+  }
+
+  set(inode: string, known: Known): void {
+    const map = this.#all();
+    map.delete(inode);
+    map.set(inode, known);
+    if (map.size > FILES_MAX) map.delete(map.keys().next().value!);
+    this.changed = true;
+  }
+
+  text(): string {
+    this.changed = false;
+    const lines = [...this.#all()].map(([inode, { state, digest }]) => [inode, state, digest]);
+    return lines.map((line) => `${line.join(' ')}\n`).join('');
+  }
+
+  #all(): Map<string, Known> {
+    this.#map ??= new Map(
+      this.#text
+        .split('\n')
+        .map(parseLine)
+        .filter((line) => line !== undefined),
+    );
+    return this.#map;
   }
 }
 
-function isKnown(item: unknown): item is [string, { state: string; digest: string }] {
-  if (!Array.isArray(item) || typeof item[0] !== 'string') return false;
-  const value = item[1] as { state?: unknown; digest?: unknown } | null;
-  return typeof value?.state === 'string' && /^[0-9a-f]{64}$/.test(String(value.digest));
+function parseLine(line: string): [string, Known] | undefined {
+  const match = LINE.exec(line);
+  return match === null ? undefined : [match[1]!, { state: match[2]!, digest: match[3]! }];
 }
 
 function fingerprintOf(hostPath: string): Fingerprint {

@@ -44,7 +44,7 @@ async function makeFolder(path: string): Promise<void> {
  *
  *   images/<digest>.erofs   never changed once there
  *   keys/<key of a tree>    the digest of its image; only a cache
- *   files.json              digests of host files; only a cache
+ *   files.txt              digests of host files; only a cache
  *
  * Several processes may share a store: a file appears under its name whole and synced, or not at all.
  */
@@ -63,7 +63,7 @@ export class ImageStore {
   /** Opens a store, making it if needed, and removes what crashed builds left behind. */
   static async open(dir: string): Promise<ImageStore> {
     await openFolders(dir, FOLDERS);
-    return new ImageStore(dir, await FileDigests.open(join(dir, 'files.json')));
+    return new ImageStore(dir, await FileDigests.open(join(dir, 'files.txt')));
   }
 
   /**

@@ -28,18 +28,52 @@ export interface SymbolisedAddress {
  */
 export function readSymbols(bytes: Uint8Array, name = 'the file'): ElfSymbol[] {
   const source = elfBytes(bytes, name);
+  const found = findTable(source);
+  if (found === undefined) return [];
+  return readTable(source, found.table, found.strings).sort(
+    (a, b) => a.value - b.value || b.size - a.size || (a.name < b.name ? -1 : 1),
+  );
+}
+
+/** The values of some symbols by name, as far as they are there: much quicker than to read all. Throws as parseElf does. */
+export function symbolValues(
+  bytes: Uint8Array,
+  names: readonly string[],
+  name = 'the file',
+): Map<string, number> {
+  const source = elfBytes(bytes, name);
+  const found = findTable(source);
+  const values = new Map<string, number>();
+  if (found === undefined) return values;
+  const { table, strings } = found;
+  const wanted = new Map<number, string>();
+  for (const symbol of names) {
+    const text = `${symbol}\0`;
+    for (let at = strings.indexOf(text); at >= 0; at = strings.indexOf(text, at + 1)) {
+      wanted.set(at, symbol);
+    }
+  }
+  for (let at = 0; at + SYMBOL_SIZE <= table.length; at += SYMBOL_SIZE) {
+    const symbol = wanted.get(table.readUInt32LE(at));
+    if (symbol === undefined) continue;
+    const read = readSymbol(source, table.subarray(at, at + SYMBOL_SIZE), strings);
+    if (read !== undefined) values.set(symbol, read.value);
+  }
+  return values;
+}
+
+function findTable(source: ByteSource): { table: Buffer; strings: Buffer } | undefined {
   const sections = readSections(source, parseElfSource(source).sections);
   const table =
     sections.find(({ type }) => type === SHT.symtab) ??
     sections.find(({ type }) => type === SHT.dynsym);
-  if (table === undefined) return [];
+  if (table === undefined) return undefined;
   const strings = sections[table.link];
   if (strings?.type !== SHT.strtab) throw source.damaged('its symbols have no names');
-  return readTable(
-    source,
-    source.read(table.offset, table.size),
-    source.read(strings.offset, strings.size),
-  ).sort((a, b) => a.value - b.value || b.size - a.size || (a.name < b.name ? -1 : 1));
+  return {
+    table: source.read(table.offset, table.size),
+    strings: source.read(strings.offset, strings.size),
+  };
 }
 
 /** The symbol that covers an address, by the sorted list of readSymbols; undefined when none does. */

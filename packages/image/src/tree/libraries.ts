@@ -41,6 +41,7 @@ interface Search {
  * Throws MAYFLY_ELF_NO_LIBRARY.
  */
 export function addLibraries(tree: Tree, host: HostRoot, program: Dependent): void {
+  if (program.elf.needed.length === 0) return;
   const interp = program.elf.interp ?? '';
   const musl = posix.basename(interp).startsWith('ld-musl-');
   const search: Search = { tree, host, musl, cache: musl ? new Map() : readCache(host) };

@@ -64,8 +64,9 @@ export async function treeFromPrograms(
   for (const { path } of programs) addProgram(tree, host, path, 0);
   for (const extra of options.extra ?? []) await addExtra(tree, host, extra, owner);
   await addHostData(tree, host, owner);
+  const before = tree.size;
   await addModuleLibraries(tree, host, '/', isModule);
-  await addHostData(tree, host, owner);
+  if (tree.size > before) await addHostData(tree, host, owner);
   addSkeleton(tree);
   return tree;
 }
