@@ -1,4 +1,6 @@
 export type { ImageConfig } from './archive/container.js';
+export * as durable from './cache/durable.js';
+export { hashFile } from './cache/file-digests.js';
 export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/library.js';
 export { checkName as checkImageName, type ImageRecord, type NamedImage } from './cache/names.js';
 export { ImageStore, type StoredImage } from './cache/store.js';

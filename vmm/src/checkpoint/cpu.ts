@@ -1,5 +1,6 @@
 /** What programs can see of the processor: a checkpoint only runs where all of it is there. */
 import { readFileSync } from 'node:fs';
+import { cpuField } from '../machine/host-cpu.js';
 
 /** `features`: as /proc/cpuinfo names them, sorted. */
 export interface CpuDescription {
@@ -19,16 +20,12 @@ const USER_FEATURES = new RegExp(
   ].join('|')})$`,
 );
 
-function field(cpuinfo: string, name: string): string {
-  return new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(cpuinfo)?.[1] ?? '';
-}
-
 /** Reads the description from the text of proc_cpuinfo(5). */
 export function describeCpu(cpuinfo = readFileSync('/proc/cpuinfo', 'latin1')): CpuDescription {
-  const flags = field(cpuinfo, 'flags').split(' ');
+  const flags = cpuField(cpuinfo, 'flags').split(' ');
   return {
-    vendor: field(cpuinfo, 'vendor_id'),
-    model: field(cpuinfo, 'model name'),
+    vendor: cpuField(cpuinfo, 'vendor_id'),
+    model: cpuField(cpuinfo, 'model name'),
     features: flags.filter((flag) => USER_FEATURES.test(flag)).sort(),
   };
 }

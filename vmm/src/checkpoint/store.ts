@@ -10,24 +10,16 @@
  * A checkpoint appears by a rename of its folder, changes by a rename of its manifest, and goes by a rename: after a
  * crash each is there as before or as after. What a dead process had under way is removed by the next open().
  */
-import { createHash } from 'node:crypto';
-import { closeSync, constants, createReadStream, openSync } from 'node:fs';
-import { copyFile, link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { durable, hashFile } from '@mayfly/image';
 import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
 import type { MachineSource, MachineState } from '../machine/machine-state.js';
+import { openUnnamed } from '../memory/index.js';
 import { describeCpu } from './cpu.js';
-import {
-  publish,
-  randomId,
-  removeFolder,
-  sweep,
-  sync,
-  temporaryName,
-  writeFileSynced,
-} from './folder.js';
 import {
   checkName,
   checkRunsHere,
@@ -61,13 +53,14 @@ export interface Loaded extends MachineSource {
   manifest: Manifest;
 }
 
-/** open(2): an unnamed file, gone with its last descriptor or mapping, also after kill -9. */
-const O_TMPFILE = 0o20200000;
+const { createFile, removeAbandoned, removeFolder, replaceFile, sync, withTemporary } = durable;
+
 const MANIFEST = 'manifest.json';
 const VERIFIED = 'verified';
 const MANIFEST_BYTES_MAX = 1 << 20;
 
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
+const randomId = () => randomBytes(8).toString('hex');
 const digestOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 /** A folder that should be a checkpoint. */
@@ -92,7 +85,7 @@ export class CheckpointStore {
     const store = new CheckpointStore(dir);
     for (const folder of [store.#checkpoints, store.#layers]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      await sweep(folder);
+      await removeAbandoned(folder);
     }
     for (const manifest of await store.list()) await store.#sweepParts(manifest);
     return store;
@@ -106,18 +99,14 @@ export class CheckpointStore {
     checkName(options.name);
     if (await this.#find(options.name)) throw existsError(options.name);
     const parent = options.parent === undefined ? undefined : await this.get(options.parent);
-    const folder = join(this.#checkpoints, temporaryName('new'));
-    await mkdir(folder, { mode: 0o700 });
-    try {
+    return withTemporary(this.#checkpoints, async (folder) => {
+      await mkdir(folder, { mode: 0o700 });
       const layers = await this.#addLayers(captured.images);
       const manifest = await writeParts(folder, options.name, captured, layers, parent, base);
       await this.#publishNew(folder, manifest);
       await this.#addLayers(captured.images); // a removal elsewhere may have taken them meanwhile
       return manifest;
-    } catch (error) {
-      await rm(folder, { recursive: true, force: true });
-      throw error;
-    }
+    });
   }
 
   /** All checkpoints whose manifests can be read, by name. */
@@ -225,12 +214,13 @@ export class CheckpointStore {
     await sync(folder);
     await stampVerified(folder, manifest);
     try {
-      await publish(folder, this.#folder(manifest));
+      await rename(folder, this.#folder(manifest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOTEMPTY' || code === 'EEXIST') throw existsError(manifest.name);
       throw error;
     }
+    await sync(this.#checkpoints);
   }
 
   /** The checkpoint and what it is a difference to, oldest first. */
@@ -295,7 +285,21 @@ export class CheckpointStore {
 
   /** The memory of a chain as one file. */
   async #flatten(chain: readonly Manifest[], states: readonly StoredState[]): Promise<number> {
-    const fd = openSync(this.#checkpoints, constants.O_RDWR | O_TMPFILE, 0o600);
+    const fd = openUnnamed(this.#checkpoints);
+    try {
+      await this.#copyChain(fd, chain, states);
+      return fd;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  async #copyChain(
+    fd: number,
+    chain: readonly Manifest[],
+    states: readonly StoredState[],
+  ): Promise<void> {
     const to = await open(`/proc/self/fd/${fd}`, 'r+');
     try {
       await to.truncate(chain[0]!.memory.size);
@@ -310,11 +314,20 @@ export class CheckpointStore {
     } finally {
       await to.close();
     }
-    return fd;
   }
 
   /** Makes `child` a difference to its grandparent, or whole. */
   async #mergeInto(child: Manifest, parent: Manifest): Promise<void> {
+    const merged = await withTemporary(this.#folder(child), async (mark) => {
+      await writeFileSynced(mark, ''); // another process that opens the store leaves the new parts alone
+      const manifest = await this.#writeMerged(child, parent);
+      await this.#replaceManifest(manifest);
+      return manifest;
+    });
+    await this.#sweepParts(merged);
+  }
+
+  async #writeMerged(child: Manifest, parent: Manifest): Promise<Manifest> {
     const folder = this.#folder(child);
     const [older, newer] = [await this.#readState(parent), await this.#readState(child)];
     const runs = unite(older.runs, newer.runs);
@@ -341,17 +354,16 @@ export class CheckpointStore {
     const state = { file: `state-${id}`, sha256: digestOf(stateBytes) };
     await writeFileSynced(join(folder, state.file), stateBytes);
     const { parent: _, ...rest } = child;
-    const merged = { ...rest, ...(parent.parent && { parent: parent.parent }), memory, state };
-    await this.#replaceManifest(merged);
-    await this.#sweepParts(merged);
+    return { ...rest, ...(parent.parent && { parent: parent.parent }), memory, state };
   }
 
   async #replaceManifest(manifest: Manifest): Promise<void> {
     const folder = this.#folder(manifest);
-    const temporary = join(folder, temporaryName('new'));
-    await writeFileSynced(temporary, textOf(manifest));
-    await sync(folder);
-    await publish(temporary, join(folder, MANIFEST));
+    await createFile(folder, async (temporary) => {
+      await writeFileSynced(temporary, textOf(manifest));
+      await sync(folder); // the parts that it names
+      return MANIFEST;
+    });
     await stampVerified(folder, manifest);
   }
 
@@ -359,10 +371,10 @@ export class CheckpointStore {
   async #sweepParts(manifest: Manifest): Promise<void> {
     const folder = this.#folder(manifest);
     const named = new Set([MANIFEST, VERIFIED, manifest.memory.file, manifest.state.file]);
-    await sweep(folder);
-    for (const name of await readdir(folder)) {
-      if (!named.has(name) && !name.startsWith('.')) await rm(join(folder, name), { force: true });
-    }
+    await removeAbandoned(folder);
+    const names = await readdir(folder);
+    if (names.some((name) => name.startsWith('.'))) return; // a change is under way
+    for (const name of names) if (!named.has(name)) await rm(join(folder, name), { force: true });
   }
 
   /* ---- layers ---- */
@@ -384,10 +396,11 @@ export class CheckpointStore {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EEXIST') return;
       if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
-      const temporary = join(this.#layers, temporaryName('new'));
-      await copyFile(path, temporary);
-      await sync(temporary);
-      await publish(temporary, to);
+      await createFile(this.#layers, async (temporary) => {
+        await copyFile(path, temporary);
+        await sync(temporary);
+        return basename(to);
+      });
     }
   }
 
@@ -420,14 +433,19 @@ async function imageDigest(path: string): Promise<string> {
   return DIGEST_NAME.exec(basename(path))?.[1] ?? (await hashFile(path));
 }
 
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
-}
-
 function existsError(name: string): MayflyError {
   return new MayflyError('MAYFLY_CHECKPOINT_EXISTS', `there is a checkpoint ${name} already`);
+}
+
+/** Writes and syncs a new file. */
+async function writeFileSynced(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 const textOf = (manifest: Manifest) => `${JSON.stringify(manifest, null, 2)}\n`;
@@ -471,7 +489,5 @@ async function stampOf(folder: string, manifest: Manifest): Promise<string> {
 }
 
 async function stampVerified(folder: string, manifest: Manifest): Promise<void> {
-  const temporary = join(folder, temporaryName('new'));
-  await writeFileSynced(temporary, await stampOf(folder, manifest));
-  await publish(temporary, join(folder, VERIFIED));
+  await replaceFile(join(folder, VERIFIED), await stampOf(folder, manifest));
 }

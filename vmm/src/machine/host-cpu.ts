@@ -5,9 +5,14 @@ import { MayflyError } from '@mayfly/protocol';
 /** Names as in /proc/cpuinfo. KVM refuses the control register bits that a missing one would need. */
 const REQUIRED = ['lm', 'nx', 'syscall', 'fsgsbase', 'xsave'] as const;
 
+/** A field of the first processor in the text of proc_cpuinfo(5); '' when it is not there. */
+export function cpuField(cpuinfo: string, name: string): string {
+  return new RegExp(`^${name}\\s*:(.*)$`, 'm').exec(cpuinfo)?.[1]?.trim() ?? '';
+}
+
 /** Those of the required features that are not among the flags of the first processor in `cpuinfo`. */
 export function missingCpuFeatures(cpuinfo: string): string[] {
-  const flags = new Set(/^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.split(' '));
+  const flags = new Set(cpuField(cpuinfo, 'flags').split(' '));
   return REQUIRED.filter((name) => !flags.has(name));
 }
 

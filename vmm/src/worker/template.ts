@@ -4,11 +4,12 @@
  * The machine's RAM becomes an unlinked file, written in 2 MiB units so that the page cache holds it in large folios.
  * File descriptors belong to the whole process: every worker thread maps the same file.
  */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { checkCpl0 } from '../machine/cpl0.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine } from '../machine/machine.js';
 import { captureState, type MachineState } from '../machine/machine-state.js';
+import { openUnnamed } from '../memory/index.js';
 
 /** Plain data: it crosses threads by structured clone. */
 export interface Template {
@@ -33,7 +34,7 @@ export function captureTemplate(
 ): Template {
   const state = captureState(machine, true);
   checkCpl0(machine.memory.buffer, KernelImage.default(), state.vcpu);
-  const memoryFd = openSync(directory, constants.O_RDWR | O_TMPFILE, 0o600);
+  const memoryFd = openUnnamed(directory);
   try {
     machine.memory.writeTo(memoryFd, machine.memory.size);
   } catch (error) {
@@ -49,6 +50,3 @@ export function captureTemplate(
     state,
   };
 }
-
-/** open(2): an unnamed file, gone with its last descriptor or mapping, also after kill -9. */
-const O_TMPFILE = 0o20200000;

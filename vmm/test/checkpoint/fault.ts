@@ -30,6 +30,7 @@ const file = await fs.open(process.execPath, 'r');
 const handle = Object.getPrototypeOf(file) as object;
 await file.close();
 for (const name of ['write', 'writeFile', 'sync', 'truncate']) wrap(handle, name);
-for (const name of ['open', 'rename', 'mkdir', 'link', 'copyFile', 'rm']) wrap(fs, name);
+for (const name of ['open', 'rename', 'mkdir', 'link', 'copyFile', 'writeFile', 'rm'])
+  wrap(fs, name);
 syncBuiltinESMExports();
 process.on('exit', () => writeSync(3, String(calls)));

@@ -7,7 +7,7 @@ const TEMPORARY = /^\.new-(\d+)-[0-9a-f]+$/;
 /** Temporaries of this process that are being written. */
 const live = new Set<string>();
 
-/** Lends `work` the name of a file in `dir` that is gone afterwards, or when this process is. */
+/** Lends `work` the name of a file or folder in `dir` that is gone afterwards, or when this process is. */
 export async function withTemporary<T>(
   dir: string,
   work: (temporary: string) => Promise<T>,
@@ -18,7 +18,7 @@ export async function withTemporary<T>(
   try {
     return await work(temporary);
   } finally {
-    await rm(temporary, { force: true });
+    await rm(temporary, { recursive: true, force: true });
     live.delete(name);
   }
 }
@@ -34,7 +34,7 @@ export function createFile(
   return withTemporary(dir, async (temporary) => {
     const final = join(dir, await write(temporary));
     await rename(temporary, final);
-    await syncFolder(dir);
+    await sync(dir);
     return final;
   });
 }
@@ -52,7 +52,7 @@ export async function removeAbandoned(dir: string): Promise<void> {
   for (const name of await readdir(dir)) {
     const match = TEMPORARY.exec(name);
     if (match !== null && !isLive(name, Number(match[1])))
-      await rm(join(dir, name), { force: true });
+      await rm(join(dir, name), { recursive: true, force: true });
   }
 }
 
@@ -67,12 +67,21 @@ function isLive(name: string, pid: number): boolean {
   }
 }
 
-async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r');
+/** Takes a folder away at once, then removes what was in it. */
+export async function removeFolder(path: string): Promise<void> {
+  await withTemporary(dirname(path), async (temporary) => {
+    await rename(path, temporary);
+    await sync(dirname(path));
+  });
+}
+
+/** fsync(2) of a file or folder. */
+export async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
   try {
-    await folder.sync();
+    await handle.sync();
   } finally {
-    await folder.close();
+    await handle.close();
   }
 }
 

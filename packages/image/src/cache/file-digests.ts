@@ -137,7 +137,8 @@ function hashSmall(hostPath: string): string {
   }
 }
 
-async function hashFile(hostPath: string): Promise<string> {
+/** SHA-256 of a file, hex. Throws MAYFLY_IMAGE_* when it cannot be read. */
+export async function hashFile(hostPath: string): Promise<string> {
   const hash = createHash('sha256');
   const bytes = Buffer.alloc(READ_SIZE);
   const file = await open(hostPath, 'r').catch((error: unknown) => {
