@@ -7,18 +7,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "mapping.h"
 
 #define PAGE 4096ul
 #define MB (1024ul * 1024)
 #define RW (PROT_READ | PROT_WRITE)
 #define ANONYMOUS (MAP_PRIVATE | MAP_ANONYMOUS)
-#define SHOW(call)                                                                                                     \
-  do {                                                                                                                 \
-    errno = 0;                                                                                                         \
-    long result = (long)(call);                                                                                        \
-    printf("%s: %ld %d\n", #call, result, errno);                                                                      \
-  } while (0)
-#define MAPS(call) printf("%s: %d\n", #call, (errno = 0, call) == MAP_FAILED ? errno : 0)
 
 static char *map(size_t n) { return mmap(NULL, n, RW, ANONYMOUS, -1, 0); }
 static size_t count(const char *p, size_t n, char byte) {

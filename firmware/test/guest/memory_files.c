@@ -8,16 +8,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "mapping.h"
 
 #define PAGE 4096
 #define MB (1024 * 1024)
-#define SHOW(call)                                                                                                     \
-  do {                                                                                                                 \
-    errno = 0;                                                                                                         \
-    long result = (long)(call);                                                                                        \
-    printf("%s: %ld %d\n", #call, result, errno);                                                                      \
-  } while (0)
-#define MAPS(call) printf("%s: %d\n", #call, (errno = 0, call) == MAP_FAILED ? errno : 0)
 
 static int make(const char *name, size_t size) {
   int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);

@@ -9,7 +9,7 @@ import {
   type MachineState,
   machineFromState,
 } from '../machine/machine-state.js';
-import { exitCodeOf, failureError, waitForInput } from '../machine/run-program.js';
+import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
 
 /**
  * When a checkpoint is taken: when the program asks for it by reading /dev/checkpoint, when every thread of it waits for
@@ -55,8 +55,7 @@ export async function runToMoment(
         'the program did not get to its checkpoint in time',
       );
     }
-    if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, Math.min(due, deadline));
-    else await new Promise((resolve) => setImmediate(resolve));
+    await betweenTurns(machine, stop, Math.min(due, deadline));
   }
 }
 

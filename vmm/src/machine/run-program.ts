@@ -191,8 +191,7 @@ export async function runToEnd(machine: Machine, limits: Limits, gdb?: GdbServer
     if (performance.now() >= deadline) return { exitCode: 124, timedOut: true };
     const blocked = outputReady?.();
     if (blocked !== undefined) await until(blocked, deadline);
-    else if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadline);
-    else await new Promise((resolve) => setImmediate(resolve));
+    else await betweenTurns(machine, stop, deadline);
     signal?.throwIfAborted();
   }
 }
@@ -221,6 +220,12 @@ export function exitCodeOf(status: number): number {
 export function failureError(stop: Extract<Stop, { kind: 'failed' }>): MayflyError {
   const { code, message, detail } = stop.failure;
   return new MayflyError(code, message, { cause: detail });
+}
+
+/** After a stop that is no end: an idle guest is waited for, the host's own events are served after any other. */
+export function betweenTurns(machine: Machine, stop: Stop, deadline: number): Promise<void> {
+  if (stop.kind === 'idle') return waitForInput(machine, stop.deadline, deadline);
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Resolves when the guest has input, or when its own or the caller's deadline is there. */

@@ -3,7 +3,7 @@ import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
 import { bootMachine } from '../machine/factory.js';
 import type { Machine } from '../machine/machine.js';
-import { exitCodeOf, failureError, waitForInput } from '../machine/run-program.js';
+import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
 import type { BootResult, BootTask } from './messages.js';
 import { OutputTail } from './output-tail.js';
 import { captureTemplate } from './template.js';
@@ -57,8 +57,7 @@ async function firstFrame(
     if (performance.now() >= deadlineMs) {
       throw new MayflyError('MAYFLY_BOOT_TIMEOUT', `not ready in time\n${output.text}`);
     }
-    if (stop.kind === 'idle') await waitForInput(machine, stop.deadline, deadlineMs);
-    else await new Promise((resolve) => setImmediate(resolve));
+    await betweenTurns(machine, stop, deadlineMs);
   }
 }
 
