@@ -101,7 +101,10 @@ static const struct row rows[] = {
     {"sigwait", call_sigwait, nothing},
 };
 
+static atomic_int awake;
+
 static void *sleep_in_call(void *unused) {
+  awake = 1;
   long result = row->call();
   printf("%s = %s, handlers %d\n", row->name, result < 0 ? strerrorname_np(-result) : "done", handled);
   return NULL;
@@ -112,7 +115,9 @@ static void interrupt(int flags, int with_release) {
   struct sigaction action = {.sa_handler = count, .sa_flags = flags};
   sigaction(SIGUSR1, &action, NULL);
   handled = 0;
+  awake = 0;
   pthread_create(&sleeper, NULL, sleep_in_call, NULL);
+  while (!awake) usleep(1000);
   usleep(20000);
   pthread_kill(sleeper, SIGUSR1);
   usleep(20000);

@@ -9,7 +9,7 @@ import { CheckpointStore } from '../../src/checkpoint/store.js';
 import { captured, memoryOf, PAGE, SIZE, scratchDir } from './scratch.js';
 import { CONTENT } from './step-content.js';
 
-t.setTimeout(170_000);
+t.setTimeout(580_000);
 
 const script = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 

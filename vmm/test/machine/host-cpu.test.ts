@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { KvmError } from '../../src/kvm/index.js';
 import { missingCpuFeatures, startError } from '../../src/machine/host-cpu.js';
+import { skip } from '../kvm/tiny-guest.js';
 
 const cpuinfo = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: spectre_v1\n\n`;
 
@@ -20,6 +22,11 @@ t.test('a failure is blamed on the processor only where it lacks something', asy
   });
 });
 
-t.test('this processor is good enough', async (t) => {
+t.test('a host without KVM is not blamed on the processor', async (t) => {
+  const missing = new KvmError('MAYFLY_KVM_MISSING', 'there is no /dev/kvm');
+  t.equal(startError(missing, cpuinfo('')), missing);
+});
+
+t.test('this processor is good enough', { skip }, async (t) => {
   t.same(missingCpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')), []);
 });

@@ -16,7 +16,7 @@ import {
 } from '../machine/guest.js';
 import { QEMU, runInQemu } from './qemu-machine.js';
 
-t.setTimeout(150_000);
+t.setTimeout(580_000);
 
 const installed = spawnSync(QEMU, ['--version']).status === 0;
 const skip = installed ? false : `${QEMU} is not installed`;
