@@ -7,7 +7,6 @@ import {
   ImageLibrary,
   type ImportProgress,
   Tree,
-  treeFromPrograms,
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 
@@ -30,6 +29,8 @@ export interface Root {
   images: string[];
   /** The host's program, when there is no image. */
   program?: string;
+  /** Whether that is what is started, whatever the layers above it hold. */
+  startsAsItIs: boolean;
   /** What the topmost image that says so wants to be started, with which environment and where. */
   command: string[];
   env: Record<string, string>;
@@ -41,23 +42,29 @@ export async function imageRoot({ images, dirs, hostProgram, onProgress }: Wante
   const program = images.length === 0 ? hostProgram() : undefined;
   for (const { host } of dirs) checkFolder(host);
   const library = await ImageLibrary.open(defaultImageDir());
-  const build = async (tree: Tree) => {
-    const onBuild = (doneBytes: number, totalBytes: number) =>
-      onProgress({ step: 'write', doneBytes, totalBytes });
-    return (await library.store.build(tree, { onProgress: onBuild })).digest;
-  };
+  const onBuild = (doneBytes: number, totalBytes: number) =>
+    onProgress({ step: 'write', doneBytes, totalBytes });
   const digests: string[] = [];
   let config: ImageConfig | undefined;
-  if (program !== undefined) digests.push(await build(await treeFromPrograms([{ path: program }])));
+  let startsAsItIs = false;
+  if (program !== undefined) {
+    const image = await library.store.buildProgram(program, { onProgress: onBuild });
+    digests.push(image.digest);
+    startsAsItIs = image.isElf && dirs.length === 0;
+  }
   for (const image of images) {
     const record = await library.find(image, onProgress);
     digests.push(...record.layers);
     config = record.config ?? config;
   }
-  for (const { host, guest } of dirs) digests.push(await build(await folderTree(host, guest)));
+  for (const { host, guest } of dirs) {
+    const tree = await folderTree(host, guest);
+    digests.push((await library.store.build(tree, { onProgress: onBuild })).digest);
+  }
   return {
     images: await Promise.all(digests.map((digest) => pathOf(library, digest))),
     ...(program !== undefined && { program }),
+    startsAsItIs,
     command: [...(config?.entrypoint ?? []), ...(config?.cmd ?? [])],
     env: config?.env ?? {},
     ...(config !== undefined && config.cwd !== '' && { cwd: config.cwd }),

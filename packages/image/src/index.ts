@@ -3,7 +3,7 @@ export * as durable from './cache/durable.js';
 export { hashFile } from './cache/file-digests.js';
 export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/library.js';
 export { checkName as checkImageName, type ImageRecord, type NamedImage } from './cache/names.js';
-export { ImageStore, type StoredImage } from './cache/store.js';
+export { ImageStore, type ProgramImage, type StoredImage } from './cache/store.js';
 export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
 export { readSection } from './elf/sections.js';
 export {

@@ -5,7 +5,6 @@ import {
   ImageRoot,
   ImageStore,
   type ProgramStart,
-  treeFromPrograms,
   type WriteOptions,
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
@@ -18,6 +17,8 @@ export interface RunOptions {
   /** Absolute path of the program on the host; with `images`, a path in them or a name to be found in PATH. */
   program: string;
   args: readonly string[];
+  /** The program is known to be an ELF file at that path of the images: they are not searched for it. */
+  startsAsItIs?: boolean;
   env: Readonly<Record<string, string>>;
   cwd?: string;
   memoryBytes: number;
@@ -75,8 +76,7 @@ const now = () => Number(process.hrtime.bigint()) / 1000;
  */
 export async function runProgram(options: RunOptions): Promise<RunResult> {
   const started = now();
-  const images = options.images ?? [await hostImage(options)];
-  const start = startIn(images, options);
+  const { images, start } = await rootOf(options);
   const built = now();
   const machine = bootMachine({
     ...start,
@@ -125,10 +125,22 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
   }
 }
 
-async function hostImage({ program, imageDir, onBuild }: RunOptions): Promise<string> {
-  const store = await ImageStore.open(imageDir ?? defaultImageDir());
-  const tree = await treeFromPrograms([{ path: program }]);
-  return (await store.build(tree, { ...(onBuild && { onProgress: onBuild }) })).path;
+interface Root {
+  images: readonly string[];
+  start: ProgramStart;
+}
+
+async function rootOf(options: RunOptions): Promise<Root> {
+  const { program, args, onBuild } = options;
+  let { images, startsAsItIs = false } = options;
+  if (images === undefined) {
+    const store = await ImageStore.open(options.imageDir ?? defaultImageDir());
+    const image = await store.buildProgram(program, { ...(onBuild && { onProgress: onBuild }) });
+    images = [image.path];
+    startsAsItIs = image.isElf;
+  }
+  const start = startsAsItIs ? { program, argv: [program, ...args] } : startIn(images, options);
+  return { images, start };
 }
 
 function startIn(images: readonly string[], options: RunOptions): ProgramStart {

@@ -187,6 +187,7 @@ async function runIn(
     return await runProgram({
       program,
       args: rest,
+      startsAsItIs: root.startsAsItIs,
       images: root.images,
       env: { PATH: PATH_DEFAULT, HOME: '/root', ...root.env, ...flags.env },
       ...(cwd !== undefined && { cwd }),

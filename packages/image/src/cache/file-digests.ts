@@ -1,22 +1,22 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, readFileSync, statSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { sourceChanged } from '../erofs/writer.js';
 import { SMALL_READ_SIZE } from '../pacer.js';
 import { unreadable } from '../tree/folder.js';
+import { isSettled, stateOf } from '../tree/sightings.js';
 import { replaceFile } from './durable.js';
 
 const READ_SIZE = 1024 * 1024;
 /** About 16 MB as text. The oldest go first. */
 const FILES_MAX = 100_000;
-/** A file changed this recently might change again within the same time stamp, so its digest is not kept. */
-const SETTLED_MS = 2000;
 
 /** What tells two states of a file apart without reading it. */
 interface Fingerprint {
   inode: string;
   state: string;
   size: number;
+  /** Else its digest is not kept. */
   settled: boolean;
 }
 
@@ -26,16 +26,16 @@ interface Fingerprint {
  */
 export class FileDigests {
   readonly #path: string;
-  readonly #known: KnownFiles;
+  #loaded: KnownFiles | undefined;
 
-  private constructor(path: string, known: KnownFiles) {
+  /** The file has a line for each known one: inode, state, digest. It is read when something is asked for. */
+  constructor(path: string) {
     this.#path = path;
-    this.#known = known;
   }
 
-  /** The file has a line for each known one: inode, state, digest. */
-  static async open(path: string): Promise<FileDigests> {
-    return new FileDigests(path, new KnownFiles(await readFile(path, 'latin1').catch(() => '')));
+  get #known(): KnownFiles {
+    this.#loaded ??= new KnownFiles(readText(this.#path));
+    return this.#loaded;
   }
 
   /** The digest of a file and a check to run later that the file is still the same. */
@@ -53,7 +53,16 @@ export class FileDigests {
   }
 
   async save(): Promise<void> {
-    if (this.#known.changed) await replaceFile(this.#path, this.#known.text());
+    if (this.#loaded?.changed) await replaceFile(this.#path, this.#loaded.text());
+  }
+}
+
+/** '' when it cannot be read. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
   }
 }
 
@@ -116,9 +125,12 @@ function parseLine(line: string): [string, Known] | undefined {
 
 function fingerprintOf(hostPath: string): Fingerprint {
   const stat = statOf(hostPath);
-  const settled = Date.now() - Number(stat.ctimeNs / 1_000_000n) > SETTLED_MS;
-  const state = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
-  return { inode: `${stat.dev}:${stat.ino}`, state, size: Number(stat.size), settled };
+  return {
+    inode: `${stat.dev}:${stat.ino}`,
+    state: stateOf(stat),
+    size: Number(stat.size),
+    settled: isSettled(stat),
+  };
 }
 
 function statOf(hostPath: string): BigIntStats {

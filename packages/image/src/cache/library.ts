@@ -10,7 +10,7 @@ import type { WriteOptions } from '../erofs/writer.js';
 import { treeFromFolder } from '../tree/folder.js';
 import { withTemporary } from './durable.js';
 import { checkName, type ImageRecord, type NamedImage, Records } from './names.js';
-import { ImageStore, openFolders, type StoredImage } from './store.js';
+import { ImageStore, type StoredImage } from './store.js';
 
 const FOLDERS = ['names', 'sources'];
 const PREFIX_MIN = 4;
@@ -54,9 +54,7 @@ export class ImageLibrary {
 
   /** Opens a library and its store, making them if needed. Throws MAYFLY_IMAGE_STORE_UNUSABLE. */
   static async open(dir: string): Promise<ImageLibrary> {
-    const store = await ImageStore.open(dir);
-    await openFolders(dir, FOLDERS);
-    return new ImageLibrary(dir, store);
+    return new ImageLibrary(dir, await ImageStore.open(dir, FOLDERS));
   }
 
   /**

@@ -1,17 +1,22 @@
-import { constants } from 'node:fs';
-import { access, chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { chmod, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
+import { looksLikeElf } from '../elf/parser.js';
 import { ErofsReader, type ListedEntry } from '../erofs/reader.js';
 import { type WriteOptions, writeErofs } from '../erofs/writer.js';
+import { readFileStart, treeFromPrograms } from '../tree/programs.js';
+import { Sightings } from '../tree/sightings.js';
 import type { Tree } from '../tree/tree.js';
 import { absent, createFile, removeAbandoned, replaceFile } from './durable.js';
 import { FileDigests } from './file-digests.js';
 import { keyOf, type TreeKey } from './key.js';
+import { Recipes } from './recipes.js';
 
 const DIGEST = /^[0-9a-f]{64}$/;
 const SUFFIX = '.erofs';
-const FOLDERS = ['images', 'keys'];
+const ELF_MAGIC_SIZE = 4;
+const FOLDERS = ['images', 'keys', 'recipes'];
 
 /** An image in the store. `digest` is its SHA-256 in hex, `size` its bytes. */
 export interface StoredImage {
@@ -20,16 +25,16 @@ export interface StoredImage {
   size: number;
 }
 
-/** Makes the folders of a store and removes what crashed writers left in them. */
-export async function openFolders(dir: string, names: string[]): Promise<void> {
-  for (const name of names) await makeFolder(join(dir, name));
-  for (const name of [...names, '.']) await removeAbandoned(join(dir, name));
+/** An image of a host program. */
+export interface ProgramImage extends StoredImage {
+  /** Whether the program is started as it is, and not by an interpreter that its first line names. */
+  isElf: boolean;
 }
 
-async function makeFolder(path: string): Promise<void> {
+function makeFolder(path: string): void {
   try {
-    await mkdir(path, { recursive: true });
-    await access(path, constants.W_OK);
+    mkdirSync(path, { recursive: true });
+    accessSync(path, constants.W_OK);
   } catch (cause) {
     throw new MayflyError(
       'MAYFLY_IMAGE_STORE_UNUSABLE',
@@ -44,26 +49,58 @@ async function makeFolder(path: string): Promise<void> {
  *
  *   images/<digest>.erofs   never changed once there
  *   keys/<key of a tree>    the digest of its image; only a cache
- *   files.txt              digests of host files; only a cache
+ *   recipes/<program>       the image of a host program, and what decided on it; only a cache
+ *   files.txt               digests of host files; only a cache
  *
  * Several processes may share a store: a file appears under its name whole and synced, or not at all.
  */
 export class ImageStore {
   readonly #images: string;
   readonly #keys: string;
+  readonly #recipes: Recipes;
   readonly #digests: FileDigests;
+  readonly #folders: readonly string[];
   readonly #building = new Map<string, Promise<StoredImage>>();
+  #swept: Promise<void> | undefined;
 
-  private constructor(dir: string, digests: FileDigests) {
+  private constructor(dir: string, folders: readonly string[]) {
     this.#images = join(dir, 'images');
     this.#keys = join(dir, 'keys');
-    this.#digests = digests;
+    this.#recipes = new Recipes(join(dir, 'recipes'));
+    this.#digests = new FileDigests(join(dir, 'files.txt'));
+    this.#folders = [...folders, dir];
   }
 
-  /** Opens a store, making it if needed, and removes what crashed builds left behind. */
-  static async open(dir: string): Promise<ImageStore> {
-    await openFolders(dir, FOLDERS);
-    return new ImageStore(dir, await FileDigests.open(join(dir, 'files.txt')));
+  /**
+   * Opens a store, making it if needed, with `more` folders for others beside its own.
+   * Throws MAYFLY_IMAGE_STORE_UNUSABLE.
+   */
+  static async open(dir: string, more: readonly string[] = []): Promise<ImageStore> {
+    const folders = [...FOLDERS, ...more].map((name) => join(dir, name));
+    for (const folder of folders) makeFolder(folder);
+    return new ImageStore(dir, folders);
+  }
+
+  /**
+   * The image of a host program with all that it needs, as treeFromPrograms finds it. `program`: absolute path.
+   * Throws as treeFromPrograms and build do.
+   */
+  async buildProgram(program: string, options: WriteOptions = {}): Promise<ProgramImage> {
+    const image = (await this.#knownProgram(program)) ?? (await this.#newProgram(program, options));
+    return { ...image, isElf: looksLikeElf(readFileStart(program, ELF_MAGIC_SIZE)) };
+  }
+
+  async #knownProgram(program: string): Promise<StoredImage | undefined> {
+    const digest = this.#recipes.imageOf(program);
+    return digest === undefined ? undefined : this.get(digest);
+  }
+
+  async #newProgram(program: string, options: WriteOptions): Promise<StoredImage> {
+    const sightings = new Sightings();
+    const tree = await treeFromPrograms([{ path: program }], { sightings });
+    const image = await this.build(tree, options);
+    await this.#recipes.save(program, image.digest, sightings);
+    return image;
   }
 
   /**
@@ -141,7 +178,14 @@ export class ImageStore {
     return known ?? (await this.#write(tree, key, options));
   }
 
+  /** Once, before the first write: who only reads need not wait for it. */
+  async #sweep(): Promise<void> {
+    for (const folder of this.#folders) await removeAbandoned(folder);
+  }
+
   async #write(tree: Tree, key: TreeKey | undefined, options: WriteOptions): Promise<StoredImage> {
+    this.#swept ??= this.#sweep();
+    await this.#swept;
     let written = { digest: '', size: 0 };
     const path = await createFile(this.#images, async (temporary) => {
       written = await writeErofs(tree, temporary, options);

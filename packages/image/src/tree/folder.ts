@@ -1,6 +1,7 @@
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { MayflyError } from '@mayfly/protocol';
 import { Pacer } from '../pacer.js';
+import type { Sightings } from './sightings.js';
 import { type Attributes, type EntryBody, Tree } from './tree.js';
 
 /** Who owns what comes from the host: everybody keeps theirs, or all is given to one. */
@@ -13,6 +14,8 @@ export interface FolderOptions {
   owner?: Owner;
   /** Guest paths that are left out, with what lies below them. */
   skip?: (path: string) => boolean;
+  /** Told of all that is looked at. */
+  sightings?: Sightings;
 }
 
 /** What the walk remembers: the first name of each file that has several. */
@@ -20,6 +23,7 @@ interface Walk {
   tree: Tree;
   owner: Owner;
   skip: (path: string) => boolean;
+  sightings: Sightings | undefined;
   linked: Map<string, string>;
   pacer: Pacer;
 }
@@ -44,6 +48,7 @@ export async function addFolder(
     tree,
     owner: options.owner ?? 'keep',
     skip: options.skip ?? (() => false),
+    sightings: options.sightings,
     linked: new Map(),
     pacer: new Pacer(),
   };
@@ -86,6 +91,8 @@ async function addContent(walk: Walk, hostPath: string, path: string): Promise<v
 /** Adds one entry; whether it is a folder. */
 function addOne(walk: Walk, hostPath: string, path: string): boolean {
   const stat = lstatSync(hostPath, { bigint: true });
+  if (stat.isDirectory()) walk.sightings?.addNames(hostPath, stat);
+  else walk.sightings?.add(hostPath, stat);
   const body = bodyOf(walk, hostPath, path, stat);
   walk.tree.add({ path, ...attributesOf(stat, walk.owner), ...body });
   return body.type === 'dir';

@@ -157,7 +157,8 @@ async function addWalk(tree: Tree, host: HostRoot, owner: Owner, rule: Rule, wal
   if (!walk.stat.isDirectory() || (known !== undefined && known.type !== 'dir')) return;
   const { except } = rule;
   const skip = (path: string) => except?.test(path) === true || isKept(tree, path);
-  await addFolder(tree, walk.hostPath, { at: walk.realPath, owner, skip });
+  const { sightings } = host;
+  await addFolder(tree, walk.hostPath, { at: walk.realPath, owner, skip, sightings });
 }
 
 function isKept(tree: Tree, path: string): boolean {
@@ -180,6 +181,7 @@ function namesLike(host: HostRoot, dir: string, pattern: string): string[] {
   const walk = host.walk(dir);
   if (!walk?.stat.isDirectory()) return [];
   const [start = '', end = ''] = pattern.split('*');
+  host.sightings.addNames(walk.hostPath, walk.stat);
   return readdirSync(walk.hostPath)
     .filter(
       (name) => name.startsWith(start) && name.endsWith(end) && name.length >= pattern.length - 1,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import { attributesOf, type Owner } from './folder.js';
 import { joinPath, partsOf } from './path.js';
+import { Sightings } from './sightings.js';
 import { type Entry, PLAIN_DIR, type Tree } from './tree.js';
 
 const LINKS_MAX = 40;
@@ -20,10 +21,13 @@ export interface HostWalk {
 export class HostRoot {
   readonly #root: string;
   readonly #owner: Owner;
+  /** All that was looked at. */
+  readonly sightings: Sightings;
 
-  constructor(root: string, owner: Owner) {
+  constructor(root: string, owner: Owner, sightings = new Sightings()) {
     this.#root = root;
     this.#owner = owner;
+    this.sightings = sightings;
   }
 
   /** Follows a path; undefined when it does not exist or leads in circles. */
@@ -68,6 +72,7 @@ export class HostRoot {
   #step(path: string): Entry | undefined {
     const hostPath = join(this.#root, path);
     const stat = lstatSync(hostPath, { bigint: true, throwIfNoEntry: false });
+    this.sightings.add(hostPath, stat);
     if (stat === undefined) return undefined;
     const attributes = { path, ...attributesOf(stat, this.#owner) };
     // A folder of which only a part is taken has no time of its own: other files in it must not change the image.

@@ -8,6 +8,7 @@ import { addFolder, type Owner, unreadable } from './folder.js';
 import { HostRoot, type HostWalk } from './host.js';
 import { addHostData, isModule } from './host-data.js';
 import { addLibraries } from './libraries.js';
+import type { Sightings } from './sightings.js';
 import { addSkeleton } from './skeleton.js';
 import { type Entry, PLAIN_DIR, Tree } from './tree.js';
 
@@ -44,6 +45,8 @@ export interface ProgramsOptions {
   owner?: Owner;
   /** The host folder that is taken for '/'; default '/'. */
   root?: string;
+  /** Told of all that is looked at on the host. */
+  sightings?: Sightings;
 }
 
 /**
@@ -59,7 +62,7 @@ export async function treeFromPrograms(
   options: ProgramsOptions = {},
 ): Promise<Tree> {
   const owner = options.owner ?? { uid: 0, gid: 0 };
-  const host = new HostRoot(options.root ?? '/', owner);
+  const host = new HostRoot(options.root ?? '/', owner, options.sightings);
   const tree = new Tree();
   for (const { path } of programs) addProgram(tree, host, path, 0);
   for (const extra of options.extra ?? []) await addExtra(tree, host, extra, owner);
@@ -92,7 +95,7 @@ async function addModuleLibraries(
   for (const entry of [...tree.entries(at)]) {
     if (entry.type !== 'file' || entry.source.kind !== 'host' || !wanted(entry)) continue;
     await pacer.pause();
-    if (!looksLikeElf(readStart(entry.source.hostPath))) continue;
+    if (!looksLikeElf(readFileStart(entry.source.hostPath))) continue;
     try {
       const elf = parseElfOf(entry.source, entry.path);
       addLibraries(tree, host, { path: entry.path, elf, origin: posix.dirname(entry.path) });
@@ -108,16 +111,17 @@ function addProgram(tree: Tree, host: HostRoot, path: string, depth: number): vo
     throw new MayflyError('MAYFLY_IMAGE_NO_FILE', `there is no program ${path} on this host`);
   }
   host.addTo(tree, walk);
-  const start = readStart(walk.hostPath);
+  const start = readFileStart(walk.hostPath);
   if (start.toString('latin1', 0, 2) === '#!') addInterpreters(tree, host, path, start, depth);
   else addElf(tree, host, path, walk, start);
 }
 
-function readStart(hostPath: string): Buffer {
+/** The first bytes of a host file. Throws MAYFLY_IMAGE_UNREADABLE. */
+export function readFileStart(hostPath: string, size: number = SCRIPT_LINE_BYTES_MAX): Buffer {
   try {
     const fd = openSync(hostPath, 'r');
     try {
-      const bytes = Buffer.alloc(SCRIPT_LINE_BYTES_MAX);
+      const bytes = Buffer.alloc(size);
       return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, 0));
     } finally {
       closeSync(fd);
