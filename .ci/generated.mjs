@@ -2,11 +2,13 @@
 // node .ci/generated.mjs [--write]: checks that the generated files in the repository are current, or writes them.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorsPage } from './page-errors.mjs';
 import { guestAbiPage } from './page-guest-abi.mjs';
 import { syscallsPage } from './page-syscalls.mjs';
 import { ROOT } from './workspace.mjs';
 
 const GENERATED = [
+  { path: 'docs/errors.md', text: errorsPage },
   { path: 'docs/guest-abi.md', text: guestAbiPage },
   { path: 'docs/syscalls.md', text: syscallsPage },
 ];

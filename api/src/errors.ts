@@ -1,53 +1,165 @@
 /**
- * Every error that the API answers with: one row each, and the one place where an error becomes an HTTP answer.
- * Codes of the function (FUNCTION_*) are 400 when they stop a deployment and 502 when they end an invocation.
+ * Every error that the API answers with: one row each (docs/errors.md is made from them), and the one place where an error
+ * becomes an HTTP answer. Codes of the function (FUNCTION_*) are 400 when they stop a deployment and 502 when they end an
+ * invocation.
  */
-import { type ErrorBody, MayflyError } from '@mayfly/protocol';
+import { MayflyError } from '@mayfly/protocol';
+import type { ErrorBody } from '@mayfly/protocol/api';
 
 interface ErrorRow {
   status: number;
   /** What it means, for the documentation and as message where the thrower says nothing more. */
   message: string;
+  /** What to do about it. */
+  hint: string;
 }
 
-const row = (status: number, message: string): ErrorRow => Object.freeze({ status, message });
+const row = (status: number, message: string, hint: string): ErrorRow =>
+  Object.freeze({ status, message, hint });
 
 export const ERRORS = Object.freeze({
-  MAYFLY_REQUEST_INVALID: row(400, 'the request is malformed'),
+  MAYFLY_REQUEST_INVALID: row(
+    400,
+    'the request is malformed',
+    'compare the request with /openapi.json',
+  ),
   MAYFLY_FUNCTION_NAME: row(
     400,
     'a function name is 1 to 63 of a-z, 0-9 and -, and starts with a letter or digit',
+    'choose another name',
   ),
-  MAYFLY_SOURCE_INVALID: row(400, 'the source is not a JavaScript module that can be bundled'),
-  MAYFLY_FUNCTION_UNKNOWN: row(404, 'there is no function of this name'),
-  MAYFLY_ROUTE_UNKNOWN: row(404, 'there is no such route'),
-  MAYFLY_BODY_TOO_LARGE: row(413, 'the body of the request is too large'),
-  MAYFLY_CLIENT_GONE: row(499, 'the client closed the connection before the answer was there'),
-  MAYFLY_INTERNAL: row(500, 'Mayfly failed; the log of the server says why'),
-  FUNCTION_THREW: row(502, 'the function threw'),
-  FUNCTION_SYNTAX: row(502, 'the function does not parse'),
-  FUNCTION_NO_EXPORT: row(502, 'the module exports neither default.fetch nor handler'),
-  FUNCTION_BAD_RESULT: row(502, 'the function returned something that cannot be sent'),
-  FUNCTION_EXITED: row(502, 'the function called process.exit()'),
-  FUNCTION_STALLED: row(502, 'the promise of the function can never settle'),
-  MAYFLY_GUEST_ANSWER: row(502, 'the guest answered with something that is no answer'),
-  MAYFLY_GUEST_EXITED: row(502, 'the program in the guest ended without an answer'),
-  MAYFLY_GUEST_PANIC: row(502, 'the guest kernel stopped'),
-  MAYFLY_GUEST_OOM: row(502, 'the guest ran out of memory'),
-  MAYFLY_FRAME_DAMAGED: row(502, 'the guest sent bytes that are no frame'),
-  MAYFLY_FRAME_TOO_LARGE: row(502, 'the guest sent a frame beyond the limits'),
-  MAYFLY_BOOT_FAILED: row(502, 'the guest did not get ready'),
-  MAYFLY_TEMPLATE_TAMPERED: row(502, 'the program changed what runs at CPL 0 while it loaded'),
-  MAYFLY_OVERLOADED: row(503, 'too many invocations are under way; try again in a moment'),
-  MAYFLY_SERVER_CLOSING: row(503, 'the server is shutting down'),
-  MAYFLY_BOOT_TIMEOUT: row(504, 'the guest did not get ready in time'),
-  MAYFLY_GUEST_TIMEOUT: row(504, 'the invocation took longer than the function may'),
+  MAYFLY_SOURCE_INVALID: row(
+    400,
+    'the source cannot be bundled',
+    'correct the source at the place that the message names, then deploy again',
+  ),
+  MAYFLY_ARCHIVE_INVALID: row(
+    400,
+    'the archive is damaged, or holds what a function may not bring',
+    'make it with `mayfly deploy` or `tar -c`: plain files and folders below its root, and a mayfly.json',
+  ),
+  MAYFLY_FUNCTION_UNKNOWN: row(
+    404,
+    'there is no function of this name',
+    'see `mayfly ls` for what is deployed, or deploy it',
+  ),
+  MAYFLY_VERSION_UNKNOWN: row(
+    404,
+    'the function has no such version',
+    'see GET /v1/functions/{name}/versions',
+  ),
+  MAYFLY_INVOCATION_UNKNOWN: row(
+    404,
+    'there is no record of such an invocation',
+    'records are kept for a while only; check the id',
+  ),
+  MAYFLY_ROUTE_UNKNOWN: row(
+    404,
+    'there is no such route',
+    'see /openapi.json for the routes that there are',
+  ),
+  MAYFLY_CONFLICT: row(409, 'the function changed meanwhile', 'look at its state and decide again'),
+  MAYFLY_BODY_TOO_LARGE: row(
+    413,
+    'the body of the request is too large',
+    'send less, or in several requests',
+  ),
+  MAYFLY_ARCHIVE_TOO_LARGE: row(
+    413,
+    'the archive unpacks to more than a function may bring',
+    'leave out what the function does not need',
+  ),
+  MAYFLY_MEDIA_TYPE: row(
+    415,
+    'a body of this content type is not understood here',
+    'send application/json, application/x-tar, or JavaScript as text/javascript',
+  ),
+  MAYFLY_OVERLOADED: row(
+    429,
+    'too many invocations are under way',
+    'try again after the seconds that Retry-After says',
+  ),
+  MAYFLY_CLIENT_GONE: row(
+    499,
+    'the client closed the connection before the answer was there',
+    'nothing, if that was meant; a longer time-out of the client otherwise',
+  ),
+  MAYFLY_INTERNAL: row(
+    500,
+    'Mayfly failed; the log of the server says why',
+    'try again; if it stays, report it with the line of the log',
+  ),
+  FUNCTION_THREW: row(502, 'the function threw', 'see its logs for the stack'),
+  FUNCTION_SYNTAX: row(502, 'the function does not parse', 'correct the source and deploy again'),
+  FUNCTION_NO_EXPORT: row(
+    502,
+    'the module exports neither default.fetch nor handler',
+    'export one of the two',
+  ),
+  FUNCTION_BAD_RESULT: row(
+    502,
+    'the function returned something that cannot be sent',
+    'return a Response, or a value that JSON can say',
+  ),
+  FUNCTION_EXITED: row(502, 'the function called process.exit()', 'return an answer instead'),
+  FUNCTION_STALLED: row(
+    502,
+    'the promise of the function can never settle',
+    'look for an await of something that nothing resolves',
+  ),
+  MAYFLY_GUEST_ANSWER: row(
+    502,
+    'the guest answered with something that is no answer',
+    'return status, headers and a body that HTTP can carry',
+  ),
+  MAYFLY_GUEST_EXITED: row(
+    502,
+    'the program in the guest ended without an answer',
+    'see its logs; a crash is reported there',
+  ),
+  MAYFLY_GUEST_PANIC: row(502, 'the guest kernel stopped', 'report it, with the message'),
+  MAYFLY_GUEST_OOM: row(502, 'the guest ran out of memory', 'deploy with more memoryBytes'),
+  MAYFLY_FRAME_DAMAGED: row(
+    502,
+    'the guest sent bytes that are no frame',
+    'let nothing but the agent write to the stream of the platform',
+  ),
+  MAYFLY_FRAME_TOO_LARGE: row(
+    502,
+    'the guest sent a frame beyond the limits',
+    'answer with less, or with a stream',
+  ),
+  MAYFLY_BOOT_FAILED: row(
+    502,
+    'the guest did not get ready',
+    'see the message for what its program said',
+  ),
+  MAYFLY_TEMPLATE_TAMPERED: row(
+    502,
+    'the program changed what runs at CPL 0 while it loaded',
+    'deploy a program that leaves the guest kernel alone',
+  ),
+  MAYFLY_SERVER_CLOSING: row(
+    503,
+    'the server is shutting down',
+    'try again after the seconds that Retry-After says',
+  ),
+  MAYFLY_BOOT_TIMEOUT: row(
+    504,
+    'the guest did not get ready in time',
+    'do less while the function loads',
+  ),
+  MAYFLY_GUEST_TIMEOUT: row(
+    504,
+    'the invocation took longer than the function may',
+    'make it quicker, or deploy with a longer timeoutMs',
+  ),
 });
 
 export type ApiErrorCode = keyof typeof ERRORS;
 
 /** What an error can tell beyond code and message. */
-export type ErrorDetails = Omit<ErrorBody['error'], 'code' | 'message'>;
+export type ErrorDetails = Omit<ErrorBody, 'code' | 'message' | 'hint'>;
 
 export interface GuestTiming {
   queueMicros: number;
@@ -84,27 +196,36 @@ export interface ErrorAnswer {
 export function errorAnswer(thrown: unknown): ErrorAnswer {
   if (thrown instanceof ApiError) {
     const { code, message, details, status } = thrown;
-    return { status, body: { error: { code, message, ...details } }, expected: true };
+    return { status, body: { code, message, hint: hintOf(code), ...details }, expected: true };
   }
   const code = synonyms[codeOf(thrown)] ?? codeOf(thrown);
-  const known = ERRORS[code as ApiErrorCode];
-  if (known && Object.hasOwn(ERRORS, code)) {
-    const message = thrown instanceof MayflyError ? thrown.message : known.message;
-    return { status: known.status, body: { error: { code, message } }, expected: true };
-  }
-  if (thrown instanceof MayflyError && GUEST_MADE.test(code)) {
-    return { status: 502, body: { error: { code, message: thrown.message } }, expected: true };
+  const message = thrown instanceof MayflyError ? thrown.message : ERRORS.MAYFLY_INTERNAL.message;
+  if (isApiErrorCode(code)) {
+    const { status, hint, message: general } = ERRORS[code];
+    const said = thrown instanceof MayflyError ? message : general;
+    return { status, body: { code, message: said, hint }, expected: true };
   }
   if (thrown instanceof MayflyError) {
-    return { status: 500, body: { error: { code, message: thrown.message } }, expected: false };
+    const status = GUEST_MADE.test(code) ? 502 : 500;
+    return { status, body: { code, message, hint: hintOf(code) }, expected: status === 502 };
   }
-  const { status, message } = ERRORS.MAYFLY_INTERNAL;
-  return { status, body: { error: { code: 'MAYFLY_INTERNAL', message } }, expected: false };
+  const { status, hint } = ERRORS.MAYFLY_INTERNAL;
+  return { status, body: { code: 'MAYFLY_INTERNAL', message, hint }, expected: false };
 }
 
 /** The same answer without what only the owner of the function may read. */
-export function withoutPrivateDetails({ error }: ErrorBody): ErrorBody {
-  return { error: { code: error.code, message: error.message } };
+export function withoutPrivateDetails({ code, message, hint }: ErrorBody): ErrorBody {
+  return { code, message, hint };
+}
+
+function isApiErrorCode(code: string): code is ApiErrorCode {
+  return Object.hasOwn(ERRORS, code);
+}
+
+/** Codes of the monitor that have no row: what a guest did to itself, or a defect of Mayfly. */
+function hintOf(code: string): string {
+  if (isApiErrorCode(code)) return ERRORS[code].hint;
+  return GUEST_MADE.test(code) ? ERRORS.MAYFLY_GUEST_EXITED.hint : ERRORS.MAYFLY_INTERNAL.hint;
 }
 
 /** Other codes of the monitor that say what a guest did to itself. */

@@ -10,14 +10,13 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type {
   EventHead,
   FunctionExport,
-  FunctionInfo,
-  FunctionSource,
   InvocationHead,
   LogLine,
   RequestHead,
   ResponseHead,
   ResultHead,
 } from '@mayfly/protocol';
+import type { FunctionInfo, FunctionSource } from '@mayfly/protocol/api';
 import type { Pool } from '@mayfly/vmm';
 import { checkAnswerHead, checkReadyHead } from './agent-head.js';
 import { ApiError } from './errors.js';
@@ -55,6 +54,8 @@ export type InvocationRequest =
 
 export interface Invocation {
   id: string;
+  version: number;
+  receivedAt: string;
   head: ResponseHead | ResultHead;
   body: Uint8Array;
   guestMicros: number;
@@ -136,7 +137,7 @@ export class Registry {
    *
    * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool
    */
-  deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
+  deploy(name: string, source: FunctionSource & { source: string }): Promise<FunctionInfo> {
     return this.#change(name, async () => {
       const before = this.#entries.get(name);
       const entry = newEntry(storedFrom(name, source, (before?.stored.version ?? 0) + 1));
@@ -194,7 +195,8 @@ export class Registry {
     body: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<Invocation> {
-    const { timeoutMs } = stored;
+    const { timeoutMs, version } = stored;
+    const receivedAt = new Date().toISOString();
     const invocation = newInvocation(timeoutMs);
     const options = signal ? { timeoutMs, signal } : { timeoutMs };
     deployment.inFlight++;
@@ -212,7 +214,8 @@ export class Registry {
       if (request.type === 'request' && head.type !== 'response') {
         throw new ApiError('MAYFLY_GUEST_ANSWER', 'the guest answered a request with a result');
       }
-      return { id: invocation.id, head, body: result.body, ...timing, rewoundPages };
+      const { id } = invocation;
+      return { id, version, receivedAt, head, body: result.body, ...timing, rewoundPages };
     } finally {
       deployment.inFlight--;
       this.#removeIfUnused(deployment);
@@ -305,7 +308,11 @@ function newInvocation(timeoutMs: number): InvocationHead {
   };
 }
 
-function storedFrom(name: string, source: FunctionSource, version: number): StoredFunction {
+function storedFrom(
+  name: string,
+  source: FunctionSource & { source: string },
+  version: number,
+): StoredFunction {
   return {
     name,
     version,
@@ -319,7 +326,8 @@ function storedFrom(name: string, source: FunctionSource, version: number): Stor
 }
 
 function infoOf({ stored, deployment, deploying }: Entry): FunctionInfo {
-  const { source: _, ...info } = stored;
+  const { source: _, ...rest } = stored;
+  const info = { ...rest, runtime: 'node' as const };
   if (!deployment) return { ...info, state: deploying ? 'deploying' : 'stored' };
   const { exports, bootMicros } = deployment;
   return { ...info, state: 'ready', exports, bootMicros };

@@ -48,7 +48,7 @@ export function buildServer(registry: Registry, options: ServerOptions): Fastify
     const own = reply.getHeader('server-timing');
     const timing = serverTiming(request.timing);
     reply.header('server-timing', own === undefined ? timing : `${own}, ${timing}`);
-    if (reply.statusCode === 503) reply.header('retry-after', '1');
+    if (reply.statusCode === 429 || reply.statusCode === 503) reply.header('retry-after', '1');
     done();
   });
   app.setErrorHandler((error, request, reply) => {

@@ -28,7 +28,7 @@ async function wholeLine(): Promise<void> {
     return { status: response.status, text: await response.text() };
   };
   const code = ({ status, text }: { status: number; text: string }) =>
-    `${status} ${JSON.parse(text).error.code}`;
+    `${status} ${JSON.parse(text).code}`;
 
   t.test('the example: pristine, and unique', async (t) => {
     const path = new URL('../../../guest-agent/examples/hello.mjs', import.meta.url);
@@ -96,11 +96,12 @@ async function wholeLine(): Promise<void> {
   t.test('a function that cannot be loaded is refused', async (t) => {
     t.match(await deploy('bad', 'throw new Error("at load")'), {
       status: 400,
-      error: { code: 'FUNCTION_THREW', message: 'at load' },
+      code: 'FUNCTION_THREW',
+      message: 'at load',
     });
     t.match(await deploy('bad', 'process.exit(1)'), {
       status: 400,
-      error: { code: 'FUNCTION_EXITED' },
+      code: 'FUNCTION_EXITED',
     });
   });
 }

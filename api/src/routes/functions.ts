@@ -1,5 +1,5 @@
 /** /v1/functions: deploy, list, look at, remove. */
-import type { FunctionSource } from '@mayfly/protocol';
+import type { FunctionSource } from '@mayfly/protocol/api';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError } from '../errors.js';
 import type { Registry } from '../registry.js';
@@ -34,7 +34,7 @@ export function functionRoutes(app: FastifyInstance, registry: Registry): void {
 }
 
 /** JSON is a FunctionSource; every other content type is the bare source. */
-function readSource(request: FastifyRequest): FunctionSource {
+function readSource(request: FastifyRequest): FunctionSource & { source: string } {
   const text = textOf(request.body);
   const isJson = /^application\/json\b/i.test(request.headers['content-type'] ?? '');
   const source = isJson ? checkSource(parse(text)) : { source: text };
@@ -64,11 +64,11 @@ function parse(text: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-function checkSource(fields: Record<string, unknown>): FunctionSource {
+function checkSource(fields: Record<string, unknown>): FunctionSource & { source: string } {
   const unknown = Object.keys(fields).find((field) => !FIELDS.has(field));
   if (unknown !== undefined) throw invalid(`unknown field "${unknown}"`);
   if (typeof fields.source !== 'string') throw invalid('source must be a string');
-  const checked: FunctionSource = { source: fields.source };
+  const checked: FunctionSource & { source: string } = { source: fields.source };
   if (fields.memoryBytes !== undefined) {
     checked.memoryBytes = integer('memoryBytes', fields.memoryBytes, MEMORY_BYTES);
   }

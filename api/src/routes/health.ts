@@ -1,5 +1,5 @@
 /** GET /healthz */
-import type { Health } from '@mayfly/protocol';
+import type { Health } from '@mayfly/protocol/api';
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from '../registry.js';
 

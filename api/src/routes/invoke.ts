@@ -1,5 +1,5 @@
 /** ANY /fn/{name}/...: an HTTP request becomes an invocation, its answer goes back as it is. */
-import type { InvocationReport } from '@mayfly/protocol';
+import type { InvocationRecord } from '@mayfly/protocol/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError, errorAnswer, withoutPrivateDetails } from '../errors.js';
 import { functionUrl, requestHeaders, responseHeaders } from '../headers.js';
@@ -29,7 +29,7 @@ export function invokeRoutes(app: FastifyInstance, registry: Registry): void {
     const event = eventBytes(request.body);
     const { name } = request.params;
     const invocation = await timed(registry, request, reply, name, { type: 'event' }, event);
-    return report(invocation, request);
+    return record(name, invocation, request);
   });
 }
 
@@ -94,14 +94,31 @@ function eventBytes(body: unknown): Uint8Array {
   return bytes;
 }
 
-function report(invocation: Invocation, { timing }: FastifyRequest): InvocationReport {
-  const { id, head, body, queueMicros, guestMicros, rewoundPages } = invocation;
+function record(
+  name: string,
+  invocation: Invocation,
+  { timing }: FastifyRequest,
+): InvocationRecord {
+  const { id, version, receivedAt, head, body, queueMicros, guestMicros, rewoundPages } =
+    invocation;
   const times = {
     queueMs: queueMicros / 1000,
+    cloneMs: 0,
     guestMs: guestMicros / 1000,
     totalMs: Math.round(totalMs(timing) * 1000) / 1000,
   };
-  const common = { id, logs: head.logs, timing: times, rewoundPages };
+  const common = {
+    id,
+    function: name,
+    version,
+    status: 'succeeded' as const,
+    trigger: 'event' as const,
+    receivedAt,
+    endedAt: new Date().toISOString(),
+    timing: times,
+    rewoundPages,
+    logs: head.logs,
+  };
   if (head.type === 'result') {
     return body.byteLength === 0 ? common : { ...common, result: resultOf(body) };
   }

@@ -1,26 +1,29 @@
 /** A typed client of Mayfly's HTTP API. */
-import {
-  type ErrorBody,
-  type FunctionInfo,
-  type FunctionList,
-  type FunctionLogs,
-  type FunctionSource,
-  type Health,
-  type InvocationReport,
-  type LogLine,
-  MayflyError,
-} from '@mayfly/protocol';
+import { MayflyError } from '@mayfly/protocol';
+import type {
+  ErrorBody,
+  FunctionInfo,
+  FunctionList,
+  FunctionLogs,
+  FunctionSource,
+  Health,
+  InvocationRecord,
+  LogEntry,
+} from '@mayfly/protocol/api';
 import { type Dispatcher, Pool } from 'undici';
 
 /** The server said no. `code` is one of the API's, `status` the HTTP status. */
 export class ApiFailure extends MayflyError {
   readonly status: number;
-  /** What the answer says beyond code and message: location, stack, logs. */
-  readonly details: Omit<ErrorBody['error'], 'code' | 'message'>;
+  /** What to do about it. */
+  readonly hint: string;
+  /** What the answer says beyond code, message and hint: location, stack, logs. */
+  readonly details: Omit<ErrorBody, 'code' | 'message' | 'hint'>;
 
-  constructor(status: number, { code, message, ...details }: ErrorBody['error']) {
+  constructor(status: number, { code, message, hint, ...details }: ErrorBody) {
     super(code, message);
     this.status = status;
+    this.hint = hint;
     this.details = details;
   }
 }
@@ -82,13 +85,13 @@ export class MayflyClient {
   }
 
   /** The newest console lines, oldest first. */
-  async logs(name: string): Promise<LogLine[]> {
+  async logs(name: string): Promise<LogEntry[]> {
     const { logs } = await this.#json<FunctionLogs>('GET', `${functionPath(name)}/logs`);
     return logs;
   }
 
   /** One invocation with a JSON event. */
-  invoke(name: string, event: unknown = null): Promise<InvocationReport> {
+  invoke(name: string, event: unknown = null): Promise<InvocationRecord> {
     return this.#json('POST', `${functionPath(name)}/invocations`, event);
   }
 
@@ -142,11 +145,13 @@ function functionPath(name: string): string {
 
 function failureOf(status: number, text: string): ApiFailure {
   try {
-    const { error } = JSON.parse(text) as Partial<ErrorBody>;
-    if (typeof error?.code === 'string') return new ApiFailure(status, error);
+    const body = JSON.parse(text) as Partial<ErrorBody>;
+    const { code, message = text, hint = '' } = body;
+    if (typeof code === 'string') return new ApiFailure(status, { ...body, code, message, hint });
   } catch {
     // Not Mayfly's answer; said below.
   }
   const message = `the server answered ${status} with something that is not Mayfly's`;
-  return new ApiFailure(status, { code: 'MAYFLY_NOT_MAYFLY', message });
+  const hint = 'check the URL and what lies between';
+  return new ApiFailure(status, { code: 'MAYFLY_NOT_MAYFLY', message, hint });
 }

@@ -66,11 +66,12 @@ t.test('methods become requests', async (t) => {
 });
 
 t.test('refusals carry code, status and details', async (t) => {
-  const error = { code: 'MAYFLY_X', message: 'no', stack: 'at x' };
-  const { client } = await serverAnswering(t, 404, JSON.stringify({ error }));
+  const error = { code: 'MAYFLY_X', message: 'no', hint: 'do', stack: 'at x' };
+  const { client } = await serverAnswering(t, 404, JSON.stringify(error));
   await t.rejects(client.get('f'), {
     code: 'MAYFLY_X',
     message: 'no',
+    hint: 'do',
     status: 404,
     details: { stack: 'at x' },
   });

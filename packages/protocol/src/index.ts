@@ -9,5 +9,4 @@ export {
   FrameDecoder,
   type FrameLimits,
 } from './frames.js';
-export type * from './http.js';
 export type * from './messages.js';

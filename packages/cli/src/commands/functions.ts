@@ -1,12 +1,8 @@
 /** mayfly deploy, invoke, ls, rm, logs: what talks to a server. */
 import { access } from 'node:fs/promises';
 import type { MayflyClient } from '@mayfly/client';
-import {
-  type FunctionInfo,
-  type InvocationReport,
-  type LogLine,
-  MayflyError,
-} from '@mayfly/protocol';
+import { type LogLine, MayflyError } from '@mayfly/protocol';
+import type { FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Io, plain, printJson, table } from '../output.js';
 import { formatSize, parseDuration, parseEnv, parseSize } from '../units.js';
@@ -134,9 +130,9 @@ function parseJson(text: string): unknown {
   }
 }
 
-function resultText({ response, result }: InvocationReport): string {
+function resultText({ response, result }: InvocationRecord): string {
   if (!response) return result === undefined ? '' : `${JSON.stringify(result, null, 2)}\n`;
-  const body = Buffer.from(response.body, response.bodyEncoding).toString();
+  const body = Buffer.from(response.body ?? '', response.bodyEncoding).toString();
   return body.endsWith('\n') ? body : `${body}\n`;
 }
 

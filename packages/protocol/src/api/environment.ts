@@ -1,0 +1,36 @@
+/**
+ * Variables and secrets of a function, whatever its version: given to each invocation in its clone, never part of a
+ * template. They win over the variables that a version was deployed with.
+ */
+import { Type } from 'typebox';
+import { CLOSED, Variables } from './types.js';
+
+/** Replaces everything. */
+export const Environment = Type.Object(
+  { variables: Type.Optional(Variables), secrets: Type.Optional(Variables) },
+  CLOSED,
+);
+export type Environment = Type.Static<typeof Environment>;
+
+const changes = Type.Record(
+  Type.String({ pattern: '^(?!MAYFLY_)[A-Za-z_][A-Za-z0-9_]{0,255}$' }),
+  Type.Union([Type.String({ maxLength: 32 * 1024, pattern: '^[^\\u0000]*$' }), Type.Null()]),
+  { ...CLOSED, maxProperties: 128, description: 'null removes' },
+);
+
+/** Changes some. */
+export const EnvironmentPatch = Type.Object(
+  { variables: Type.Optional(changes), secrets: Type.Optional(changes) },
+  CLOSED,
+);
+export type EnvironmentPatch = Type.Static<typeof EnvironmentPatch>;
+
+/** What can be read back: of secrets only the names. */
+export const EnvironmentInfo = Type.Object(
+  {
+    variables: Variables,
+    secrets: Type.Array(Type.String(), { description: 'names; values are never shown' }),
+  },
+  CLOSED,
+);
+export type EnvironmentInfo = Type.Static<typeof EnvironmentInfo>;

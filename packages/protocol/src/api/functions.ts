@@ -1,0 +1,198 @@
+/** Functions: what is deployed, and what is known about it. */
+import { Type } from 'typebox';
+import { CLOSED, FunctionName, time, Variables, Version, words } from './types.js';
+
+const MIB = 1024 * 1024;
+
+export const Runtime = words(
+  ['node', 'python', 'native', 'http', 'wasm'],
+  'what runs the function',
+);
+export type Runtime = Type.Static<typeof Runtime>;
+
+const port = Type.Integer({ minimum: 1, maximum: 65_535 });
+
+/** One thing that a function may connect to: a host by name, or a network. */
+export const NetworkRule = Type.Object(
+  {
+    host: Type.Optional(
+      Type.String({
+        maxLength: 255,
+        pattern: '^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$',
+        description: 'a host name; *.example.com is every name below example.com',
+      }),
+    ),
+    network: Type.Optional(
+      Type.String({
+        maxLength: 64,
+        pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$',
+        description: 'an address or a network, for example 10.1.0.0/16 or 2001:db8::/32',
+      }),
+    ),
+    ports: Type.Optional(Type.Array(port, { maxItems: 64, description: 'all, if left out' })),
+  },
+  { ...CLOSED, minProperties: 1 },
+);
+export type NetworkRule = Type.Static<typeof NetworkRule>;
+
+export const NetworkPolicy = Type.Object(
+  { allow: Type.Array(NetworkRule, { maxItems: 256 }) },
+  { ...CLOSED, description: 'what the function may connect to; nothing, if left out' },
+);
+export type NetworkPolicy = Type.Static<typeof NetworkPolicy>;
+
+/** Everything about a function but its code. Fields that are left out get their defaults. */
+const settings = {
+  runtime: Type.Optional(Runtime),
+  entry: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 1024,
+      description: 'the file to start with, relative to the files; the runtime has a default',
+    }),
+  ),
+  command: Type.Optional(
+    Type.Array(Type.String({ maxLength: 4096 }), {
+      minItems: 1,
+      maxItems: 256,
+      description: 'program and arguments, for native and http',
+    }),
+  ),
+  port: Type.Optional(
+    Type.Integer({ ...port, description: 'where the program listens, for http' }),
+  ),
+  memoryBytes: Type.Optional(
+    Type.Integer({ minimum: 64 * MIB, maximum: 4096 * MIB, description: 'guest memory' }),
+  ),
+  timeoutMs: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 900_000,
+      description: 'longest an invocation may take, queueing included',
+    }),
+  ),
+  cpuMs: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 900_000,
+      description: 'processor time that an invocation may use',
+    }),
+  ),
+  env: Type.Optional(Variables),
+  minClones: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 1000, description: 'clones that always wait, ready' }),
+  ),
+  maxClones: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1000, description: 'invocations that run at once' }),
+  ),
+  queueMax: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 100_000, description: 'invocations that may wait' }),
+  ),
+  idleSeconds: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      description: 'without an invocation for so long, the function is scaled to zero',
+    }),
+  ),
+  network: Type.Optional(NetworkPolicy),
+  warmup: Type.Optional(
+    Type.Boolean({ description: 'call the function once before its template is made' }),
+  ),
+};
+
+/** mayfly.json at the root of an archive. */
+export const FunctionManifest = Type.Object(settings, CLOSED);
+export type FunctionManifest = Type.Static<typeof FunctionManifest>;
+
+const BinaryFile = Type.Object(
+  {
+    base64: Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
+    executable: Type.Optional(Type.Boolean()),
+  },
+  CLOSED,
+);
+
+export const FunctionFiles = Type.Record(
+  Type.String({ minLength: 1, maxLength: 1024 }),
+  Type.Union([Type.String(), BinaryFile]),
+  { maxProperties: 10_000, description: 'text or base64, by relative paths' },
+);
+export type FunctionFiles = Type.Static<typeof FunctionFiles>;
+
+/** Body of a deployment: `source` (one file of text) or `files`, not both. */
+export const FunctionSource = Type.Object(
+  {
+    source: Type.Optional(Type.String({ minLength: 1, description: 'the text of the one file' })),
+    files: Type.Optional(FunctionFiles),
+    ...settings,
+  },
+  CLOSED,
+);
+export type FunctionSource = Type.Static<typeof FunctionSource>;
+
+const described = {
+  sourceDigest: Type.String({ description: 'SHA-256 of what was deployed, hex' }),
+  runtime: Runtime,
+  entry: settings.entry,
+  command: settings.command,
+  port: settings.port,
+  memoryBytes: Type.Integer(),
+  timeoutMs: Type.Integer(),
+  cpuMs: settings.cpuMs,
+  minClones: settings.minClones,
+  maxClones: settings.maxClones,
+  queueMax: settings.queueMax,
+  idleSeconds: settings.idleSeconds,
+  network: settings.network,
+  warmup: settings.warmup,
+  env: Variables,
+  deployedAt: time('when this version was deployed'),
+};
+
+/** One version; it never changes. */
+export const VersionInfo = Type.Object(
+  {
+    version: Version,
+    current: Type.Boolean({ description: 'the one that name without @version means' }),
+    ...described,
+  },
+  CLOSED,
+);
+export type VersionInfo = Type.Static<typeof VersionInfo>;
+
+/** A function, with the settings of its current version. */
+export const FunctionInfo = Type.Object(
+  {
+    name: FunctionName,
+    version: Version,
+    ...described,
+    state: words(
+      ['stored', 'deploying', 'ready'],
+      'stored: the template is made, or opened, on the first invocation',
+    ),
+    exports: Type.Optional(
+      Type.String({ description: 'how it is called: fetch or handler, for example' }),
+    ),
+    bootMicros: Type.Optional(Type.Number({ minimum: 0, description: 'what the template took' })),
+  },
+  CLOSED,
+);
+export type FunctionInfo = Type.Static<typeof FunctionInfo>;
+
+export const FunctionList = Type.Object({ functions: Type.Array(FunctionInfo) }, CLOSED);
+export type FunctionList = Type.Static<typeof FunctionList>;
+
+/** Newest first. */
+export const VersionList = Type.Object({ versions: Type.Array(VersionInfo) }, CLOSED);
+export type VersionList = Type.Static<typeof VersionList>;
+
+export const Rollback = Type.Object(
+  {
+    version: Type.Optional(
+      Type.Integer({ ...Version, description: 'the one before the current one, if left out' }),
+    ),
+  },
+  CLOSED,
+);
+export type Rollback = Type.Static<typeof Rollback>;
