@@ -24,6 +24,12 @@ export function countPages(runs: Uint32Array): number {
   return pages;
 }
 
+function longest(runs: Uint32Array): number {
+  let pages = 0;
+  for (let i = 1; i < runs.length; i += 2) pages = Math.max(pages, runs[i]!);
+  return pages;
+}
+
 /** Writes and syncs a new file; the SHA-256 of what is stored. */
 export async function writePages(
   path: string,
@@ -81,7 +87,7 @@ async function eachPiece(
   hash: Hash,
   visit: (bytes: Uint8Array, offset: number) => void | Promise<void>,
 ): Promise<void> {
-  const buffer = Buffer.allocUnsafe(CHUNK * PAGE);
+  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, longest(runs)) * PAGE);
   for (const [offset, length] of pieces(runs)) {
     const bytes = buffer.subarray(0, length);
     const { bytesRead } = await file.read(bytes, 0, length, offset);

@@ -1,36 +1,77 @@
 /**
- * Preloaded into a child: its file-system call number FAULT_AT is its last one (FAULT=kill), or fails (FAULT=ENOSPC).
- * The number of calls is written to the file descriptor 3 at the end.
+ * File-system calls that fail on purpose. Within `withFault` the call number `at` is the last one ('kill': it and all
+ * later ones of this work never return, as in a process that is gone), or it fails ('ENOSPC').
+ *
+ * What a killed work leaves behind belongs to this process: who looks at it must be another one.
  */
-import { writeSync } from 'node:fs';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 
-const at = Number(process.env.FAULT_AT);
-const kill = process.env.FAULT === 'kill';
-let calls = 0;
+export type Fault = 'none' | 'kill' | 'ENOSPC' | 'SIGKILL';
+
+interface Attempt {
+  fault: Fault;
+  at: number;
+  calls: number;
+  killed: () => void;
+}
+
+export interface AttemptResult {
+  /** 'ended': nothing went wrong. */
+  end: 'ended' | 'failed' | 'killed';
+  calls: number;
+}
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
+
+const attempts = new AsyncLocalStorage<Attempt>();
+const never = new Promise<never>(() => {});
 
 function wrap(target: object, name: string): void {
   const methods = target as Record<string, Method>;
   const original = methods[name]!;
   methods[name] = function (...args) {
-    if (++calls === at && kill) process.kill(process.pid, 'SIGKILL');
-    if (calls === at) {
-      return Promise.reject(
-        Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' }),
-      );
-    }
-    return original.apply(this, args);
+    const attempt = attempts.getStore();
+    return (attempt && meet(attempt)) ?? original.apply(this, args);
   };
 }
 
-const file = await fs.open(process.execPath, 'r');
-const handle = Object.getPrototypeOf(file) as object;
-await file.close();
-for (const name of ['write', 'writeFile', 'sync', 'truncate']) wrap(handle, name);
-for (const name of ['open', 'rename', 'mkdir', 'link', 'copyFile', 'writeFile', 'rm'])
-  wrap(fs, name);
-syncBuiltinESMExports();
-process.on('exit', () => writeSync(3, String(calls)));
+/** Counts the call; what it returns instead of doing its work, if anything. */
+function meet(attempt: Attempt): Promise<never> | undefined {
+  const { fault, at } = attempt;
+  const calls = ++attempt.calls;
+  if (fault === 'kill' && calls >= at) {
+    attempt.killed();
+    return never;
+  }
+  if (calls !== at) return undefined;
+  if (fault === 'SIGKILL') process.kill(process.pid, 'SIGKILL');
+  if (fault !== 'ENOSPC') return undefined;
+  const error = new Error('ENOSPC: no space left on device');
+  return Promise.reject(Object.assign(error, { code: 'ENOSPC' }));
+}
+
+/** Call once, before modules that use these functions are loaded. */
+export async function installFaults(): Promise<void> {
+  const file = await fs.open(process.execPath, 'r');
+  const handle = Object.getPrototypeOf(file) as object;
+  await file.close();
+  for (const name of ['write', 'writeFile', 'sync', 'truncate']) wrap(handle, name);
+  for (const name of ['open', 'rename', 'mkdir', 'link', 'copyFile', 'writeFile', 'rm']) {
+    wrap(fs, name);
+  }
+  syncBuiltinESMExports();
+}
+
+export function withFault(
+  fault: Fault,
+  at: number,
+  work: () => Promise<unknown>,
+): Promise<AttemptResult> {
+  return new Promise((resolve) => {
+    const end = (how: AttemptResult['end']) => () => resolve({ end: how, calls: attempt.calls });
+    const attempt: Attempt = { fault, at, calls: 0, killed: end('killed') };
+    attempts.run(attempt, () => work().then(end('ended'), end('failed')));
+  });
+}

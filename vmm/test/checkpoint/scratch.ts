@@ -6,7 +6,7 @@ import type { Captured } from '../../src/checkpoint/store.js';
 import { GuestMemory } from '../../src/kvm/index.js';
 
 export const PAGE = 4096;
-export const SIZE = 8 << 20;
+export const SIZE = 4 << 20;
 
 export function scratchDir(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'mayfly-checkpoint-'));
@@ -20,6 +20,20 @@ export function memoryOf(pages: Pages): GuestMemory {
   const memory = GuestMemory.anonymous(SIZE);
   for (const [page, byte] of pages) new Uint8Array(memory.buffer, page * PAGE, PAGE).fill(byte);
   return memory;
+}
+
+/** What a memory file holds, as memoryOf() takes it; the pages of zeros are left out. */
+export function pagesIn(memoryFd: number): Map<number, number> {
+  const memory = GuestMemory.privateFile(memoryFd, SIZE);
+  const runs = memory.runs();
+  const pages = new Map<number, number>();
+  for (let i = 0; i < runs.length; i += 2) {
+    for (let page = runs[i]!; page < runs[i]! + runs[i + 1]!; page++) {
+      pages.set(page, new Uint8Array(memory.buffer, page * PAGE, 1)[0]!);
+    }
+  }
+  memory.close();
+  return pages;
 }
 
 export function captured(dir: string, memory: GuestMemory, mark = 1): Captured {

@@ -1,7 +1,6 @@
 import {
   closeSync,
   readFileSync,
-  readSync,
   statSync,
   truncateSync,
   unlinkSync,
@@ -15,19 +14,14 @@ import t from 'tap';
 import type { Manifest } from '../../src/checkpoint/manifest.js';
 import { CheckpointStore } from '../../src/checkpoint/store.js';
 import { treeOf } from '../../src/checkpoint/tree.js';
-import { captured, memoryOf, PAGE, type Pages, SIZE, scratchDir } from './scratch.js';
+import { captured, memoryOf, PAGE, type Pages, pagesIn, SIZE, scratchDir } from './scratch.js';
 
 const code = (name: string) => ({ code: `MAYFLY_CHECKPOINT_${name}` });
 
-/** What a checkpoint's memory holds, page by page; pages of zeros are left out. */
-async function pagesIn(store: CheckpointStore, name: string): Promise<Map<number, number>> {
+async function contentOf(store: CheckpointStore, name: string): Promise<Map<number, number>> {
   const { memoryFd } = await store.load(name);
   try {
-    const bytes = Buffer.alloc(SIZE);
-    readSync(memoryFd, bytes, 0, SIZE, 0);
-    const pages = new Map<number, number>();
-    for (let at = 0; at < SIZE; at += PAGE) if (bytes[at] !== 0) pages.set(at / PAGE, bytes[at]!);
-    return pages;
+    return pagesIn(memoryFd);
   } finally {
     closeSync(memoryFd);
   }
@@ -60,7 +54,7 @@ t.test('what was stored comes back', async (t) => {
     [600, 9],
   ]);
   const manifest = await create('first', pages);
-  t.same(await pagesIn(store, 'first'), pages);
+  t.same(await contentOf(store, 'first'), pages);
   t.match(manifest, {
     name: 'first',
     memory: { pages: 3, size: SIZE },
@@ -108,12 +102,12 @@ t.test('a difference holds what changed, zeros included', async (t) => {
   await create('base', base);
   const diff = await create('later', later, 'base', base);
   t.equal(diff.memory.pages, 3);
-  t.same(await pagesIn(store, 'later'), later);
+  t.same(await contentOf(store, 'later'), later);
   const names = (nodes: ReturnType<typeof treeOf>): unknown =>
     nodes.map((n) => [n.manifest.name, names(n.children)]);
   t.same(names(treeOf(await store.list())), [['base', [['later', []]]]]);
   await store.remove('base');
-  t.same(await pagesIn(store, 'later'), later);
+  t.same(await contentOf(store, 'later'), later);
   t.equal((await store.get('later')).parent, undefined);
   await store.verify('later');
 });
@@ -152,7 +146,7 @@ t.test('any order of taking and removing keeps each content', async (t) => {
         [...model.keys()].sort(),
       );
       for (const [name, pages] of model)
-        t.same(await pagesIn(store, name), new Map([...pages].sort(([a], [b]) => a - b)));
+        t.same(await contentOf(store, name), new Map([...pages].sort(([a], [b]) => a - b)));
       const layers = await readdir(join(dir.path, 'layers'));
       t.equal(layers.length, model.size > 0 ? 1 : 0, 'no layer too many');
       dir.remove();
