@@ -7,6 +7,7 @@ export {
   type Captured,
   CheckpointStore,
   type CreateOptions,
+  defaultCheckpointDir,
   type Loaded,
 } from './store.js';
 export { type TreeNode, treeOf } from './tree.js';

@@ -1,10 +1,15 @@
 /** manifest.json of a checkpoint: what there is, in which version, with which checksums. See docs/checkpoint-format.md. */
-import { abi, MayflyError } from '@mayfly/protocol';
-import { type CpuDescription, missingFeatures } from './cpu.js';
+import { MayflyError } from '@mayfly/protocol';
+import type { CpuDescription } from './cpu.js';
 
 export const FORMAT = 'mayfly-checkpoint';
 /** Raised when an older build could not make sense of a checkpoint any more. */
 export const FORMAT_VERSION = 1;
+/** Raised when vCPU or devices are saved in another way; such a checkpoint can be listed and moved, but not run. */
+export const STATE_VERSION = 1;
+const BYTES_MAX = 1 << 20;
+/** Guest memory is one ArrayBuffer. */
+const MEMORY_BYTES_MAX = 4 * 1024 ** 3;
 
 export interface Part {
   /** Name in the checkpoint's folder. */
@@ -18,6 +23,10 @@ export interface MemoryPart extends Part {
   size: number;
   /** Pages of 4096 bytes that are stored; the others are zeros, or the parent's. */
   pages: number;
+}
+
+export interface StatePart extends Part {
+  version: number;
 }
 
 export interface Layer {
@@ -38,11 +47,13 @@ export interface Manifest {
   createdAt: string;
   /** What ran: the program and its arguments. */
   command: string[];
-  /** Version of the contract between VMM and guest kernel. */
+  /** Version of the contract between VMM and guest kernel, which decides whether it can run. */
   abi: number;
+  /** SHA-256 of the guest kernel that is in its memory: to be told, not compared. */
+  kernel: string;
   cpu: CpuDescription;
   memory: MemoryPart;
-  state: Part;
+  state: StatePart;
   /** Bottom first. */
   layers: Layer[];
 }
@@ -51,6 +62,8 @@ const HEX64 = /^[0-9a-f]{64}$/;
 const ID = /^[0-9a-f]{16}$/;
 const FILE = /^[a-z]+-[0-9a-f]{16}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+export const textOf = (manifest: Manifest): string => `${JSON.stringify(manifest, null, 2)}\n`;
 
 /** Throws MAYFLY_CHECKPOINT_BAD_NAME. */
 export function checkName(name: string): void {
@@ -82,9 +95,11 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   createdAt: (x) => isText(x) && !Number.isNaN(Date.parse(x)),
   command: isTexts,
   abi: isSize,
+  kernel: (x) => matches(x, HEX64),
   cpu: (x) => isObject(x) && isText(x.vendor) && isText(x.model) && isTexts(x.features),
-  memory: (x) => isPart(x) && isObject(x) && isSize(x.size) && isSize(x.pages),
-  state: isPart,
+  memory: (x) =>
+    isPart(x) && isObject(x) && isSize(x.size) && x.size <= MEMORY_BYTES_MAX && isSize(x.pages),
+  state: (x) => isPart(x) && isObject(x) && isSize(x.version),
   layers: (x) => Array.isArray(x) && x.every(isLayer),
 };
 
@@ -93,6 +108,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
  * of Mayfly wrote.
  */
 export function parseManifest(text: string, where: string): Manifest {
+  if (text.length > BYTES_MAX) throw damaged(`${where} is too large`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -110,21 +126,4 @@ export function parseManifest(text: string, where: string): Manifest {
     if (!holds(value[name])) throw damaged(`${where}: ${name} is missing or wrong`);
   }
   return value as unknown as Manifest;
-}
-
-/** Throws MAYFLY_CHECKPOINT_VERSION or MAYFLY_CHECKPOINT_CPU where a checkpoint cannot run. */
-export function checkRunsHere(manifest: Manifest, host: CpuDescription): void {
-  if (manifest.abi !== abi.ABI_VERSION) {
-    throw new MayflyError(
-      'MAYFLY_CHECKPOINT_VERSION',
-      `checkpoint ${manifest.name} has a guest kernel of ABI ${manifest.abi}; this VMM speaks ${abi.ABI_VERSION}`,
-    );
-  }
-  const missing = missingFeatures(manifest.cpu, host);
-  if (missing.length > 0) {
-    throw new MayflyError(
-      'MAYFLY_CHECKPOINT_CPU',
-      `checkpoint ${manifest.name} was taken on ${manifest.cpu.model}; this processor lacks ${missing.join(', ')}`,
-    );
-  }
 }

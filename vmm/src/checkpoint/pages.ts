@@ -1,5 +1,5 @@
 /** Stored guest memory: a sparse file, pages at their own offsets, and the runs of pages that are stored. */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { GuestMemory } from '../kvm/index.js';
 import { damaged } from './manifest.js';
@@ -9,7 +9,7 @@ export const PAGE = 4096;
 const CHUNK = 512;
 
 /** [first page, count], in bytes, in pieces of at most CHUNK pages. */
-function* pieces(runs: Uint32Array): Generator<[offset: number, length: number]> {
+export function* pieces(runs: Uint32Array): Generator<[offset: number, length: number]> {
   for (let i = 0; i < runs.length; i += 2) {
     const [first, count] = [runs[i]!, runs[i + 1]!];
     for (let done = 0; done < count; done += CHUNK) {
@@ -30,12 +30,16 @@ function longest(runs: Uint32Array): number {
   return pages;
 }
 
+/** Told how many bytes were worked on since the last call. */
+export type OnBytes = (bytes: number) => void;
+
 /** Writes and syncs a new file; the SHA-256 of what is stored. */
 export async function writePages(
   path: string,
   size: number,
   runs: Uint32Array,
   read: (offset: number, length: number) => Uint8Array | Promise<Uint8Array>,
+  onBytes: OnBytes = () => {},
 ): Promise<string> {
   const file = await open(path, 'wx', 0o600);
   try {
@@ -45,6 +49,7 @@ export async function writePages(
       const bytes = await read(offset, length);
       hash.update(bytes);
       await writeAll(file, bytes, offset);
+      onBytes(length);
     }
     await file.sync();
     return hash.digest('hex');
@@ -58,46 +63,57 @@ export function pagesOf(memory: GuestMemory): (offset: number, length: number) =
   return (offset, length) => new Uint8Array(memory.buffer, offset, length);
 }
 
-/** Copies pages from one file to the same places of another; returns what was copied, hashed. */
-export async function copyPages(
-  from: FileHandle,
-  to: FileHandle,
-  runs: Uint32Array,
-): Promise<string> {
-  const hash = createHash('sha256');
-  await eachPiece(from, runs, hash, (bytes, offset) => writeAll(to, bytes, offset));
-  return hash.digest('hex');
+/** Copies stored pages to the same places of another file. */
+export async function copyPages(path: string, to: FileHandle, runs: Uint32Array): Promise<void> {
+  const from = await open(path, 'r');
+  try {
+    const buffer = pieceBuffer(runs);
+    for (const [offset, length] of pieces(runs)) {
+      await writeAll(to, await readPiece(from, buffer, offset, length), offset);
+    }
+  } finally {
+    await from.close();
+  }
 }
 
 /** The SHA-256 of the stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
-export async function hashPages(path: string, runs: Uint32Array): Promise<string> {
+export async function hashPages(
+  path: string,
+  runs: Uint32Array,
+  onBytes: OnBytes = () => {},
+): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const bytes of storedPages(path, runs)) {
+    hash.update(bytes);
+    onBytes(bytes.length);
+  }
+  return hash.digest('hex');
+}
+
+/** The stored pages in rising order, in pieces that are valid until the next. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+export async function* storedPages(path: string, runs: Uint32Array): AsyncGenerator<Uint8Array> {
   const file = await open(path, 'r');
   try {
-    const hash = createHash('sha256');
-    await eachPiece(file, runs, hash, () => {});
-    return hash.digest('hex');
+    const buffer = pieceBuffer(runs);
+    for (const [offset, length] of pieces(runs))
+      yield await readPiece(file, buffer, offset, length);
   } finally {
     await file.close();
   }
 }
 
-async function eachPiece(
-  file: FileHandle,
-  runs: Uint32Array,
-  hash: Hash,
-  visit: (bytes: Uint8Array, offset: number) => void | Promise<void>,
-): Promise<void> {
-  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, longest(runs)) * PAGE);
-  for (const [offset, length] of pieces(runs)) {
-    const bytes = buffer.subarray(0, length);
-    const { bytesRead } = await file.read(bytes, 0, length, offset);
-    if (bytesRead !== length) throw damaged(`memory ends at byte ${offset + bytesRead}`);
-    hash.update(bytes);
-    await visit(bytes, offset);
-  }
+function pieceBuffer(runs: Uint32Array): Buffer {
+  return Buffer.allocUnsafe(Math.min(CHUNK, longest(runs)) * PAGE);
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+async function readPiece(file: FileHandle, buffer: Buffer, offset: number, length: number) {
+  const { bytesRead } = await file.read(buffer, 0, length, offset);
+  if (bytesRead !== length) throw damaged(`memory ends at byte ${offset + bytesRead}`);
+  return buffer.subarray(0, length);
+}
+
+/** Writes all of the bytes at an offset of a file. */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offset + done);
     done += bytesWritten;

@@ -5,40 +5,45 @@
  *   checkpoints/<name>/manifest.json what there is; replacing it is how a checkpoint changes
  *   checkpoints/<name>/memory-<id>   stored pages, sparse
  *   checkpoints/<name>/state-<id>    vCPU, devices, list of stored pages
- *   checkpoints/<name>/verified      which memory file was found right; only a cache
+ *   checkpoints/<name>/verified      which files were found right; only a cache
  *
  * A checkpoint appears by a rename of its folder, changes by a rename of its manifest, and goes by a rename: after a
  * crash each is there as before or as after. What a dead process had under way is removed by the next open().
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { durable, hashFile } from '@mayfly/image';
+import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { durable } from '@mayfly/image';
 import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
+import { KernelImage } from '../machine/kernel-image.js';
 import type { MachineSource, MachineState } from '../machine/machine-state.js';
-import { openUnnamed } from '../memory/index.js';
 import { describeCpu } from './cpu.js';
+import { flatten, type Link } from './flatten.js';
+import { LayerFolder } from './layers.js';
+import { checkName, damaged, FORMAT, FORMAT_VERSION, type Manifest } from './manifest.js';
+import { type OnBytes, pagesOf, unite } from './pages.js';
 import {
-  checkName,
-  checkRunsHere,
-  damaged,
-  FORMAT,
-  FORMAT_VERSION,
-  type Layer,
-  type Manifest,
-  parseManifest,
-} from './manifest.js';
-import { copyPages, countPages, hashPages, pagesOf, unite, writePages } from './pages.js';
-import { decodeState, encodeState, type StoredState } from './state.js';
+  changeParts,
+  isVerified,
+  randomId,
+  readManifest,
+  readState,
+  stampVerified,
+  sweepParts,
+  verifyMemory,
+  writeManifest,
+  writeParts,
+} from './parts.js';
+import { checkRunsHere } from './requirements.js';
 
 /** A machine that stands still. */
 export interface Captured {
   memory: GuestMemory;
   state: MachineState;
-  /** Paths of its images, bottom first. */
-  images: readonly string[];
+  /** Paths of its images, bottom first. Absent: it has those of the parent. */
+  images?: readonly string[];
   command: readonly string[];
 }
 
@@ -46,22 +51,14 @@ export interface CreateOptions {
   name: string;
   /** Store only what differs from this checkpoint (name or id), of which `memory` is a later state. */
   parent?: string;
+  onBytes?: OnBytes;
 }
 
-/** What a machine can be made from. The file descriptor belongs to the caller. */
+/** What machines can be made from, also after the checkpoint was removed, until close(). */
 export interface Loaded extends MachineSource {
   manifest: Manifest;
+  close(): void;
 }
-
-const { createFile, removeAbandoned, removeFolder, replaceFile, sync, withTemporary } = durable;
-
-const MANIFEST = 'manifest.json';
-const VERIFIED = 'verified';
-const MANIFEST_BYTES_MAX = 1 << 20;
-
-const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
-const randomId = () => randomBytes(8).toString('hex');
-const digestOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 /** A folder that should be a checkpoint. */
 export interface Broken {
@@ -69,25 +66,43 @@ export interface Broken {
   reason: string;
 }
 
+const { removeAbandoned, removeFolder, sync, withTemporary } = durable;
+
 const isBroken = (m: Manifest | Broken): m is Broken => 'reason' in m;
 
+/** Where checkpoints go when nobody says otherwise. */
+export function defaultCheckpointDir(): string {
+  const base = process.env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share');
+  return join(base, 'mayfly', 'checkpoints');
+}
+
 export class CheckpointStore {
-  readonly #checkpoints: string;
-  readonly #layers: string;
+  /** For the other files of this folder. */
+  readonly checkpoints: string;
+  readonly layers: LayerFolder;
 
   private constructor(dir: string) {
-    this.#checkpoints = join(dir, 'checkpoints');
-    this.#layers = join(dir, 'layers');
+    this.checkpoints = join(dir, 'checkpoints');
+    this.layers = new LayerFolder(join(dir, 'layers'));
   }
 
-  /** Opens a store, making it if needed, and removes what crashed processes left behind. */
+  /**
+   * Opens a store, making it if needed, and removes what crashed processes left behind.
+   * Throws MAYFLY_CHECKPOINT_STORE_UNUSABLE.
+   */
   static async open(dir: string): Promise<CheckpointStore> {
     const store = new CheckpointStore(dir);
-    for (const folder of [store.#checkpoints, store.#layers]) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await removeAbandoned(folder);
+    try {
+      await mkdir(store.checkpoints, { recursive: true, mode: 0o700 });
+      await store.layers.open();
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      const message = `checkpoints cannot be kept in ${dir} (${code}): give a folder that can be written`;
+      throw new MayflyError('MAYFLY_CHECKPOINT_STORE_UNUSABLE', message, { cause });
     }
-    for (const manifest of await store.list()) await store.#sweepParts(manifest);
+    await removeAbandoned(store.checkpoints);
+    for (const manifest of await store.list()) await sweepParts(store.folder(manifest), manifest);
+    await store.#sweepLayers();
     return store;
   }
 
@@ -96,15 +111,22 @@ export class CheckpointStore {
    * Throws MAYFLY_CHECKPOINT_BAD_NAME, _EXISTS, _UNKNOWN for the parent.
    */
   async create(options: CreateOptions, captured: Captured, base?: GuestMemory): Promise<Manifest> {
-    checkName(options.name);
-    if (await this.#find(options.name)) throw existsError(options.name);
+    const { name, onBytes } = options;
+    await this.checkFree(name);
     const parent = options.parent === undefined ? undefined : await this.get(options.parent);
-    return withTemporary(this.#checkpoints, async (folder) => {
+    const { memory, images, command } = captured;
+    const state = { ...captured.state, runs: memory.runs(base) };
+    return withTemporary(this.checkpoints, async (folder) => {
       await mkdir(folder, { mode: 0o700 });
-      const layers = await this.#addLayers(captured.images);
-      const manifest = await writeParts(folder, options.name, captured, layers, parent, base);
-      await this.#publishNew(folder, manifest);
-      await this.#addLayers(captured.images); // a removal elsewhere may have taken them meanwhile
+      const manifest: Manifest = {
+        ...(await this.#header(name, parent)),
+        command: [...command],
+        layers: images === undefined ? (parent?.layers ?? []) : await this.layers.add(images),
+        ...(await writeParts(folder, memory.size, state, pagesOf(memory), onBytes)),
+      };
+      await this.publish(folder, manifest);
+      if (images !== undefined) await this.layers.add(images); // a removal elsewhere may have taken them meanwhile
+      if (parent !== undefined) await this.#keepParent(manifest);
       return manifest;
     });
   }
@@ -121,7 +143,7 @@ export class CheckpointStore {
 
   /** By name or id. Throws MAYFLY_CHECKPOINT_UNKNOWN, _DAMAGED, _VERSION. */
   async get(nameOrId: string): Promise<Manifest> {
-    const named = await this.#find(nameOrId);
+    const named = await this.find(nameOrId);
     const found = named ?? (await this.list()).find(({ id }) => id === nameOrId);
     if (found !== undefined) return found;
     throw new MayflyError('MAYFLY_CHECKPOINT_UNKNOWN', `there is no checkpoint ${nameOrId}`);
@@ -134,26 +156,39 @@ export class CheckpointStore {
   async load(nameOrId: string): Promise<Loaded> {
     const manifest = await this.get(nameOrId);
     checkRunsHere(manifest, describeCpu());
-    const images = await this.#layerPaths(manifest);
-    const chain = await this.#chain(manifest);
-    const states = await Promise.all(chain.map((m) => this.#readState(m)));
-    for (const [i, m] of chain.entries()) await this.#ensureVerified(m, states[i]!);
-    const memoryFd =
-      chain.length === 1 ? await this.#openMemory(manifest) : await this.#flatten(chain, states);
-    const { runs: _, ...state } = states.at(-1)!;
-    return { manifest, memoryFd, memorySize: manifest.memory.size, state, images };
+    const chain = await this.chain(manifest);
+    for (const link of chain) await this.#ensureVerified(link);
+    const { runs: _, ...state } = chain.at(-1)!.state;
+    const fds: number[] = [];
+    const close = () => {
+      for (const fd of fds.splice(0)) closeSync(fd);
+    };
+    try {
+      const memoryFd = await this.openMemory(chain);
+      fds.push(memoryFd);
+      // By descriptor: the files outlive their names.
+      const images = manifest.layers.map(({ digest }) => openSync(this.layers.path(digest), 'r'));
+      fds.push(...images);
+      const paths = images.map((fd) => `/proc/self/fd/${fd}`);
+      const { size } = manifest.memory;
+      return { manifest, memoryFd, memorySize: size, state, images: paths, close };
+    } catch (error) {
+      close();
+      throw error;
+    }
   }
 
   /** Reads everything of a checkpoint and its parents. Throws as load() does. */
-  async verify(nameOrId: string): Promise<void> {
+  async verify(nameOrId: string, onBytes?: OnBytes): Promise<void> {
     const manifest = await this.get(nameOrId);
-    for (const m of await this.#chain(manifest)) {
-      await this.#verifyMemory(m, await this.#readState(m));
+    for (const link of await this.chain(manifest)) {
+      await verifyMemory(link.folder, link.manifest, link.state, onBytes);
     }
-    for (const { digest } of manifest.layers) {
-      if ((await hashFile(this.#layerPath(digest))) !== digest)
-        throw damaged(`layer ${digest} has other content`);
+    for (const layer of manifest.layers) {
+      await this.layers.verify(layer);
+      onBytes?.(layer.size);
     }
+    await stampVerified(this.folder(manifest), manifest, this.layers);
   }
 
   /**
@@ -162,69 +197,87 @@ export class CheckpointStore {
    */
   async remove(nameOrId: string): Promise<void> {
     if ((await this.broken()).some(({ name }) => name === nameOrId)) {
-      await removeFolder(join(this.#checkpoints, nameOrId));
-      return;
+      await removeFolder(join(this.checkpoints, nameOrId));
+    } else {
+      const manifest = await this.get(nameOrId);
+      await this.#mergeChildren(manifest);
+      await removeFolder(this.folder(manifest));
     }
+    await this.#sweepLayers();
+  }
+
+  /**
+   * Makes a checkpoint again what another one is, by default its parent: a difference without pages. Its own children
+   * keep their content. Throws MAYFLY_CHECKPOINT_UNKNOWN, _ROOT when there is no parent, _DAMAGED.
+   */
+  async revert(nameOrId: string, to?: string): Promise<Manifest> {
     const manifest = await this.get(nameOrId);
-    const all = await this.list();
-    for (const child of all.filter(({ parent }) => parent === manifest.id)) {
-      await this.#mergeInto(child, manifest);
+    const wanted = to ?? manifest.parent;
+    if (wanted === undefined) {
+      const message = `${manifest.name} has no parent: name the checkpoint that it is to become`;
+      throw new MayflyError('MAYFLY_CHECKPOINT_ROOT', message);
     }
-    await removeFolder(this.#folder(manifest));
-    await this.#dropLayers(manifest.layers);
+    if ((await this.get(wanted)).id === manifest.id) return manifest;
+    await this.#mergeChildren(manifest);
+    const target = (await this.chain(await this.get(wanted))).at(-1)!;
+    const state = { ...target.state, runs: new Uint32Array() };
+    const { size } = target.manifest.memory;
+    const folder = this.folder(manifest);
+    const reverted = await changeParts(folder, async () => ({
+      ...target.manifest,
+      id: randomId(),
+      name: manifest.name,
+      parent: target.manifest.id,
+      createdAt: new Date().toISOString(),
+      ...(await writeParts(folder, size, state, () => new Uint8Array())),
+    }));
+    await stampVerified(folder, reverted, this.layers);
+    await this.#sweepLayers();
+    return reverted;
   }
 
-  /* ---- parts ---- */
+  /* ---- for the other files of this folder ---- */
 
-  async #all(): Promise<(Manifest | Broken)[]> {
-    const names = (await readdir(this.#checkpoints)).filter((name) => !name.startsWith('.'));
-    const all = await Promise.all(
-      names
-        .sort()
-        .map((name) =>
-          this.#find(name).catch(({ message }) => ({ name, reason: String(message) })),
-        ),
-    );
-    return all.filter((m) => m !== undefined);
+  folder({ name }: Manifest): string {
+    return join(this.checkpoints, name);
   }
 
-  #folder(manifest: Manifest): string {
-    return join(this.#checkpoints, manifest.name);
-  }
-
-  #layerPath(digest: string): string {
-    return join(this.#layers, `${digest}.erofs`);
-  }
-
-  async #find(name: string): Promise<Manifest | undefined> {
-    const path = join(this.#checkpoints, name, MANIFEST);
+  /** undefined: there is none of that name. Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION. */
+  async find(name: string): Promise<Manifest | undefined> {
     try {
-      if ((await stat(path)).size > MANIFEST_BYTES_MAX) throw damaged(`${path} is too large`);
-      const manifest = parseManifest(await readFile(path, 'utf8'), path);
-      if (manifest.name !== name) throw damaged(`${path} is that of ${manifest.name}`);
-      return manifest;
+      const manifest = await readManifest(join(this.checkpoints, name));
+      if (manifest.name === name) return manifest;
+      throw damaged(`the manifest of ${name} is that of ${manifest.name}`);
     } catch (error) {
-      if (isMissing(error) || (error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
       throw error;
     }
   }
 
-  async #publishNew(folder: string, manifest: Manifest): Promise<void> {
-    await writeFileSynced(join(folder, MANIFEST), textOf(manifest));
-    await sync(folder);
-    await stampVerified(folder, manifest);
+  /** Throws MAYFLY_CHECKPOINT_BAD_NAME, _EXISTS. */
+  async checkFree(name: string): Promise<void> {
+    checkName(name);
+    if ((await this.find(name)) !== undefined) throw existsError(name);
+  }
+
+  /** Gives a whole checkpoint its manifest and its name. Throws MAYFLY_CHECKPOINT_EXISTS. */
+  async publish(folder: string, manifest: Manifest): Promise<void> {
+    await writeManifest(folder, manifest);
+    await stampVerified(folder, manifest, this.layers);
     try {
-      await rename(folder, this.#folder(manifest));
+      await rename(folder, this.folder(manifest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOTEMPTY' || code === 'EEXIST') throw existsError(manifest.name);
       throw error;
     }
-    await sync(this.#checkpoints);
+    await sync(this.checkpoints);
   }
 
-  /** The checkpoint and what it is a difference to, oldest first. */
-  async #chain(manifest: Manifest): Promise<Manifest[]> {
+  /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+  async chain(manifest: Manifest): Promise<Link[]> {
+    await this.layers.require(manifest.layers, manifest.name);
     const chain = [manifest];
     const all = await this.list();
     for (let m = manifest; m.parent !== undefined; ) {
@@ -236,258 +289,111 @@ export class CheckpointStore {
       chain.unshift(parent);
       m = parent;
     }
-    return chain;
+    return Promise.all(chain.map((m) => this.#link(m)));
   }
 
-  async #readState(manifest: Manifest): Promise<StoredState> {
-    const path = join(this.#folder(manifest), manifest.state.file);
-    const bytes = await readFile(path).catch((cause) => {
-      throw damaged(`${manifest.name}: ${manifest.state.file} cannot be read`, cause);
-    });
-    if (digestOf(bytes) !== manifest.state.sha256) {
-      throw damaged(`${manifest.name}: ${manifest.state.file} has other content`);
-    }
-    const state = decodeState(bytes, manifest.memory.size);
-    if (countPages(state.runs) !== manifest.memory.pages) {
-      throw damaged(`${manifest.name}: the list of pages is not the manifest’s`);
-    }
-    return state;
+  /** The memory of a chain; the descriptor is the caller's. */
+  async openMemory(chain: readonly Link[]): Promise<number> {
+    const [first] = chain;
+    if (chain.length > 1) return flatten(this.checkpoints, chain);
+    return openSync(join(first!.folder, first!.manifest.memory.file), 'r');
   }
 
-  async #openMemory(manifest: Manifest): Promise<number> {
-    return openSync(join(this.#folder(manifest), manifest.memory.file), 'r');
+  /* ---- parts ---- */
+
+  async #all(): Promise<(Manifest | Broken)[]> {
+    const names = (await readdir(this.checkpoints)).filter((name) => !name.startsWith('.'));
+    const all = await Promise.all(
+      names
+        .sort()
+        .map((name) => this.find(name).catch(({ message }) => ({ name, reason: String(message) }))),
+    );
+    return all.filter((m) => m !== undefined);
   }
 
-  /** Memory that was found right and has not been touched since needs no second look. */
-  async #ensureVerified(manifest: Manifest, state: StoredState): Promise<void> {
-    const folder = this.#folder(manifest);
-    const stamp = await readFile(join(folder, VERIFIED), 'utf8').catch(() => undefined);
-    if (stamp !== undefined && stamp === (await stampOf(folder, manifest).catch(() => ''))) return;
-    await this.#verifyMemory(manifest, state);
+  async #header(name: string, parent: Manifest | undefined) {
+    return {
+      format: FORMAT,
+      version: FORMAT_VERSION,
+      id: randomId(),
+      name,
+      ...(parent && { parent: parent.id }),
+      createdAt: new Date().toISOString(),
+      abi: abi.ABI_VERSION,
+      kernel: KernelImage.default().digest,
+      cpu: describeCpu(),
+    } as const;
   }
 
-  async #verifyMemory(manifest: Manifest, state: StoredState): Promise<void> {
-    const folder = this.#folder(manifest);
-    const path = join(folder, manifest.memory.file);
-    const found = await stat(path).catch((cause) => {
-      throw damaged(`${manifest.name}: ${manifest.memory.file} cannot be read`, cause);
-    });
-    if (found.size !== manifest.memory.size) {
-      throw damaged(
-        `${manifest.name}: ${manifest.memory.file} has ${found.size} bytes, not ${manifest.memory.size}`,
-      );
-    }
-    if ((await hashPages(path, state.runs)) !== manifest.memory.sha256) {
-      throw damaged(`${manifest.name}: ${manifest.memory.file} has other content`);
-    }
-    await stampVerified(folder, manifest);
+  async #link(manifest: Manifest): Promise<Link> {
+    const folder = this.folder(manifest);
+    return { folder, manifest, state: await readState(folder, manifest) };
   }
 
-  /** The memory of a chain as one file. */
-  async #flatten(chain: readonly Manifest[], states: readonly StoredState[]): Promise<number> {
-    const fd = openUnnamed(this.#checkpoints);
+  async #ensureVerified({ folder, manifest, state }: Link): Promise<void> {
+    if (await isVerified(folder, manifest, this.layers)) return;
+    await verifyMemory(folder, manifest, state);
+    for (const layer of manifest.layers) await this.layers.verify(layer);
+    await stampVerified(folder, manifest, this.layers);
+  }
+
+  /** A parent that somebody else removed meanwhile takes the new child with it. */
+  async #keepParent(child: Manifest): Promise<void> {
     try {
-      await this.#copyChain(fd, chain, states);
-      return fd;
+      await this.get(child.parent!);
     } catch (error) {
-      closeSync(fd);
+      await removeFolder(this.folder(child));
       throw error;
     }
   }
 
-  async #copyChain(
-    fd: number,
-    chain: readonly Manifest[],
-    states: readonly StoredState[],
-  ): Promise<void> {
-    const to = await open(`/proc/self/fd/${fd}`, 'r+');
-    try {
-      await to.truncate(chain[0]!.memory.size);
-      for (const [i, manifest] of chain.entries()) {
-        const from = await open(join(this.#folder(manifest), manifest.memory.file), 'r');
-        try {
-          await copyPages(from, to, states[i]!.runs);
-        } finally {
-          await from.close();
-        }
-      }
-    } finally {
-      await to.close();
+  async #mergeChildren({ id }: Manifest): Promise<void> {
+    for (;;) {
+      const all = await this.list();
+      const child = all.find(({ parent }) => parent === id);
+      if (child === undefined) return;
+      await this.#merge(await this.#link(child), await this.#link(all.find((m) => m.id === id)!));
     }
   }
 
   /** Makes `child` a difference to its grandparent, or whole. */
-  async #mergeInto(child: Manifest, parent: Manifest): Promise<void> {
-    const merged = await withTemporary(this.#folder(child), async (mark) => {
-      await writeFileSynced(mark, ''); // another process that opens the store leaves the new parts alone
-      const manifest = await this.#writeMerged(child, parent);
-      await this.#replaceManifest(manifest);
-      return manifest;
-    });
-    await this.#sweepParts(merged);
-  }
-
-  async #writeMerged(child: Manifest, parent: Manifest): Promise<Manifest> {
-    const folder = this.#folder(child);
-    const [older, newer] = [await this.#readState(parent), await this.#readState(child)];
-    const runs = unite(older.runs, newer.runs);
-    const memoryFd = await this.#flatten([parent, child], [older, newer]);
+  async #merge(child: Link, parent: Link): Promise<void> {
+    const { folder, manifest } = child;
+    for (const link of [parent, child]) await verifyMemory(link.folder, link.manifest, link.state);
+    const state = { ...child.state, runs: unite(parent.state.runs, child.state.runs) };
+    const memoryFd = await flatten(this.checkpoints, [parent, child]);
     const source = await open(`/proc/self/fd/${memoryFd}`, 'r');
-    const id = randomId();
-    const memory = { ...child.memory, file: `memory-${id}`, pages: countPages(runs) };
+    const read = async (offset: number, length: number) =>
+      (await source.read(Buffer.allocUnsafe(length), 0, length, offset)).buffer;
     try {
-      memory.sha256 = await writePages(
-        join(folder, memory.file),
-        memory.size,
-        runs,
-        async (offset, length) => {
-          const bytes = Buffer.allocUnsafe(length);
-          await source.read(bytes, 0, length, offset);
-          return bytes;
-        },
-      );
+      const merged = await changeParts(folder, async () => {
+        const { parent: _, ...rest } = manifest;
+        const grandparent = parent.manifest.parent;
+        const parts = await writeParts(folder, manifest.memory.size, state, read);
+        return { ...rest, ...(grandparent && { parent: grandparent }), ...parts };
+      });
+      await stampVerified(folder, merged, this.layers);
     } finally {
       await source.close();
       closeSync(memoryFd);
     }
-    const stateBytes = encodeState({ ...newer, runs });
-    const state = { file: `state-${id}`, sha256: digestOf(stateBytes) };
-    await writeFileSynced(join(folder, state.file), stateBytes);
-    const { parent: _, ...rest } = child;
-    return { ...rest, ...(parent.parent && { parent: parent.parent }), memory, state };
   }
 
-  async #replaceManifest(manifest: Manifest): Promise<void> {
-    const folder = this.#folder(manifest);
-    await createFile(folder, async (temporary) => {
-      await writeFileSynced(temporary, textOf(manifest));
-      await sync(folder); // the parts that it names
-      return MANIFEST;
-    });
-    await stampVerified(folder, manifest);
+  /**
+   * Removes layers that nobody needs. They all stay where a checkpoint cannot be read, whose layers are not known, and
+   * while somebody makes one, whose layers come before its manifest.
+   */
+  async #sweepLayers(): Promise<void> {
+    const there = await this.layers.digests();
+    if ((await readdir(this.checkpoints)).some((name) => name.startsWith('.'))) return;
+    const all = await this.#all();
+    const whole = all.filter((m): m is Manifest => !isBroken(m));
+    if (whole.length < all.length) return;
+    const used = new Set(whole.flatMap((m) => m.layers.map(({ digest }) => digest)));
+    for (const digest of there) if (!used.has(digest)) await this.layers.remove(digest);
   }
-
-  /** Removes files that the manifest does not name: of a change that did not finish. */
-  async #sweepParts(manifest: Manifest): Promise<void> {
-    const folder = this.#folder(manifest);
-    const named = new Set([MANIFEST, VERIFIED, manifest.memory.file, manifest.state.file]);
-    await removeAbandoned(folder);
-    const names = await readdir(folder);
-    if (names.some((name) => name.startsWith('.'))) return; // a change is under way
-    for (const name of names) if (!named.has(name)) await rm(join(folder, name), { force: true });
-  }
-
-  /* ---- layers ---- */
-
-  async #addLayers(images: readonly string[]): Promise<Layer[]> {
-    const layers: Layer[] = [];
-    for (const path of images) {
-      const digest = await imageDigest(path);
-      await this.#addLayer(path, this.#layerPath(digest));
-      layers.push({ digest, size: (await stat(path)).size });
-    }
-    return layers;
-  }
-
-  async #addLayer(path: string, to: string): Promise<void> {
-    try {
-      await link(path, to);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EEXIST') return;
-      if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
-      await createFile(this.#layers, async (temporary) => {
-        await copyFile(path, temporary);
-        await sync(temporary);
-        return basename(to);
-      });
-    }
-  }
-
-  async #layerPaths(manifest: Manifest): Promise<string[]> {
-    return Promise.all(
-      manifest.layers.map(async ({ digest, size }) => {
-        const path = this.#layerPath(digest);
-        const found = await stat(path).catch((cause) => {
-          throw damaged(`${manifest.name}: layer ${digest} is missing`, cause);
-        });
-        if (found.size !== size)
-          throw damaged(`layer ${digest} has ${found.size} bytes, not ${size}`);
-        return path;
-      }),
-    );
-  }
-
-  async #dropLayers(layers: readonly Layer[]): Promise<void> {
-    const used = new Set((await this.list()).flatMap((m) => m.layers.map(({ digest }) => digest)));
-    for (const { digest } of layers) {
-      if (!used.has(digest)) await rm(this.#layerPath(digest), { force: true });
-    }
-  }
-}
-
-const DIGEST_NAME = /^([0-9a-f]{64})\.erofs$/;
-
-/** Images in a store are called by their digest. */
-async function imageDigest(path: string): Promise<string> {
-  return DIGEST_NAME.exec(basename(path))?.[1] ?? (await hashFile(path));
 }
 
 function existsError(name: string): MayflyError {
   return new MayflyError('MAYFLY_CHECKPOINT_EXISTS', `there is a checkpoint ${name} already`);
-}
-
-/** Writes and syncs a new file. */
-async function writeFileSynced(path: string, content: string | Uint8Array): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-const textOf = (manifest: Manifest) => `${JSON.stringify(manifest, null, 2)}\n`;
-
-async function writeParts(
-  folder: string,
-  name: string,
-  { memory, state, command }: Captured,
-  layers: Layer[],
-  parent: Manifest | undefined,
-  base: GuestMemory | undefined,
-): Promise<Manifest> {
-  const id = randomId();
-  const runs = memory.runs(base);
-  const memoryFile = `memory-${id}`;
-  const sha256 = await writePages(join(folder, memoryFile), memory.size, runs, pagesOf(memory));
-  const stateBytes = encodeState({ ...state, runs });
-  const stateFile = `state-${id}`;
-  await writeFileSynced(join(folder, stateFile), stateBytes);
-  return {
-    format: FORMAT,
-    version: FORMAT_VERSION,
-    id,
-    name,
-    ...(parent && { parent: parent.id }),
-    createdAt: new Date().toISOString(),
-    command: [...command],
-    abi: abi.ABI_VERSION,
-    cpu: describeCpu(),
-    memory: { file: memoryFile, sha256, size: memory.size, pages: countPages(runs) },
-    state: { file: stateFile, sha256: digestOf(stateBytes) },
-    layers,
-  };
-}
-
-/** Changes whenever somebody writes to the memory file or puts another one in its place. */
-async function stampOf(folder: string, manifest: Manifest): Promise<string> {
-  const path = join(folder, manifest.memory.file);
-  const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-  return `${manifest.memory.sha256} ${ino} ${size} ${mtimeNs} ${ctimeNs}\n`;
-}
-
-async function stampVerified(folder: string, manifest: Manifest): Promise<void> {
-  await replaceFile(join(folder, VERIFIED), await stampOf(folder, manifest));
 }

@@ -1,4 +1,5 @@
 /** The guest kernel as built by `make -C firmware`: its segments and symbols, read once a process. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type ElfSymbol, parseElf, readSymbols, symbolise, symbolValues } from '@mayfly/image';
@@ -46,6 +47,11 @@ export class KernelImage {
   static default(): KernelImage {
     KernelImage.#default ??= new KernelImage(readKernel());
     return KernelImage.#default;
+  }
+
+  /** SHA-256 of the file, hex. */
+  get digest(): string {
+    return createHash('sha256').update(this.#bytes).digest('hex');
   }
 
   /** Address of a global symbol. */

@@ -1,5 +1,4 @@
 /** Real programs: stored, loaded in another process or the same, cloned. */
-import { closeSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
@@ -113,7 +112,7 @@ t.test('a program asks for its checkpoint; original and clones go on', async (t)
   const original = await checkpoint(store, 'asks', program, [], 'asked');
   t.same(original, { exitCode: 3, output: 'before\noriginal\n9 0\nxx 0.8 pid same\n' });
   const loaded = await store.load('asks');
-  t.teardown(() => closeSync(loaded.memoryFd));
+  t.teardown(() => loaded.close());
   for (let i = 0; i < 3; i++) {
     t.same(await runClone(loaded), { exitCode: 7, output: 'clone\n6 0\nxx 0.8 pid other\n' });
   }
@@ -167,7 +166,7 @@ t.test('a checkpoint in the middle of a computation keeps vector registers', asy
   const original = await checkpoint(store, 'spins', program, [], { afterMs: 100 });
   t.match(original.output, /done/);
   const loaded = await store.load('spins');
-  t.teardown(() => closeSync(loaded.memoryFd));
+  t.teardown(() => loaded.close());
   t.not(loaded.state.vcpu.xsave, undefined);
   for (let i = 0; i < 3; i++) t.same(await runClone(loaded), original);
 });
@@ -194,7 +193,7 @@ int main(void) {
   const original = await checkpoint(store, 'idle', program, [], 'idle');
   t.match(original.output, /^slept\n/);
   const loaded = await store.load('idle');
-  t.teardown(() => closeSync(loaded.memoryFd));
+  t.teardown(() => loaded.close());
   await new Promise((resolve) => setTimeout(resolve, 1200));
   const clone = await runClone(loaded);
   t.match(clone.output, /^slept\n/);

@@ -45,6 +45,8 @@ export interface Step {
   change(dir: string): Promise<unknown>;
   /** Names that are there after it; before, and after an interrupted one perhaps: leaf, middle, root. */
   after: string;
+  /** A checkpoint that has the content of another one then. */
+  becomes?: Readonly<Record<string, string>>;
 }
 
 export const steps: Readonly<Record<string, Step>> = {
@@ -56,5 +58,10 @@ export const steps: Readonly<Record<string, Step>> = {
   'remove and merge': {
     change: async (dir) => (await CheckpointStore.open(dir)).remove('middle'),
     after: 'leaf,root',
+  },
+  revert: {
+    change: async (dir) => (await CheckpointStore.open(dir)).revert('middle'),
+    after: 'leaf,middle,root',
+    becomes: { middle: 'root' },
   },
 };

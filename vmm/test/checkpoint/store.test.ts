@@ -1,11 +1,4 @@
-import {
-  closeSync,
-  readFileSync,
-  statSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { readFileSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -19,11 +12,11 @@ import { captured, memoryOf, PAGE, type Pages, pagesIn, SIZE, scratchDir } from 
 const code = (name: string) => ({ code: `MAYFLY_CHECKPOINT_${name}` });
 
 async function contentOf(store: CheckpointStore, name: string): Promise<Map<number, number>> {
-  const { memoryFd } = await store.load(name);
+  const { memoryFd, close } = await store.load(name);
   try {
     return pagesIn(memoryFd);
   } finally {
-    closeSync(memoryFd);
+    close();
   }
 }
 
@@ -62,8 +55,8 @@ t.test('what was stored comes back', async (t) => {
   });
   const memory = statSync(join(dir, 'checkpoints/first', manifest.memory.file));
   t.ok(memory.blocks * 512 <= 4 * PAGE + 4096, 'zeros take no room');
-  const { state, images, memoryFd } = await store.load(manifest.id);
-  closeSync(memoryFd);
+  const { state, images, close } = await store.load(manifest.id);
+  t.teardown(close);
   t.same([...new Uint8Array(state.vcpu.regs)], [1, 2, 3]);
   t.equal(state.capturedAt, 123456789012345678n);
   t.same(state.vcpu.msrs, [[0xc0000081, 0x23001000000000n]]);
@@ -112,11 +105,32 @@ t.test('a difference holds what changed, zeros included', async (t) => {
   await store.verify('later');
 });
 
-t.test('any order of taking and removing keeps each content', async (t) => {
+t.test('reverting, to the parent or any other', async (t) => {
+  const { store, create } = await setUp(t);
+  const [one, two, three] = [1, 2, 3].map((byte): Pages => new Map([[5, byte]]));
+  await create('one', one!);
+  await create('two', two!, 'one', one);
+  await create('three', three!, 'two', two);
+  await t.rejects(store.revert('one'), code('ROOT'));
+  await t.rejects(store.revert('two', 'four'), code('UNKNOWN'));
+  await store.revert('two');
+  t.same(await contentOf(store, 'two'), one);
+  t.same(await contentOf(store, 'three'), three, 'a child keeps its content');
+  const { memory, parent } = await store.get('two');
+  t.match({ pages: memory.pages, parent }, { pages: 0, parent: (await store.get('one')).id });
+  await store.revert('one', 'three');
+  t.same(await contentOf(store, 'one'), three);
+  t.same(await contentOf(store, 'two'), one);
+  const before = await store.get('one');
+  t.same(await store.revert('one', 'one'), before, 'to itself: nothing happens');
+});
+
+t.test('any order of taking, reverting and removing keeps each content', async (t) => {
   const pagesArbitrary = fc.map(fc.nat(40), fc.integer({ min: 1, max: 255 }), { maxKeys: 6 });
   const step = fc.oneof(
     fc.record({ parent: fc.nat(9), pages: pagesArbitrary }),
     fc.record({ remove: fc.nat(9) }),
+    fc.record({ revert: fc.nat(9), to: fc.nat(9) }),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 10 }), async (steps) => {
@@ -130,6 +144,11 @@ t.test('any order of taking and removing keeps each content', async (t) => {
           if (name === undefined) continue;
           await store.remove(name);
           model.delete(name);
+        } else if ('revert' in s) {
+          const [name, to] = [names[s.revert], names[s.to]];
+          if (name === undefined || to === undefined) continue;
+          await store.revert(name, to);
+          model.set(name, model.get(to)!);
         } else {
           const parent = names[s.parent];
           const base = parent === undefined ? undefined : memoryOf(model.get(parent)!);
@@ -180,13 +199,17 @@ t.test('damage is refused with what is wrong', async (t) => {
     bytes[at]! ^= 1;
     writeFileSync(path, bytes);
   };
-  const load = async (name: string) => closeSync((await store.load(name)).memoryFd);
+  const load = async (name: string) => (await store.load(name)).close();
 
   let { manifest, folder } = await fresh('memory');
   await load('memory');
   flip(join(folder, manifest.memory.file), 5 * PAGE + 17);
   await t.rejects(load('memory'), { ...code('DAMAGED'), message: /memory-.*other content/ });
   await t.rejects(store.verify('memory'), code('DAMAGED'));
+
+  await create('child', new Map([[1, 8]]), 'memory', new Map([[1, 7]]));
+  await t.rejects(store.remove('memory'), code('DAMAGED'), 'damage does not pass to a child');
+  t.match(await store.list(), [{ name: 'child' }, { name: 'memory' }]);
 
   ({ manifest, folder } = await fresh('short'));
   truncateSync(join(folder, manifest.memory.file), SIZE - PAGE);
@@ -207,18 +230,30 @@ t.test('damage is refused with what is wrong', async (t) => {
 
   ({ folder } = await fresh('abi'));
   await edit(folder, (m) => Object.assign(m, { abi: 9999 }));
-  await t.rejects(load('abi'), code('VERSION'));
+  await t.rejects(load('abi'), { ...code('VERSION'), message: /guest kernel ABI 9999 \(this/ });
+  await edit(folder, (m) => {
+    (m.cpu as { features: string[] }).features.push('warp');
+    (m.state as { version: number }).version = 77;
+  });
+  const all = /ABI 9999 .*; state version 77 .*; CPU features warp/;
+  await t.rejects(load('abi'), { ...code('VERSION'), message: all }, 'the whole list');
 
   ({ folder } = await fresh('cpu'));
   await edit(folder, (m) => (m.cpu as { features: string[] }).features.push('avx1024', 'warp'));
-  await t.rejects(load('cpu'), { ...code('CPU'), message: /lacks avx1024, warp/ });
+  await t.rejects(load('cpu'), { ...code('CPU'), message: /CPU features avx1024, warp \(it was/ });
 
   ({ folder } = await fresh('orphan'));
   await edit(folder, (m) => Object.assign(m, { parent: '0123456789abcdef' }));
   await t.rejects(load('orphan'), { ...code('DAMAGED'), message: /parent/ });
 
   ({ folder, manifest } = await fresh('layer'));
-  unlinkSync(join(dir, 'layers', `${manifest.layers[0]!.digest}.erofs`));
+  const layer = join(dir, 'layers', `${manifest.layers[0]!.digest}.erofs`);
+  const content = readFileSync(layer);
+  flip(layer, 3);
+  await t.rejects(load('layer'), { ...code('DAMAGED'), message: /layer .* other content/ });
+  writeFileSync(layer, content.subarray(1));
+  await t.rejects(load('layer'), { ...code('DAMAGED'), message: /bytes, not/ });
+  unlinkSync(layer);
   await t.rejects(load('layer'), { ...code('DAMAGED'), message: /layer .* is missing/ });
 
   ({ folder } = await fresh('json'));

@@ -1,0 +1,90 @@
+/** The images that the checkpoints of a store need, by digest: hard links, or copies from another file system. */
+import { copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { durable, hashFile } from '@mayfly/image';
+import { damaged, type Layer } from './manifest.js';
+
+const { createFile, removeAbandoned, sync } = durable;
+const DIGEST_NAME = /^([0-9a-f]{64})\.erofs$/;
+
+export class LayerFolder {
+  readonly dir: string;
+
+  constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  /** Makes the folder if needed and removes what crashed processes left in it. */
+  async open(): Promise<void> {
+    await mkdir(this.dir, { recursive: true, mode: 0o700 });
+    await removeAbandoned(this.dir);
+  }
+
+  path(digest: string): string {
+    return join(this.dir, `${digest}.erofs`);
+  }
+
+  /** Images of the host, bottom first. A file that is called by its digest is taken at its word. */
+  async add(images: readonly string[]): Promise<Layer[]> {
+    const layers: Layer[] = [];
+    for (const path of images) {
+      const digest = DIGEST_NAME.exec(basename(path))?.[1] ?? (await hashFile(path));
+      await this.#addFile(path, this.path(digest));
+      layers.push({ digest, size: (await stat(path)).size });
+    }
+    return layers;
+  }
+
+  /** Whether there is such a layer. Throws MAYFLY_CHECKPOINT_DAMAGED for one of another size. */
+  async has({ digest, size }: Layer): Promise<boolean> {
+    const found = await stat(this.path(digest)).catch(() => undefined);
+    if (found !== undefined && found.size !== size) {
+      throw damaged(`layer ${digest} has ${found.size} bytes, not ${size}`);
+    }
+    return found !== undefined;
+  }
+
+  /** Throws MAYFLY_CHECKPOINT_DAMAGED for a layer that is missing or has another size. `who` needs them. */
+  async require(layers: readonly Layer[], who: string): Promise<void> {
+    for (const layer of layers) {
+      if (!(await this.has(layer))) throw damaged(`${who}: layer ${layer.digest} is missing`);
+    }
+  }
+
+  /** Reads a layer. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+  async verify({ digest }: Layer): Promise<void> {
+    if ((await hashFile(this.path(digest))) !== digest) {
+      throw damaged(`layer ${digest} has other content`);
+    }
+  }
+
+  /** What changes when somebody writes to a layer or puts another file in its place. Links may come and go. */
+  async stamp({ digest }: Layer): Promise<string> {
+    const { ino, size, mtimeNs } = await stat(this.path(digest), { bigint: true });
+    return `layer ${digest} ${ino} ${size} ${mtimeNs}`;
+  }
+
+  async digests(): Promise<string[]> {
+    const names = await readdir(this.dir);
+    return names.map((name) => DIGEST_NAME.exec(name)?.[1]).filter((d) => d !== undefined);
+  }
+
+  async remove(digest: string): Promise<void> {
+    await rm(this.path(digest), { force: true });
+  }
+
+  async #addFile(path: string, to: string): Promise<void> {
+    try {
+      await link(path, to);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST') return;
+      if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
+      await createFile(this.dir, async (temporary) => {
+        await copyFile(path, temporary);
+        await sync(temporary);
+        return basename(to);
+      });
+    }
+  }
+}

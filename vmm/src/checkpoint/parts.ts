@@ -1,0 +1,164 @@
+/** The files in a checkpoint's folder: written, read, found right, and replaced. */
+import { createHash, randomBytes } from 'node:crypto';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { durable } from '@mayfly/image';
+import type { LayerFolder } from './layers.js';
+import {
+  damaged,
+  type Manifest,
+  type MemoryPart,
+  parseManifest,
+  STATE_VERSION,
+  type StatePart,
+  textOf,
+} from './manifest.js';
+import { countPages, hashPages, type OnBytes, writePages } from './pages.js';
+import { decodeState, encodeState, type StoredState } from './state.js';
+
+const { createFile, removeAbandoned, replaceFile, sync, withTemporary } = durable;
+
+export const MANIFEST = 'manifest.json';
+const VERIFIED = 'verified';
+
+export const randomId = (): string => randomBytes(8).toString('hex');
+export const digestOf = (bytes: Uint8Array): string =>
+  createHash('sha256').update(bytes).digest('hex');
+
+/** The manifest of a folder. Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION, and ENOENT. */
+export async function readManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, MANIFEST);
+  return parseManifest(await readFile(path, 'utf8'), path);
+}
+
+/** Throws MAYFLY_CHECKPOINT_DAMAGED. */
+export async function readState(folder: string, manifest: Manifest): Promise<StoredState> {
+  const { name, state: part, memory } = manifest;
+  const bytes = await readFile(join(folder, part.file)).catch((cause) => {
+    throw damaged(`${name}: ${part.file} cannot be read`, cause);
+  });
+  if (digestOf(bytes) !== part.sha256) throw damaged(`${name}: ${part.file} has other content`);
+  return checkedState(bytes, memory, name);
+}
+
+/** Throws MAYFLY_CHECKPOINT_DAMAGED unless the state fits the memory. */
+export function checkedState(bytes: Uint8Array, memory: MemoryPart, name: string): StoredState {
+  const state = decodeState(bytes, memory.size);
+  if (countPages(state.runs) === memory.pages) return state;
+  throw damaged(`${name}: the list of pages is not the manifest’s`);
+}
+
+/** Reads all stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+export async function verifyMemory(
+  folder: string,
+  { name, memory }: Manifest,
+  state: StoredState,
+  onBytes?: OnBytes,
+): Promise<void> {
+  const path = join(folder, memory.file);
+  const found = await stat(path).catch((cause) => {
+    throw damaged(`${name}: ${memory.file} cannot be read`, cause);
+  });
+  if (found.size !== memory.size) {
+    throw damaged(`${name}: ${memory.file} has ${found.size} bytes, not ${memory.size}`);
+  }
+  if ((await hashPages(path, state.runs, onBytes)) !== memory.sha256) {
+    throw damaged(`${name}: ${memory.file} has other content`);
+  }
+}
+
+/** Writes and syncs a new file. */
+export async function writeFileSynced(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+type Read = Parameters<typeof writePages>[3];
+
+/** New memory and state files: pages that `read` gives, and the state with the list of them. */
+export async function writeParts(
+  folder: string,
+  size: number,
+  state: StoredState,
+  read: Read,
+  onBytes?: OnBytes,
+): Promise<{ memory: MemoryPart; state: StatePart }> {
+  const id = randomId();
+  const { runs } = state;
+  const memory = { file: `memory-${id}`, sha256: '', size, pages: countPages(runs) };
+  memory.sha256 = await writePages(join(folder, memory.file), size, runs, read, onBytes);
+  const bytes = encodeState(state);
+  const file = `state-${id}`;
+  await writeFileSynced(join(folder, file), bytes);
+  return { memory, state: { file, sha256: digestOf(bytes), version: STATE_VERSION } };
+}
+
+/** For a folder that has no name yet. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  await writeFileSynced(join(folder, MANIFEST), textOf(manifest));
+  await sync(folder);
+}
+
+/**
+ * Changes a checkpoint: `write` makes new parts beside the old ones, and the manifest that it returns takes the place of
+ * the old one. Another process that opens the store meanwhile leaves the new parts alone.
+ */
+export async function changeParts(
+  folder: string,
+  write: () => Promise<Manifest>,
+): Promise<Manifest> {
+  const changed = await withTemporary(folder, async (mark) => {
+    await writeFileSynced(mark, '');
+    const manifest = await write();
+    await createFile(folder, async (temporary) => {
+      await writeFileSynced(temporary, textOf(manifest));
+      await sync(folder); // the parts that it names
+      return MANIFEST;
+    });
+    return manifest;
+  });
+  await sweepParts(folder, changed);
+  return changed;
+}
+
+/** Removes files that the manifest does not name: of a change that did not finish. */
+export async function sweepParts(folder: string, manifest: Manifest): Promise<void> {
+  const named = new Set([MANIFEST, VERIFIED, manifest.memory.file, manifest.state.file]);
+  await removeAbandoned(folder);
+  const names = await readdir(folder);
+  if (names.some((name) => name.startsWith('.'))) return; // a change is under way
+  for (const name of names) if (!named.has(name)) await rm(join(folder, name), { force: true });
+}
+
+/* ---- what was found right and has not been touched since needs no second look ---- */
+
+/** Changes whenever somebody writes to memory or layers, or puts other files in their place. */
+async function stampOf(folder: string, manifest: Manifest, layers: LayerFolder): Promise<string> {
+  const { sha256, file } = manifest.memory;
+  const { ino, size, mtimeNs, ctimeNs } = await stat(join(folder, file), { bigint: true });
+  const lines = [`memory ${sha256} ${ino} ${size} ${mtimeNs} ${ctimeNs}`];
+  for (const layer of manifest.layers) lines.push(await layers.stamp(layer));
+  return `${lines.join('\n')}\n`;
+}
+
+export async function stampVerified(
+  folder: string,
+  manifest: Manifest,
+  layers: LayerFolder,
+): Promise<void> {
+  await replaceFile(join(folder, VERIFIED), await stampOf(folder, manifest, layers));
+}
+
+export async function isVerified(
+  folder: string,
+  manifest: Manifest,
+  layers: LayerFolder,
+): Promise<boolean> {
+  const stamp = await readFile(join(folder, VERIFIED), 'utf8').catch(() => undefined);
+  return stamp !== undefined && stamp === (await stampOf(folder, manifest, layers).catch(() => ''));
+}
