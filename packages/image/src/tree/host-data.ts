@@ -88,7 +88,14 @@ const RULES: Rule[] = [
   { for: /^(.*)\/bin\/php[^/]*$/, bring: ['/etc/php*', '$1/lib/php', '$1/share/php', ...ZONES] },
   { for: /^(.*)\/bin\/lua[^/]*$/, bring: ['$1/share/lua', '$1/lib/x86_64-linux-gnu/lua'] },
   { for: /^(.*)\/bin\/tclsh[^/]*$/, bring: ['$1/share/tcltk', '$1/lib/tcltk', ...ZONES] },
-  { for: /^(.*)\/bin\/guile[^/]*$/, bring: ['$1/share/guile', '$1/lib/x86_64-linux-gnu/guile'] },
+  {
+    for: /^(.*)\/bin\/guile[^/]*$/,
+    bring: [
+      '$1/share/guile',
+      '$1/lib/x86_64-linux-gnu/guile',
+      '$1/lib/x86_64-linux-gnu/gconv', // its ports convert from and to any encoding
+    ],
+  },
   { for: /^(.*)\/bin\/(gawk|awk)$/, bring: ['$1/share/awk', '$1/lib/x86_64-linux-gnu/gawk'] },
   { for: /^(.*)\/bin\/vim[^/]*$/, bring: ['/etc/vim', '$1/share/vim'] },
   { for: /^(.*)\/bin\/git$/, bring: ['/etc/gitconfig', '$1/share/git-core'] },
