@@ -88,32 +88,6 @@ static void generate_loadavg(struct inode *inode, struct text *out) {
   text_print(out, "0.00 0.00 0.00 1/%d %d\n", thread_count(), process_id());
 }
 
-static void uuid(struct text *out, const u8 b[16]) {
-  for (u32 i = 0; i < 16; i++)
-    text_print(out, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
-               i == 6   ? (b[i] & 0x0f) | 0x40
-               : i == 8 ? (b[i] & 0x3f) | 0x80
-                        : b[i]);
-  text_print(out, "\n");
-}
-
-static void generate_uuid(struct inode *inode, struct text *out) {
-  u8 bytes[16];
-  random_fill(bytes, sizeof(bytes));
-  uuid(out, bytes);
-}
-
-/* Stays the same until the next clone, which is a boot of its own. */
-static void generate_boot_id(struct inode *inode, struct text *out) {
-  static u8 bytes[16];
-  static int pid;
-  if (pid != process_id()) {
-    pid = process_id();
-    random_fill(bytes, sizeof(bytes));
-  }
-  uuid(out, bytes);
-}
-
 static void generate_hostname(struct inode *inode, struct text *out) {
   const char *name = (const char *)BOOT->hostname;
   text_add(out, name, strnlen(name, sizeof(BOOT->hostname)));
@@ -132,8 +106,6 @@ GENERATED(meminfo);
 GENERATED(stat);
 GENERATED(uptime);
 GENERATED(loadavg);
-GENERATED(uuid);
-GENERATED(boot_id);
 GENERATED(file_nr);
 GENERATED(hostname);
 
@@ -165,7 +137,7 @@ static void mount_settings(struct dentry *proc) {
   tree_text(kernel, "cap_last_cap", "40\n");
   struct dentry *random = tree_dir(kernel, "random", DEV_PROC, &fixed_dir_ops);
   tree_file(random, "boot_id", text, &boot_id_ops);
-  tree_file(random, "uuid", text, &uuid_ops);
+  tree_file(random, "uuid", text, &random_uuid_ops);
   tree_text(random, "entropy_avail", "256\n");
   struct dentry *vm = tree_dir(sys, "vm", DEV_PROC, &fixed_dir_ops);
   tree_text(vm, "overcommit_memory", "1\n");

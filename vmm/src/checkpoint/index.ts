@@ -1,6 +1,6 @@
 /** Checkpoints: the state of machines, on disk. */
 export { type CpuDescription, describeCpu, missingFeatures } from './cpu.js';
-export { cloneMachine, type Moment, runToMoment } from './machines.js';
+export { type CloneOptions, cloneMachine, type Moment, runToMoment } from './machines.js';
 export type { Layer, Manifest } from './manifest.js';
 export {
   type Broken,

@@ -1,7 +1,7 @@
 /** Machines on their way to a checkpoint, and machines that begin with one. */
 import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
-import { freshGeneration, freshPid } from '../machine/factory.js';
+import { checkHostname, newIdentity } from '../machine/identity.js';
 import type { Machine } from '../machine/machine.js';
 import {
   captureState,
@@ -59,10 +59,22 @@ export async function runToMoment(
   }
 }
 
-/** A machine that goes on from a checkpoint, with an identity of its own. */
-export function cloneMachine(source: MachineSource, console: ConsoleOptions): Machine {
+export interface CloneOptions {
+  /** Its name for uname(2) and gethostname(2); the template's without one. */
+  hostname?: string;
+}
+
+/**
+ * A machine that goes on from a checkpoint, with an identity of its own.
+ * Throws MAYFLY_BAD_HOSTNAME, MAYFLY_KVM_*.
+ */
+export function cloneMachine(
+  source: MachineSource,
+  console: ConsoleOptions,
+  { hostname }: CloneOptions = {},
+): Machine {
+  if (hostname !== undefined) checkHostname(hostname);
   const machine = machineFromState(source, console);
-  const monoOffset = source.state.capturedAt - process.hrtime.bigint();
-  machine.shared.newGeneration(freshGeneration(), freshPid(), monoOffset);
+  newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;
 }

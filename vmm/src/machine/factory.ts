@@ -1,6 +1,5 @@
 /** Makes machines: from nothing (boot) or from a template's state. */
 
-import { randomInt } from 'node:crypto';
 import { closeSync, openSync, statSync } from 'node:fs';
 import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
@@ -9,6 +8,7 @@ import { GuestRam } from '../memory/index.js';
 import { imageAddresses, writeBootMemory } from './boot.js';
 import { createDevices, DEVICE_COUNT } from './devices.js';
 import { startError } from './host-cpu.js';
+import { firstIdentity } from './identity.js';
 import { KernelImage } from './kernel-image.js';
 import { Machine } from './machine.js';
 import {
@@ -83,19 +83,6 @@ export function openImages(paths: readonly string[]): GuestMemory[] {
   return paths.map(openImage);
 }
 
-let generations = randomInt(2 ** 47);
-
-/** A generation that no other machine of this process has, and hardly one of another. */
-export function freshGeneration(): number {
-  generations += 1;
-  return generations;
-}
-
-/** A process id that another clone is unlikely to have: what is derived from it differs too. */
-export function freshPid(): number {
-  return randomInt(300, 4_000_000);
-}
-
 /** A VM with its memory in place and a vCPU that knows the guest kernel's entry. */
 export function createVm(
   memory: GuestMemory,
@@ -141,7 +128,7 @@ export function bootMachine(spec: MachineSpec): Machine {
   const devices = createDevices(ram, spec.console);
   const imagePaths = spec.images;
   const machine = new Machine({ vm, vcpu, memory, images, imagePaths, kernel, devices, ram });
-  machine.shared.newGeneration(1, freshPid());
+  firstIdentity(machine.shared);
   return machine;
 }
 

@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { abi } from '@mayfly/protocol';
 
-const { layout, shared } = abi;
+const { layout, shared, boot } = abi;
 const BASE = layout.SHARED_GPA;
 
 export interface GuestStats {
@@ -19,10 +19,13 @@ export interface GuestStats {
 export class SharedPage {
   readonly #view: DataView;
   readonly #entropy: Uint8Array;
+  /** On the boot page, which the guest kernel reads it from. */
+  readonly #hostname: Uint8Array;
 
   constructor(ram: ArrayBuffer) {
     this.#view = new DataView(ram, BASE, 4096);
     this.#entropy = new Uint8Array(ram, BASE + shared.entropy, 64);
+    this.#hostname = new Uint8Array(ram, layout.BOOT_GPA + boot.hostname, 64);
   }
 
   /**
@@ -34,6 +37,15 @@ export class SharedPage {
     this.#view.setBigUint64(shared.generation, BigInt(generation), true);
     this.#view.setBigUint64(shared.pid, BigInt(pid), true);
     randomFillSync(this.#entropy);
+  }
+
+  /** Checked by the caller; NUL-terminated here. */
+  setHostname(name: string): void {
+    this.#hostname.fill(0).set(Buffer.from(name).subarray(0, 63));
+  }
+
+  get pid(): number {
+    return Number(this.#view.getBigUint64(shared.pid, true));
   }
 
   /** ns that were added to the host's CLOCK_MONOTONIC at the last newGeneration(). */

@@ -11,7 +11,7 @@ import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
 import { cpl0Ranges } from '../machine/cpl0.js';
-import { freshGeneration, freshPid } from '../machine/factory.js';
+import { newIdentity } from '../machine/identity.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Failure, Machine } from '../machine/machine.js';
 import { machineFromState } from '../machine/machine-state.js';
@@ -69,8 +69,7 @@ export class Clone {
    */
   async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
     this.#ready = false;
-    const monoOffset = this.template.state.capturedAt - process.hrtime.bigint();
-    this.#machine.shared.newGeneration(freshGeneration(), freshPid(), monoOffset);
+    newIdentity(this.#machine.shared, this.template.state.capturedAt);
     this.#stream.write(frame);
     for (let slices = 1; ; slices++) {
       const stop = this.#machine.enter();

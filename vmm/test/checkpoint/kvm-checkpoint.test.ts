@@ -6,6 +6,7 @@ import type * as Tap from 'tap';
 import t from 'tap';
 import {
   CheckpointStore,
+  type CloneOptions,
   cloneMachine,
   type Loaded,
   type Moment,
@@ -64,12 +65,15 @@ async function checkpoint(
   return { exitCode, output };
 }
 
-async function runClone(loaded: Loaded): Promise<{ exitCode: number; output: string }> {
+async function runClone(
+  loaded: Loaded,
+  options?: CloneOptions,
+): Promise<{ exitCode: number; output: string }> {
   let output = '';
   const keep = (chunk: Uint8Array) => {
     output += Buffer.from(chunk).toString('latin1');
   };
-  const machine = cloneMachine(loaded, { stdout: keep, stderr: keep });
+  const machine = cloneMachine(loaded, { stdout: keep, stderr: keep }, options);
   try {
     return { ...(await runToEnd(machine, { timeoutMs: 20_000 })), output };
   } finally {
@@ -210,4 +214,62 @@ t.test('a program that ends or never asks', async (t) => {
     message: /exit code 1/,
   });
   t.same(await store.list(), []);
+});
+
+t.test('a clone is called by names of its own', async (t) => {
+  const { dir, store } = await setUp(t);
+  const program = await compileText(
+    dir,
+    'names',
+    `
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static void show(const char *path) {
+  char text[64] = {0};
+  int fd = open(path, O_RDONLY);
+  if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) perror(path);
+  close(fd);
+  printf("%s", text);
+}
+static void names(void) {
+  char host[64];
+  gethostname(host, sizeof host);
+  printf("%d\\n%s\\n", getpid(), host);
+  show("/etc/machine-id");
+  show("/proc/sys/kernel/random/boot_id");
+  show("/etc/machine-id");
+  show("/proc/sys/kernel/random/boot_id");
+  show("/proc/sys/kernel/random/uuid");
+  fflush(stdout);
+}
+int main(void) {
+  char side[16];
+  names();
+  read(open("/dev/checkpoint", O_RDONLY), side, sizeof side);
+  names();
+  return 0;
+}`,
+  );
+  const original = await checkpoint(store, 'names', program, [], 'asked');
+  const lines = original.output.trim().split('\n');
+  t.match(lines[2], /^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}$/, 'machine-id');
+  t.match(lines[3], /^[0-9a-f-]{36}$/, 'boot_id');
+  t.same(lines.slice(0, 6), lines.slice(7, 13), 'the original keeps its names');
+  const loaded = await store.load('names');
+  t.teardown(() => loaded.close());
+  const clones = [await runClone(loaded), await runClone(loaded, { hostname: 'clone-2' })].map(
+    ({ output }) => output.trim().split('\n'),
+  );
+  for (const names of clones) t.same(names.slice(2, 4), names.slice(4, 6), 'stable in a life');
+  const all = [lines, ...clones];
+  for (const i of [0, 2, 3, 6]) t.equal(new Set(all.map((names) => names[i])).size, 3, `line ${i}`);
+  t.same(
+    all.map((names) => names[1]),
+    ['mayfly', 'mayfly', 'clone-2'],
+  );
+  t.throws(() => cloneMachine(loaded, { stdout() {}, stderr() {} }, { hostname: 'a b' }), {
+    code: 'MAYFLY_BAD_HOSTNAME',
+  });
 });
