@@ -116,6 +116,9 @@ static const struct {
     {"memoryAddress", export_memory_address},
     {"memoryFd", export_memory_fd},
     {"memoryWriteTo", export_memory_write_to},
+    {"memoryWritten", export_memory_written},
+    {"memoryReplace", export_memory_replace},
+    {"memoryPopulate", export_memory_populate},
     {"memoryRuns", export_memory_runs},
     {"vcpuCreate", export_vcpu_create},
     {"vcpuRunPage", export_vcpu_run_page},
@@ -135,6 +138,7 @@ static const struct {
     {"rewinderRewindAndRun", export_rewinder_rewind_and_run},
     {"rewinderPagesCopied", export_rewinder_pages_copied},
     {"rewinderGuardWritten", export_rewinder_guard_written},
+    {"rewinderOverBudget", export_rewinder_over_budget},
 };
 
 NAPI_MODULE_INIT() {

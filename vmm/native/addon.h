@@ -14,12 +14,16 @@ napi_value export_vm_set_memory(napi_env env, napi_callback_info info);
 
 /* addon_memory.c: memoryCreate(kind, size, fd, offset, huge), memoryBuffer(memory),
  * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size),
- * memoryRuns(memory, base | null) */
+ * memoryRuns(memory, base | null), memoryWritten(memory), memoryReplace(memory, hasFile, fd),
+ * memoryPopulate(memory, runs) */
 napi_value export_memory_create(napi_env env, napi_callback_info info);
 napi_value export_memory_buffer(napi_env env, napi_callback_info info);
 napi_value export_memory_address(napi_env env, napi_callback_info info);
 napi_value export_memory_fd(napi_env env, napi_callback_info info);
 napi_value export_memory_write_to(napi_env env, napi_callback_info info);
+napi_value export_memory_written(napi_env env, napi_callback_info info);
+napi_value export_memory_replace(napi_env env, napi_callback_info info);
+napi_value export_memory_populate(napi_env env, napi_callback_info info);
 napi_value export_memory_runs(napi_env env, napi_callback_info info);
 
 /* addon_vcpu.c: vcpuCreate(vm, id), vcpuRunPage(vcpu), vcpuGetState(vcpu, state),
@@ -39,14 +43,16 @@ napi_value export_vcpu_set_slice(napi_env env, napi_callback_info info);
 napi_value export_vcpu_kick_token(napi_env env, napi_callback_info info);
 napi_value export_kick(napi_env env, napi_callback_info info);
 
-/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded),
+/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded, pagesMax),
  * rewinderRewind(rewinder), rewinderDirtyPages(rewinder), rewinderRewindAndRun(rewinder),
- * rewinderPagesCopied(rewinder), rewinderGuardWritten(rewinder) */
+ * rewinderPagesCopied(rewinder), rewinderGuardWritten(rewinder),
+ * rewinderOverBudget(rewinder) */
 napi_value export_rewinder_create(napi_env env, napi_callback_info info);
 napi_value export_rewinder_rewind(napi_env env, napi_callback_info info);
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info);
 napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info);
 napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info);
 napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info);
+napi_value export_rewinder_over_budget(napi_env env, napi_callback_info info);
 
 #endif

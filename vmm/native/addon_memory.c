@@ -58,6 +58,52 @@ napi_value export_memory_write_to(napi_env env, napi_callback_info info) {
   return failed(o) ? throw_outcome(env, o) : make_undefined(env);
 }
 
+napi_value export_memory_replace(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct handle *handle;
+  uint64_t fd = 0;
+  bool has_file;
+  if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_MEMORY)) ||
+      !get_bool(&call, 1, "hasFile", &has_file) || (has_file && !get_integer(&call, 2, "fd", INT_MAX, &fd)))
+    return NULL;
+  struct mapping *mapping = handle->object;
+  if (mapping->kind != MAPPING_PRIVATE_FILE) return throw_argument(env, "only a private file mapping can be replaced");
+  outcome o = mapping_replace(mapping, has_file ? (int)fd : -1, handle_holds(handle));
+  return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+}
+
+napi_value export_memory_populate(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  void *pairs;
+  size_t bytes;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)) ||
+      !get_buffer(&call, 1, "runs", NULL, &pairs, &bytes))
+    return NULL;
+  if (!mapping_is_writable(mapping)) return throw_argument(env, "the memory is read-only");
+  const uint32_t *runs = pairs;
+  uint64_t pages = mapping->size / PAGE_BYTES;
+  outcome o = success();
+  for (size_t i = 0; i + 1 < bytes / sizeof(*runs) && !failed(o); i += 2) {
+    uint64_t first = runs[i], count = runs[i + 1];
+    if (first > pages || count > pages - first) return throw_argument(env, "runs (argument 2) reach past the memory");
+    if (count > 0) o = mapping_populate(mapping, first * PAGE_BYTES, count * PAGE_BYTES);
+  }
+  return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+}
+
+napi_value export_memory_written(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct mapping *mapping;
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY))) return NULL;
+  if (mapping->kind != MAPPING_PRIVATE_FILE) return throw_argument(env, "only a private file mapping knows what was written");
+  struct page_runs runs = {0};
+  outcome o = mapping_written(mapping, &runs);
+  napi_value array = failed(o) ? throw_outcome(env, o) : make_u32_array(env, runs.pairs, 2 * runs.count);
+  free(runs.pairs);
+  return array;
+}
+
 napi_value export_memory_runs(napi_env env, napi_callback_info info) {
   struct call call;
   struct mapping *mapping, *base = NULL;

@@ -40,6 +40,7 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
   struct mapping *memory, *template;
   struct vcpu *vcpu;
   void *regs, *sregs, *excluded, *guarded;
+  uint64_t pages_max;
   size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length, excluded_bytes,
          guarded_bytes;
   if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
@@ -47,7 +48,8 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
       !get_buffer(&call, 3, "regs", &regs_size, &regs, &length) ||
       !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
       !get_buffer(&call, 5, "exclude", NULL, &excluded, &excluded_bytes) ||
-      !get_buffer(&call, 6, "guard", NULL, &guarded, &guarded_bytes) || !check_memories(env, memory, template))
+      !get_buffer(&call, 6, "guard", NULL, &guarded, &guarded_bytes) ||
+      !get_integer(&call, 7, "pagesMax", 1ull << 53, &pages_max) || !check_memories(env, memory, template))
     return NULL;
   /* A kernel without PAGEMAP_SCAN should be noticed now and not at the first rewind. */
   bool populated;
@@ -61,6 +63,7 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
     rewinder_free(rewinder);
     return NULL;
   }
+  rewinder->pages_max = pages_max;
   memcpy(&rewinder->regs, regs, sizeof(rewinder->regs));
   memcpy(&rewinder->sregs, sregs, sizeof(rewinder->sregs));
   return handle_create(env, HANDLE_REWINDER, rewinder);
@@ -101,13 +104,24 @@ napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info) {
   return make_number(env, (double)rewinder->pages_copied);
 }
 
+static napi_value make_boolean(napi_env env, bool is) {
+  napi_value value = NULL;
+  napi_check(env, napi_get_boolean(env, is, &value));
+  return value;
+}
+
 napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info) {
   struct call call;
   struct rewinder *rewinder;
   if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
-  napi_value written = NULL;
-  napi_check(env, napi_get_boolean(env, rewinder->guard_written, &written));
-  return written;
+  return make_boolean(env, rewinder->guard_written);
+}
+
+napi_value export_rewinder_over_budget(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct rewinder *rewinder;
+  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
+  return make_boolean(env, rewinder->over_budget);
 }
 
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info) {

@@ -189,6 +189,8 @@ napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *ma
   return value;
 }
 
+unsigned handle_holds(const struct handle *handle) { return handle->buffer ? 2 : 1; }
+
 /* Leaves JavaScript with an empty buffer, so that its hold on the memory can go now and not at the
  * next collection. */
 static void detach_buffer(napi_env env, struct handle *handle) {

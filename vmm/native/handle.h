@@ -48,6 +48,9 @@ void *get_object(const struct call *call, size_t position, enum handle_kind kind
 /* The one ArrayBuffer over `mapping`; it is detached when the handle is closed. */
 napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *mapping);
 
+/* References that a handle and its ArrayBuffer hold to its object. */
+unsigned handle_holds(const struct handle *handle);
+
 /* close(handle): of any kind, any number of times. */
 napi_value handle_close(napi_env env, napi_callback_info info);
 

@@ -12,6 +12,10 @@
 
 #include "pagemap.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Reserves address space that is congruent to `offset` modulo 2 MiB. */
 static void *reserve(size_t size, uint64_t offset) {
   size_t slack = size + 2 * BLOCK_BYTES;
@@ -111,6 +115,21 @@ outcome mapping_create(const struct mapping_request *request, struct mapping **o
   return o;
 }
 
+outcome mapping_replace(struct mapping *mapping, int fd, unsigned holds) {
+  if (atomic_load(&mapping->refs) != holds) return (outcome){"replacing memory that is in use", EBUSY};
+  outcome o = fd < 0 ? success() : check_file_size(fd, 0, mapping->size);
+  if (failed(o)) return o;
+  int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+  if (mmap(mapping->bytes, mapping->size, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED) return failure("mmap");
+  madvise(mapping->bytes, mapping->size, MADV_DONTFORK);
+  return o;
+}
+
+outcome mapping_populate(struct mapping *mapping, size_t offset, size_t size) {
+  if (madvise(mapping->bytes + offset, size, MADV_POPULATE_WRITE) == 0) return success();
+  return failure("madvise (MADV_POPULATE_WRITE)");
+}
+
 struct mapping *mapping_ref(struct mapping *mapping) {
   atomic_fetch_add(&mapping->refs, 1);
   return mapping;
@@ -180,6 +199,17 @@ static bool add_page(struct page_runs *runs, uint32_t page) {
   runs->pairs[2 * runs->count] = page;
   runs->pairs[2 * runs->count++ + 1] = 1;
   return true;
+}
+
+static bool add_written(void *context, size_t start, size_t end) {
+  struct page_runs *runs = context;
+  for (size_t at = start; at < end; at += PAGE_BYTES)
+    if (!add_page(runs, (uint32_t)(at / PAGE_BYTES))) return false;
+  return true;
+}
+
+outcome mapping_written(const struct mapping *mapping, struct page_runs *runs) {
+  return pagemap_each_written(mapping->bytes, mapping->size, add_written, runs);
 }
 
 static bool page_differs(const struct mapping *mapping, const struct mapping *base, size_t at) {

@@ -43,6 +43,17 @@ outcome mapping_create(const struct mapping_request *request, struct mapping **o
 /* Takes over a mapping made elsewhere (kvm_run). NULL when out of memory. */
 struct mapping *mapping_adopt(void *bytes, size_t size, enum mapping_kind kind);
 
+/*
+ * Puts another file behind a private file mapping, at the same address: whoever kept that address, such as a JS buffer,
+ * sees the other file's bytes. -1: zeros, and the pages that were there are given back. EBUSY while a VM, a vCPU's clock or a rewinder
+ * uses it; `holds` is how many references are known not to.
+ */
+outcome mapping_replace(struct mapping *mapping, int fd, unsigned holds);
+
+/* Copies the template's bytes into these pages ahead of the guest's first write to them (MADV_POPULATE_WRITE, Linux
+ * 5.14). */
+outcome mapping_populate(struct mapping *mapping, size_t offset, size_t size);
+
 struct mapping *mapping_ref(struct mapping *mapping);
 void mapping_unref(struct mapping *mapping);
 
@@ -57,6 +68,9 @@ struct page_runs {
 /* Finds the pages that are not zero, or with `base`, of the same size, that differ from it. The caller frees
  * runs->pairs. */
 outcome mapping_runs(const struct mapping *mapping, const struct mapping *base, struct page_runs *runs);
+
+/* Finds the pages of a private file mapping that were written. The caller frees runs->pairs, also on failure. */
+outcome mapping_written(const struct mapping *mapping, struct page_runs *runs);
 
 /* Replaces the contents of a file by the first `size` bytes, leaving holes for 2 MiB blocks of
  * zeros. */

@@ -108,6 +108,8 @@ static bool copy_range(void *context, size_t start, size_t end) {
   struct copy *copy = context;
   struct rewinder *rewinder = copy->rewinder;
   look_at_guards(rewinder, start, end);
+  rewinder->over_budget |= rewinder->pages_copied + (end - start) / PAGE_BYTES > rewinder->pages_max;
+  if (rewinder->over_budget) return true;
   while (copy->next_excluded < rewinder->excluded_count) {
     const struct byte_range *skip = &rewinder->excluded[copy->next_excluded];
     if (skip->start >= end) break;
@@ -126,6 +128,7 @@ outcome rewinder_rewind(struct rewinder *rewinder) {
   if (failed(o)) return o;
   struct copy copy = {.rewinder = rewinder};
   rewinder->pages_copied = 0;
+  rewinder->over_budget = false;
   o = pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, copy_range, &copy);
   if (!failed(o)) load_registers(rewinder);
   return o;

@@ -20,6 +20,8 @@ struct rewinder {
   struct byte_range *guarded; /* sorted, disjoint */
   size_t guarded_count;
   bool guard_written;    /* a page of a guarded range has been written since the memory was mapped */
+  uint64_t pages_max;    /* copied by one rewind */
+  bool over_budget;      /* the last rewind found more pages and left the rest as it was: use the memory no more */
   uint64_t pages_copied; /* by the last rewind */
 };
 
@@ -35,7 +37,7 @@ struct rewinder *rewinder_create(struct mapping *memory, struct mapping *templat
                                  size_t excluded_count, size_t guarded_count);
 void rewinder_free(struct rewinder *rewinder);
 
-/* Copies the template's bytes over every page that was written, and has the next entry load the
+/* Copies the template's bytes over every page that was written, up to pages_max, and has the next entry load the
  * saved registers. */
 outcome rewinder_rewind(struct rewinder *rewinder);
 

@@ -54,6 +54,33 @@ export class GuestMemory {
     return new GuestMemory('readonlyFile', size, fd, options);
   }
 
+  /**
+   * For privateFile() from the start of its file: puts another file of this size behind the memory, at the same address
+   * and in the same `buffer`. No VM, clock or rewinder may use the memory (MAYFLY_KVM_IOCTL, EBUSY, else), and whoever
+   * holds a view of `buffer` sees the other file's bytes.
+   */
+  replaceFile(fd: number): void {
+    native.memoryReplace(this.handle, true, fd);
+  }
+
+  /** As replaceFile() with no file: gives all pages back; zeros from now on. */
+  empty(): void {
+    native.memoryReplace(this.handle, false, -1);
+  }
+
+  /** For privateFile(): the pages that were written since it was mapped or replaced, as pairs like those of runs(). */
+  written(): Uint32Array {
+    return native.memoryWritten(this.handle);
+  }
+
+  /**
+   * Makes pages present and writable ahead of their first use: pairs [first page, count] as runs() returns them. They
+   * count as written.
+   */
+  populate(runs: Uint32Array): void {
+    native.memoryPopulate(this.handle, Uint32Array.from(runs).buffer);
+  }
+
   /** The memory itself, not a copy. Detached by close(). */
   get buffer(): ArrayBuffer {
     this.#buffer ??= native.memoryBuffer(this.handle);

@@ -46,6 +46,9 @@ export interface Native {
   memoryAddress(memory: MemoryHandle): bigint;
   memoryFd(memory: MemoryHandle): number;
   memoryWriteTo(memory: MemoryHandle, fd: number, size: number): void;
+  memoryWritten(memory: MemoryHandle): Uint32Array;
+  memoryReplace(memory: MemoryHandle, hasFile: boolean, fd: number): void;
+  memoryPopulate(memory: MemoryHandle, runs: ArrayBuffer): void;
   memoryRuns(memory: MemoryHandle, base: MemoryHandle | null): Uint32Array;
   vcpuCreate(vm: VmHandle, id: number): VcpuHandle;
   vcpuRunPage(vcpu: VcpuHandle): ArrayBuffer;
@@ -67,12 +70,14 @@ export interface Native {
     sregs: ArrayBuffer,
     exclude: ArrayBuffer,
     guard: ArrayBuffer,
+    pagesMax: number,
   ): RewinderHandle;
   rewinderRewind(rewinder: RewinderHandle): number;
   rewinderDirtyPages(rewinder: RewinderHandle): Uint32Array;
   rewinderRewindAndRun(rewinder: RewinderHandle): number;
   rewinderPagesCopied(rewinder: RewinderHandle): number;
   rewinderGuardWritten(rewinder: RewinderHandle): boolean;
+  rewinderOverBudget(rewinder: RewinderHandle): boolean;
 }
 
 /** From dist/src/kvm to the package's root. */

@@ -16,6 +16,8 @@ export interface RewinderOptions {
   readonly exclude?: readonly ByteRange[];
   /** Byte ranges whose first write is remembered for good, sorted and disjoint; see guardWritten. */
   readonly guard?: readonly ByteRange[];
+  /** Pages that one rewind copies at most; see overBudget. Default: all. */
+  readonly pagesMax?: number;
 }
 
 export type ByteRange = readonly [offset: number, length: number];
@@ -46,6 +48,7 @@ export class Rewinder {
 
   static create(options: RewinderOptions): Rewinder {
     const { memory, template, vcpu, regs, sregs, exclude = [], guard = [] } = options;
+    const { pagesMax = Number.MAX_SAFE_INTEGER } = options;
     const handle = native.rewinderCreate(
       memory.handle,
       template.handle,
@@ -54,6 +57,7 @@ export class Rewinder {
       sregs,
       encodeRanges('exclude', exclude),
       encodeRanges('guard', guard),
+      pagesMax,
     );
     return new Rewinder(handle, vcpu);
   }
@@ -71,6 +75,11 @@ export class Rewinder {
   /** How many pages the last rewind copied. */
   get pagesCopied(): number {
     return native.rewinderPagesCopied(this.#handle);
+  }
+
+  /** Whether the last rewind found more than pagesMax pages and left the rest: the memory is not the template's. */
+  get overBudget(): boolean {
+    return native.rewinderOverBudget(this.#handle);
   }
 
   /** Whether a rewind found a page of a guarded range written, by whomever and with whatever. It stays true. */

@@ -83,23 +83,33 @@ export function openImages(paths: readonly string[]): GuestMemory[] {
   return paths.map(openImage);
 }
 
-/** A VM with its memory in place and a vCPU that knows the guest kernel's entry. */
-export function createVm(
+/** A VM with its vCPU: all that a machine needs but memory and registers. The same for every machine. */
+export interface Shell {
+  vm: Vm;
+  vcpu: Vcpu;
+}
+
+/** Throws MAYFLY_KVM_*. */
+export function createShell(): Shell {
+  const vm = system().createVm();
+  const vcpu = vm.createVcpu(0);
+  vcpu.setMsrs(systemCallMsrs(KernelImage.default().symbol('syscall_trap')));
+  enableVectorState(vcpu);
+  vcpu.setSlice(SLICE_US);
+  return { vm, vcpu };
+}
+
+/** Gives a shell its memory, for good. */
+export function attachMemory(
+  { vm }: Shell,
   memory: GuestMemory,
   images: readonly GuestMemory[],
-  kernel: KernelImage,
-): { vm: Vm; vcpu: Vcpu } {
-  const vm = system().createVm();
+): void {
   vm.setMemory(0, 0, memory);
   const addresses = imageAddresses(images.map((i) => i.size));
   for (const [i, image] of images.entries()) {
     vm.setMemory(1 + i, addresses[i] ?? 0, image, { readonly: true });
   }
-  const vcpu = vm.createVcpu(0);
-  vcpu.setMsrs(systemCallMsrs(kernel.symbol('syscall_trap')));
-  enableVectorState(vcpu);
-  vcpu.setSlice(SLICE_US);
-  return { vm, vcpu };
 }
 
 /**
@@ -136,14 +146,16 @@ function startVcpu(
   memory: GuestMemory,
   images: readonly GuestMemory[],
   kernel: KernelImage,
-): { vm: Vm; vcpu: Vcpu } {
+): Shell {
   try {
-    const { vm, vcpu } = createVm(memory, images, kernel);
+    const shell = createShell();
+    const { vcpu } = shell;
+    attachMemory(shell, memory, images);
     const sregs = vcpu.getSregs();
     writeInitialSregs(sregs);
     vcpu.setSregs(sregs);
     vcpu.setRegs(initialRegs(kernel.entry));
-    return { vm, vcpu };
+    return shell;
   } catch (error) {
     throw startError(error);
   }

@@ -4,9 +4,10 @@ import { GuestMemory } from '../kvm/index.js';
 import { GuestRam } from '../memory/index.js';
 import type { BusState } from '../virtio/index.js';
 import { createDevices } from './devices.js';
-import { createVm, openImages } from './factory.js';
+import { attachMemory, createShell, openImages } from './factory.js';
 import { KernelImage } from './kernel-image.js';
 import { Machine } from './machine.js';
+import type { Supplies } from './supplies.js';
 import { restoreVcpu, saveVcpu, type VcpuState } from './vcpu-state.js';
 
 /** Plain data: it crosses threads by structured clone. */
@@ -39,17 +40,44 @@ export interface MachineSource {
   state: MachineState;
 }
 
-/** A machine whose memory is a private mapping of the source's. It needs a new generation before it runs. */
-export function machineFromState(source: MachineSource, console: ConsoleOptions): Machine {
-  const kernel = KernelImage.default();
-  const images = openImages(source.images);
-  const memory = GuestMemory.privateFile(source.memoryFd, source.memorySize);
-  const { vm, vcpu } = createVm(memory, images, kernel);
-  restoreVcpu(vcpu, source.state.vcpu);
+/** What machineFromState() need not make itself. */
+export interface Provisions {
+  supplies?: Supplies;
+  /** The source's images; they stay the caller's, and open for as long as the machine. */
+  images?: readonly GuestMemory[];
+}
+
+/**
+ * A machine whose memory is a private mapping of the source's. It needs a new generation before it runs.
+ * Throws MAYFLY_KVM_*, MAYFLY_IMAGE_UNREADABLE.
+ */
+export function machineFromState(
+  source: MachineSource,
+  console: ConsoleOptions,
+  { supplies, images: lent }: Provisions = {},
+): Machine {
+  const { memoryFd, memorySize, state } = source;
+  const images = lent ?? openImages(source.images);
+  const memory =
+    supplies?.takeMemory(memoryFd, memorySize) ?? GuestMemory.privateFile(memoryFd, memorySize);
+  const shell = supplies?.takeShell() ?? createShell();
+  attachMemory(shell, memory, images);
+  restoreVcpu(shell.vcpu, state.vcpu);
   const ram = new GuestRam(memory.buffer);
-  const devices = createDevices(ram, console);
-  const imagePaths = source.images;
-  const machine = new Machine({ vm, vcpu, memory, images, imagePaths, kernel, devices, ram });
-  machine.bus.restore(source.state.devices);
+  const machine = new Machine({
+    ...shell,
+    memory,
+    images,
+    imagePaths: source.images,
+    kernel: KernelImage.default(),
+    devices: createDevices(ram, console),
+    ram,
+    release: (gone) => {
+      if (supplies === undefined) gone.close();
+      else supplies.keepMemory(gone);
+      if (lent === undefined) for (const image of images) image.close();
+    },
+  });
+  machine.bus.restore(state.devices);
   return machine;
 }

@@ -75,6 +75,8 @@ export interface MachineParts {
   kernel: KernelImage;
   devices: Devices;
   ram: GuestRam;
+  /** Takes the memory when the machine is closed; without it, memory and images are closed. */
+  release?: (memory: GuestMemory) => void;
 }
 
 export class Machine {
@@ -148,10 +150,16 @@ export class Machine {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#parts.vcpu.close();
-    this.#parts.vm.close();
+    const { vcpu, vm, images, release } = this.#parts;
+    vcpu.close();
+    vm.close();
+    this.#ram.close(); // whatever of a device is still under way does not find the next machine here
+    if (release !== undefined) {
+      release(this.memory);
+      return;
+    }
     this.memory.close();
-    for (const image of this.#parts.images) image.close();
+    for (const image of images) image.close();
   }
 
   #exit(reason: number): Stop | undefined {

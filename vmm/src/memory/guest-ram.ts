@@ -57,6 +57,12 @@ export class GuestRam {
     this.#data = new DataView(buffer);
   }
 
+  /** No access works any more: the machine is closed, and its memory may be another's by now. */
+  close(): void {
+    this.#size = 0;
+    this.attach(new ArrayBuffer(0));
+  }
+
   /** Throws GuestFault unless [at, at + length) lies in RAM. */
   check(at: Gpa, length: number): void {
     if (!(at >= 0 && length >= 0 && at + length <= this.#size)) badAddress(at, length, this.#size);

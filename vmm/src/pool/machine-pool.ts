@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import { Piscina } from 'piscina';
+import type { CloneSettings } from '../worker/clone-settings.js';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
 import type { InvokeFrame, Pool, TemplateSpec } from './types.js';
@@ -16,6 +17,8 @@ export interface MachinePoolOptions {
   queueMax?: number;
   /** Invocations of one worker that may be under way at once: those that wait for time or input give way to others. */
   perWorker?: number;
+  /** How clones are made; see CLONE_SETTINGS for what is not said. */
+  clones?: Partial<CloneSettings>;
 }
 
 const QUEUE_MAX = 1024;
@@ -40,6 +43,7 @@ export class MachinePool implements Pool {
       maxThreads: this.#workers,
       concurrentTasksPerWorker: options.perWorker ?? PER_WORKER,
       maxQueue: options.queueMax ?? QUEUE_MAX,
+      workerData: options.clones ?? {},
       // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
       atomics: 'disabled',
       // Templates' memory files are opened by one worker and used by all: they outlive it.

@@ -9,12 +9,12 @@
 import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
-import { type GuestMemory, Rewinder } from '../kvm/index.js';
+import { type ByteRange, type GuestMemory, Rewinder } from '../kvm/index.js';
 import { cpl0Ranges } from '../machine/cpl0.js';
 import { newIdentity } from '../machine/identity.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Failure, Machine } from '../machine/machine.js';
-import { machineFromState } from '../machine/machine-state.js';
+import { machineFromState, type Provisions } from '../machine/machine-state.js';
 import { OutputTail } from './output-tail.js';
 import type { Template } from './template.js';
 
@@ -24,9 +24,16 @@ import type { Template } from './template.js';
  */
 const TURN_SLICES = 4;
 
+export interface CloneParts extends Provisions {
+  workingSet?: Uint32Array | undefined;
+  dirtyPagesMax?: number;
+  /** Byte ranges of which no page may be written; default: what decides on CPL 0. */
+  guard?: readonly ByteRange[];
+}
+
 export class Clone {
   readonly template: Template;
-  readonly #machine: Machine;
+  readonly machine: Machine;
   readonly #rewinder: Rewinder;
   readonly #stream: VsockStream;
   /** What the program printed in this life. */
@@ -38,23 +45,32 @@ export class Clone {
   /** Pages that the last rewind put back. */
   rewoundPages = 0;
 
-  /** `templateMemory`: the template's file, mapped read-only. */
-  constructor(template: Template, templateMemory: GuestMemory) {
+  /**
+   * `templateMemory`: the template's file, mapped read-only. `workingSet`: pages to copy now, as pairs [first, count].
+   * `dirtyPagesMax`: pages that a rewind puts back; a clone that wrote more is not rewound.
+   */
+  constructor(
+    template: Template,
+    templateMemory: GuestMemory,
+    { workingSet, dirtyPagesMax, guard, ...provisions }: CloneParts = {},
+  ) {
     this.template = template;
     const keep = (chunk: Uint8Array) => this.#output.add(chunk);
-    this.#machine = machineFromState(template, { stdout: keep, stderr: keep });
-    const [stream] = this.#machine.devices.vsock.streams;
+    this.machine = machineFromState(template, { stdout: keep, stderr: keep }, provisions);
+    if (workingSet !== undefined) this.machine.memory.populate(workingSet);
+    const [stream] = this.machine.devices.vsock.streams;
     if (stream === undefined)
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
     this.#stream = stream;
     stream.onData = (chunk) => this.#receive(chunk);
     this.#rewinder = Rewinder.create({
-      memory: this.#machine.memory,
+      memory: this.machine.memory,
       template: templateMemory,
-      vcpu: this.#machine.vcpu,
+      vcpu: this.machine.vcpu,
       regs: template.state.vcpu.regs,
       sregs: template.state.vcpu.sregs,
-      guard: cpl0Ranges(KernelImage.default()),
+      guard: guard ?? cpl0Ranges(KernelImage.default()),
+      ...(dirtyPagesMax !== undefined && { pagesMax: dirtyPagesMax }),
     });
   }
 
@@ -69,16 +85,16 @@ export class Clone {
    */
   async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
     this.#ready = false;
-    newIdentity(this.#machine.shared, this.template.state.capturedAt);
+    newIdentity(this.machine.shared, this.template.state.capturedAt);
     this.#stream.write(frame);
     for (let slices = 1; ; slices++) {
-      const stop = this.#machine.enter();
+      const stop = this.machine.enter();
       if (this.#answer !== undefined) return this.#answer;
       if (this.#damage !== undefined) throw this.#damage;
       if (stop.kind === 'failed') throw failureOf(stop.failure);
       if (stop.kind === 'exited') {
         if (stop.described)
-          this.#output.add(Buffer.from(`${crashLine(this.#machine, stop.status)}\n`));
+          this.#output.add(Buffer.from(`${crashLine(this.machine, stop.status)}\n`));
         throw exitedError(stop.status, this.#output.text);
       }
       const now = performance.now();
@@ -93,20 +109,21 @@ export class Clone {
 
   /**
    * Puts everything back: memory, registers, devices, the stream. False: this clone cannot be rewound and must be
-   * replaced, because its guest wrote to page tables or to what runs at CPL 0. Tables that are copied back would go unseen
-   * by a KVM that shadows them, and old translations would live on; what a guest did at CPL 0 nobody knows.
+   * replaced, because its guest wrote to page tables or to what runs at CPL 0, or to too many pages. Tables that are copied
+   * back would go unseen by a KVM that shadows them, and old translations would live on; what a guest did at CPL 0 nobody
+   * knows.
    */
   rewind(): boolean {
     if (this.#ready) return true;
     this.rewoundPages = this.#rewinder.rewind();
-    if (this.#rewinder.guardWritten) return false;
+    if (this.#rewinder.guardWritten || this.#rewinder.overBudget) return false;
     const { vcpu, devices } = this.template.state;
-    if (vcpu.xsave !== undefined) this.#machine.vcpu.setXsave(vcpu.xsave);
-    this.#machine.bus.restore(devices);
+    if (vcpu.xsave !== undefined) this.machine.vcpu.setXsave(vcpu.xsave);
+    this.machine.bus.restore(devices);
     this.#decoder = new FrameDecoder();
     if (!this.#output.empty) this.#output = new OutputTail();
     this.#answer = undefined;
-    this.#machine.satisfied = false;
+    this.machine.satisfied = false;
     this.#damage = undefined;
     this.#ready = true;
     return true;
@@ -115,14 +132,14 @@ export class Clone {
   /** The rewinder goes too: it holds the clone's memory. */
   close(): void {
     this.#rewinder.close();
-    this.#machine.close();
+    this.machine.close();
   }
 
   #receive(chunk: Uint8Array): void {
     try {
       this.#decoder.push(chunk);
       this.#answer ??= this.#decoder.next();
-      this.#machine.satisfied = this.#answer !== undefined;
+      this.machine.satisfied = this.#answer !== undefined;
     } catch (error) {
       this.#damage = error as MayflyError;
     }

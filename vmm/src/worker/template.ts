@@ -19,6 +19,8 @@ export interface Template {
   memorySize: number;
   images: readonly string[];
   state: MachineState;
+  /** Pages that first runs wrote, if that was recorded: pairs [first page, count]. */
+  workingSet?: Uint32Array;
 }
 
 /**

@@ -1,19 +1,16 @@
 /** A worker thread's entry: boots machines and runs invocations in its own clones. */
 import { MayflyError } from '@mayfly/protocol';
-import { GuestMemory } from '../kvm/index.js';
+import Piscina from 'piscina';
+import { Supplies } from '../machine/supplies.js';
 import { boot } from './boot.js';
-import { Clone } from './clone.js';
+import type { Clone } from './clone.js';
+import { CLONE_SETTINGS, type CloneSettings } from './clone-settings.js';
 import type { BootResult, BootTask, InvokeReply, InvokeTask, Task, TaskError } from './messages.js';
+import { Stock } from './stock.js';
 import type { Template } from './template.js';
 
-/** What this thread has of one template. */
-interface Stock {
-  template: Template;
-  memory: GuestMemory;
-  /** Rewound, or used and about to be. */
-  idle: Clone[];
-  forgotten: boolean;
-}
+const settings: CloneSettings = { ...CLONE_SETTINGS, ...Piscina.workerData };
+const supplies = new Supplies(settings);
 
 /** Clones that could not be rewound, since this thread started. */
 let replaced = 0;
@@ -30,8 +27,7 @@ function stockOf(task: InvokeTask): Stock {
 }
 
 function addStock(template: Template): Stock {
-  const memory = GuestMemory.readonlyFile(template.memoryFd, template.memorySize, { huge: true });
-  const stock = { template, memory, idle: [], forgotten: false };
+  const stock = new Stock(template, supplies, settings);
   stocks.set(template.id, stock);
   return stock;
 }
@@ -39,15 +35,29 @@ function addStock(template: Template): Stock {
 /** A clone in its first state: a rewound one, else a used one that is rewound now, else a new one. */
 function takeClone(stock: Stock): Clone {
   const clone = stock.idle.pop();
-  return clone === undefined ? new Clone(stock.template, stock.memory) : renewed(stock, clone);
+  return clone === undefined ? newClone(stock) : renewed(stock, clone);
+}
+
+function newClone(stock: Stock): Clone {
+  const clone = stock.make();
+  setImmediate(addShells);
+  return clone;
+}
+
+/** One at a time: invocations come first. */
+function addShells(): void {
+  if (supplies.addShell()) setImmediate(addShells);
 }
 
 /** The clone, rewound, or its replacement. */
 function renewed(stock: Stock, clone: Clone): Clone {
-  if (clone.rewind()) return clone;
+  if (clone.rewind()) {
+    stock.learn(clone);
+    return clone;
+  }
   replaced++;
   clone.close();
-  return new Clone(stock.template, stock.memory);
+  return newClone(stock);
 }
 
 /** Wall-clock milliseconds that all threads of the process share. */
@@ -93,9 +103,7 @@ function forget(templateId: number): void {
   const stock = stocks.get(templateId);
   if (stock === undefined) return;
   stocks.delete(templateId);
-  stock.forgotten = true;
-  for (const clone of stock.idle) clone.close();
-  stock.memory.close();
+  stock.close();
 }
 
 /** The first clone waits where the template was made: the first caller does not wait for it. */
@@ -103,7 +111,7 @@ async function bootAndStock(task: BootTask): Promise<BootResult> {
   const result = await boot(task);
   if (result.template !== undefined) {
     const stock = addStock(result.template);
-    stock.idle.push(new Clone(stock.template, stock.memory));
+    stock.idle.push(newClone(stock));
   }
   return result;
 }

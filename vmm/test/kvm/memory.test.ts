@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import t from 'tap';
-import { exits, GuestMemory } from '../../src/kvm/index.js';
+import { exits, GuestMemory, Kvm } from '../../src/kvm/index.js';
 import { createScratchFile } from './scratch-file.js';
 import { createGuest, NOWHERE, programs, skip } from './tiny-guest.js';
 
@@ -199,4 +199,63 @@ t.test('a guest reads a read-only file; its writes exit as MMIO', { skip }, asyn
   const after = Buffer.alloc(8);
   readSync(file.fd, after, 0, 8, 64);
   t.equal(after.toString(), 'mayfly!!');
+});
+
+t.test('a private mapping knows what was written, and its pages can be made ahead', async (t) => {
+  const file = GuestMemory.memfd(2 * BLOCK);
+  bytesOf(file)[3 * 4096] = 9;
+  const memory = GuestMemory.privateFile(file.fd, 2 * BLOCK);
+  t.teardown(() => [file, memory].map((m) => m.close()));
+  t.same([...memory.written()], []);
+  bytesOf(memory)[8 * 4096] = 1;
+  memory.populate(Uint32Array.of(2, 3, 100, 1));
+  t.same([...memory.written()], [2, 3, 8, 1, 100, 1]);
+  t.equal(bytesOf(memory)[3 * 4096], 9, 'with the bytes of the file');
+  const size = (2 * BLOCK) / 4096;
+  for (const runs of [
+    [size, 1],
+    [0, size + 1],
+    [0xffffffff, 2],
+  ]) {
+    t.throws(() => memory.populate(Uint32Array.from(runs)), { code: 'MAYFLY_KVM_ARGUMENT' });
+  }
+  t.throws(() => file.written(), { code: 'MAYFLY_KVM_ARGUMENT' });
+});
+
+t.test('another file takes the place of the first, in the same buffer', async (t) => {
+  const files = [1, 2].map((mark) => {
+    const file = GuestMemory.memfd(2 * BLOCK);
+    bytesOf(file).fill(mark);
+    return file;
+  });
+  const memory = GuestMemory.privateFile(files[0]!.fd, 2 * BLOCK);
+  t.teardown(() => [...files, memory].map((m) => m.close()));
+  const { buffer, address } = memory;
+  const bytes = new Uint8Array(buffer);
+  bytes[5] = 7;
+  memory.empty();
+  t.equal(bytes[5], 0);
+  bytes[6] = 8;
+  memory.replaceFile(files[1]!.fd);
+  t.same(
+    [bytes[5], bytes[6], memory.buffer === buffer, memory.address === address],
+    [2, 2, true, true],
+  );
+  t.same([...memory.written()], [], 'nothing that was written before is there');
+  const small = GuestMemory.memfd(BLOCK);
+  t.teardown(() => small.close());
+  t.throws(() => memory.replaceFile(small.fd), { code: 'MAYFLY_KVM_IOCTL' });
+  t.throws(() => files[0]!.replaceFile(files[1]!.fd), { code: 'MAYFLY_KVM_ARGUMENT' });
+});
+
+t.test('memory that a VM uses is not replaced', { skip }, async (t) => {
+  const file = GuestMemory.memfd(BLOCK);
+  const memory = GuestMemory.privateFile(file.fd, BLOCK);
+  const kvm = Kvm.open();
+  const vm = kvm.createVm();
+  vm.setMemory(0, 0, memory);
+  t.throws(() => memory.replaceFile(file.fd), { code: 'MAYFLY_KVM_IOCTL', message: /EBUSY/ });
+  vm.close();
+  memory.replaceFile(file.fd);
+  for (const closeable of [memory, kvm, file]) closeable.close();
 });
