@@ -243,7 +243,7 @@ export class Machine {
   #preempt(): Stop {
     const rip = this.#run.getBigUint64(RIP, true);
     const { kernelStart, kernelEnd } = this.shared;
-    if (kernelEnd === 0n || (rip >= kernelStart && rip < kernelEnd)) {
+    if (kernelEnd === 0n || (rip >= kernelStart && rip < kernelEnd) || this.#exceptionWaits()) {
       this.shared.setPreemptPending();
       return SLICE;
     }
@@ -263,6 +263,16 @@ export class Machine {
     this.vcpu.dirty(true, false);
     this.serve();
     return SLICE;
+  }
+
+  /**
+   * KVM has an exception that it delivers at the next entry: one of its own, of an instruction that it emulates, or one
+   * whose delivery was cut short. At the upcall's entry it would be the kernel's. (struct kvm_vcpu_events: injected, nr,
+   * has_error_code, pending.)
+   */
+  #exceptionWaits(): boolean {
+    const events = new Uint8Array(this.vcpu.getEvents());
+    return events[0] !== 0 || events[3] !== 0;
   }
 
   #panicFailure(): Failure {
