@@ -1,4 +1,5 @@
 export type { ImageConfig } from './archive/container.js';
+export { decompress } from './archive/decompress.js';
 export * as durable from './cache/durable.js';
 export { hashFile } from './cache/file-digests.js';
 export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/library.js';

@@ -83,6 +83,8 @@ const isText = (x: unknown): x is string => typeof x === 'string';
 const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
 const isTexts = (x: unknown): x is string[] => Array.isArray(x) && x.every(isText);
 const matches = (x: unknown, pattern: RegExp): boolean => isText(x) && pattern.test(x);
+export const isHex64 = (x: unknown): x is string => matches(x, HEX64);
+export const isId = (x: unknown): x is string => matches(x, ID);
 const isPart = (x: unknown): boolean =>
   isObject(x) && matches(x.file, FILE) && matches(x.sha256, HEX64);
 const isLayer = (x: unknown): boolean => isObject(x) && matches(x.digest, HEX64) && isSize(x.size);

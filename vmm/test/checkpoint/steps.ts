@@ -1,5 +1,8 @@
 /** What the fault tests interrupt: a store root <- middle <- leaf, and changes of it. */
-import { CheckpointStore } from '../../src/checkpoint/store.js';
+import { createReadStream, mkdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CheckpointStore, exportCheckpoint, importCheckpoint } from '../../src/checkpoint/index.js';
 import { captured, memoryOf, type Pages } from './scratch.js';
 
 /** The memory of each checkpoint that there may be. */
@@ -35,7 +38,15 @@ async function create(dir: string, name: string, parent?: string): Promise<void>
   await store.create({ name, ...(parent && { parent }) }, captured(dir, memory!), base);
 }
 
+const EXPORTED = 'new.tar';
+
+/** The store, and beside its folders an exported checkpoint. */
 export async function prepare(dir: string): Promise<void> {
+  mkdirSync(dir, { recursive: true });
+  await create(dir, 'new');
+  const store = await CheckpointStore.open(dir);
+  await writeFile(join(dir, EXPORTED), exportCheckpoint(store, 'new'));
+  await store.remove('new');
   await create(dir, 'root');
   await create(dir, 'middle', 'root');
   await create(dir, 'leaf', 'middle');
@@ -53,6 +64,13 @@ export const steps: Readonly<Record<string, Step>> = {
   create: { change: (dir) => create(dir, 'new'), after: 'leaf,middle,new,root' },
   'create a difference': {
     change: (dir) => create(dir, 'new', 'middle'),
+    after: 'leaf,middle,new,root',
+  },
+  import: {
+    change: async (dir) => {
+      const store = await CheckpointStore.open(dir);
+      await importCheckpoint(store, createReadStream(join(dir, EXPORTED)));
+    },
     after: 'leaf,middle,new,root',
   },
   'remove and merge': {
