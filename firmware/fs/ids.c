@@ -54,11 +54,11 @@ GENERATED(random_uuid);
 GENERATED(boot_id);
 static GENERATED(machine_id);
 
-/* Over what the images have there: an image is shared by all machines. */
+/* Over what the images have there: an image is shared by all machines. One without /etc has no use for it. */
 void machine_id_mount(void) {
   i64 error;
   struct dentry *etc = directory_lookup(root_dentry, "etc", 3, &error);
-  if (etc == NULL) etc = dentry_get(tree_dir(root_dentry, "etc", DEV_ROOT, &directory_ops));
+  if (etc == NULL) return;
   if (is_dir(etc->inode)) tree_file(etc, "machine-id", S_IFREG | 0444, &machine_id_ops);
   dentry_put(etc);
 }

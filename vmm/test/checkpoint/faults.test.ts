@@ -11,7 +11,7 @@ import type { AttemptResult } from './fault.js';
 import { pagesIn, scratchDir } from './scratch.js';
 import { content, prepare, type Step, steps } from './steps.js';
 
-t.setTimeout(120_000);
+t.setTimeout(580_000);
 
 const SCRIPT = fileURLToPath(new URL('step.js', import.meta.url));
 const BEFORE = 'leaf,middle,root';
