@@ -1,5 +1,5 @@
 /** Command lines against the real server, whose pool answers from memory. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startServer } from '@mayfly/api';
@@ -104,6 +104,41 @@ t.test('deploy, ls, invoke, logs, rm', async (t) => {
     stderr:
       'mayfly: MAYFLY_FUNCTION_UNKNOWN: there is no function "f"\n  `mayfly ls` lists the functions\n',
   });
+});
+
+t.test('a folder is deployed as its mayfly.json says', async (t) => {
+  const folder = join(dir, 'folder');
+  mkdirSync(folder);
+  const manifest = (text: string) => file('folder/mayfly.json', text);
+  t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_MANIFEST: cannot read/ });
+  manifest('{ "timeoutMs": 3000, "env": { "A": "1", "B": "1" } }');
+  t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_FILE: .* index\.ts/ });
+  file('folder/index.mjs', 'export const handler = () => "by default";');
+  t.match(await mayfly('deploy', 'g', folder, '--env', 'B=2'), { code: 0 });
+  t.match(pool.source, /by default/);
+  const info = (await mayfly('ls', '--json')).stdout;
+  t.match(JSON.parse(info), { functions: [{ timeoutMs: 3000, env: { A: '1', B: '2' } }] });
+  file('folder/main.ts', 'export const handler = (): string => "by name";');
+  manifest('{ "entry": "main.ts" }');
+  t.match(await mayfly('deploy', 'g', folder), { code: 0 });
+  t.match(pool.source, /by name/);
+  for (const [text, why] of [
+    ['{', /mayfly\.json: .*JSON/],
+    ['[]', /mayfly\.json: it must be object/],
+    ['{ "memory": 1 }', /mayfly\.json: memory is no field of a mayfly\.json/],
+    ['{ "runtime": "cobol" }', /mayfly\.json: runtime must be one of node, python/],
+    ['{ "runtime": "python" }', /no agent for python/],
+    ['{ "memoryBytes": 1 }', /mayfly\.json: memoryBytes must be >= 67108864/],
+    ['{ "network": { "allow": [{ "ports": [0] }] } }', /network\.allow\.0\.ports\.0 must be >= 1/],
+  ] as const) {
+    manifest(text);
+    const outcome = await mayfly('deploy', 'g', folder);
+    t.match(outcome, { code: 1, stderr: /^mayfly: MAYFLY_MANIFEST: / }, text);
+    t.match(outcome.stderr, why);
+  }
+  manifest('{ "entry": "gone.ts" }');
+  t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_FILE: .*gone\.ts/ });
+  await mayfly('rm', 'g');
 });
 
 t.test('errors are one clear line and what to do', async (t) => {

@@ -1,9 +1,9 @@
 /** mayfly deploy, invoke, ls, rm, logs: what talks to a server. */
-import { access } from 'node:fs/promises';
 import type { MayflyClient } from '@mayfly/client';
-import { type LogLine, MayflyError } from '@mayfly/protocol';
+import type { LogLine } from '@mayfly/protocol';
 import type { FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
+import { readDeployment } from '../deployment.js';
 import { type Io, plain, printJson, table } from '../output.js';
 import { formatSize, parseDuration, parseEnv, parseSize } from '../units.js';
 import { PORT_DEFAULT } from './serve.js';
@@ -70,8 +70,10 @@ interface DeployOptions extends Remote {
 }
 
 function addDeploy(program: Command, io: Io): void {
-  remote(program.command('deploy').argument('<name>').argument('<file>'), io)
-    .description('Deploy a JavaScript or TypeScript file, with everything that it imports.')
+  remote(program.command('deploy').argument('<name>').argument('<path>'), io)
+    .description(
+      'Deploy a JavaScript or TypeScript file with everything that it imports, or a folder with a mayfly.json.',
+    )
     .option('--memory <size>', 'guest memory, for example 256M', parseSize)
     .option(
       '--timeout <duration>',
@@ -79,15 +81,15 @@ function addDeploy(program: Command, io: Io): void {
       parseDuration,
     )
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
-    .action((name: string, file: string, options: DeployOptions) =>
+    .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, async (client) => {
         const { memory, timeout, env } = options;
-        const source = await readSource(file);
+        const source = await readDeployment(path);
         const info = await client.deploy(name, {
-          source,
+          ...source,
           ...(memory !== undefined && { memoryBytes: memory }),
           ...(timeout !== undefined && { timeoutMs: timeout }),
-          ...(env && { env }),
+          ...(env && { env: { ...source.env, ...env } }),
         });
         if (options.json) return printJson(io, info);
         const boot = ((info.bootMicros ?? 0) / 1000).toFixed(0);
@@ -96,16 +98,6 @@ function addDeploy(program: Command, io: Io): void {
         );
       }),
     );
-}
-
-async function readSource(file: string): Promise<string> {
-  try {
-    await access(file);
-  } catch (cause) {
-    throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
-  }
-  const { bundleFile } = await import('@mayfly/api');
-  return bundleFile(file);
 }
 
 function addInvoke(program: Command, io: Io): void {

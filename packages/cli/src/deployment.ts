@@ -1,0 +1,83 @@
+/** What `mayfly deploy` sends: one source file, or a folder with a mayfly.json. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MayflyError } from '@mayfly/protocol';
+import { FunctionManifest, type FunctionSource } from '@mayfly/protocol/api';
+import type { TLocalizedValidationError } from 'typebox/error';
+import { Value } from 'typebox/value';
+
+const MANIFEST = 'mayfly.json';
+const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
+
+/**
+ * Reads and bundles what lies at `path`.
+ *
+ * @throws MayflyError MAYFLY_FILE, MAYFLY_MANIFEST; ApiError MAYFLY_SOURCE_INVALID with the place in the source
+ */
+export async function readDeployment(path: string): Promise<FunctionSource> {
+  if (!(await isFolder(path))) return { source: await bundled(path) };
+  const { entry, runtime = 'node', ...manifest } = await readManifest(join(path, MANIFEST));
+  if (runtime !== 'node')
+    throw invalid(join(path, MANIFEST), `there is no agent for ${runtime} yet`);
+  return { ...manifest, source: await bundled(join(path, entry ?? (await defaultEntry(path)))) };
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (cause) {
+    throw new MayflyError('MAYFLY_FILE', `cannot read ${path}`, { cause });
+  }
+}
+
+/** @throws MayflyError MAYFLY_MANIFEST, naming the field that is wrong */
+async function readManifest(path: string): Promise<FunctionManifest> {
+  const manifest = parseManifest(path, await manifestText(path));
+  const [error] = Value.Errors(FunctionManifest, manifest);
+  if (error) throw invalid(path, problemOf(error));
+  return manifest as FunctionManifest;
+}
+
+function problemOf({ keyword, instancePath, message, params }: TLocalizedValidationError): string {
+  const field = instancePath.slice(1).replaceAll('/', '.') || 'it';
+  if (keyword === 'boolean') return `${field} is no field of a ${MANIFEST}`;
+  return keyword === 'enum'
+    ? `${field} must be one of ${params.allowedValues.join(', ')}`
+    : `${field} ${message}`;
+}
+
+async function manifestText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const message = `cannot read ${path}: a folder is deployed with a ${MANIFEST}, {} at least`;
+    throw new MayflyError('MAYFLY_MANIFEST', message, { cause });
+  }
+}
+
+function parseManifest(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw invalid(path, (cause as Error).message);
+  }
+}
+
+const invalid = (path: string, why: string) =>
+  new MayflyError('MAYFLY_MANIFEST', `${path}: ${why}`);
+
+async function defaultEntry(folder: string): Promise<string> {
+  for (const entry of ENTRIES) {
+    const found = await stat(join(folder, entry)).catch(() => undefined);
+    if (found?.isFile()) return entry;
+  }
+  throw new MayflyError('MAYFLY_FILE', `there is no ${ENTRIES.join(', ')} in ${folder}`);
+}
+
+async function bundled(file: string): Promise<string> {
+  await stat(file).catch((cause: unknown) => {
+    throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
+  });
+  const { bundleFile } = await import('@mayfly/api'); // other commands start without it
+  return bundleFile(file);
+}

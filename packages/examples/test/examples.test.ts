@@ -1,0 +1,45 @@
+/** Every example answers as it should: deployed where its runtime can be, as a process of this host otherwise. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FunctionManifest, type Runtime } from '@mayfly/protocol/api';
+import t from 'tap';
+import { Value } from 'typebox/value';
+import { CHECKS, SECRET } from './checks.js';
+import { httpHost, nativeHost, pythonHost, wasmHost } from './host.js';
+import { type Call, deployer, folderOf } from './support.js';
+
+t.setTimeout(300_000);
+
+const OPTIONS: Record<string, string[]> = { webhook: ['--env', `WEBHOOK_SECRET=${SECRET}`] };
+const names = Object.keys(CHECKS);
+const manifestOf = (name: string): FunctionManifest =>
+  JSON.parse(readFileSync(join(folderOf(name), 'mayfly.json'), 'utf8'));
+
+const root = folderOf('.');
+
+t.test('each folder is an example that is checked, and the index has a line of it', async (t) => {
+  const folders = readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !/^(dist|node_modules|test|\.tap)$/.test(entry.name))
+    .map(({ name }) => name);
+  t.same(folders.sort(), [...names].sort());
+  const index = readFileSync(join(root, 'README.md'), 'utf8');
+  for (const name of names) {
+    t.match(index, new RegExp(`^\\| \\[${name}\\]\\(${name}/\\) \\|`, 'm'));
+    t.same([...Value.Errors(FunctionManifest, manifestOf(name))], [], name);
+  }
+});
+
+t.test('examples', async (t) => {
+  const deploy = await deployer(t);
+  const start: Record<Runtime, (name: string) => Promise<Call>> = {
+    node: (name) => deploy(name, ...(OPTIONS[name] ?? [])),
+    python: (name) => pythonHost(t, name),
+    native: (name) => nativeHost(t, name),
+    http: (name) => httpHost(t, name),
+    wasm: (name) => wasmHost(t, name),
+  };
+  for (const [name, check] of Object.entries(CHECKS)) {
+    const runtime = manifestOf(name).runtime ?? 'node';
+    await t.test(`${name} (${runtime})`, async (t) => check(t, await start[runtime](name)));
+  }
+});
