@@ -1,55 +1,43 @@
 /** The file systems that a function's guest sees: images, bottom first. */
-import { existsSync } from 'node:fs';
-import { nodeAgentPath } from '@mayfly/guest-agent';
-import { type ImageStore, Tree, treeFromPrograms } from '@mayfly/image';
-import { MayflyError } from '@mayfly/protocol';
+import { type Extra, type ImageStore, Tree, treeFromPrograms } from '@mayfly/image';
+import type { SourceFile } from './runtimes/runtime.js';
 
-/** Where things lie in the guest; the agent's defaults agree. */
-export const GUEST_PATHS = Object.freeze({
-  agent: '/mayfly/agent-node.cjs',
-  function: '/function/index.mjs',
-});
+/** Where things lie in the guest; the agents' defaults agree. */
+export const GUEST_PATHS = Object.freeze({ agents: '/mayfly', function: '/function' });
 
+/** Makes images, and gives their paths. Equal content gives equal images. */
 export interface Layers {
-  /** The program that runs the agent, as the guest's argv names it. */
-  readonly nodePath: string;
-  /** Paths of the images for a function whose bundled module this is. Equal modules give equal images. */
-  build(module: string): Promise<string[]>;
+  /** Programs of this host, each at its own path, and other files: shared by all functions of a runtime. */
+  programs(paths: readonly string[], extra: Extra[]): Promise<string>;
+  /** The files of one function, in /function. */
+  files(files: ReadonlyMap<string, SourceFile>): Promise<string>;
 }
 
-/** Two images: node with the agent, shared by all functions, and one file on top of it. */
 export class ImageLayers implements Layers {
-  readonly nodePath: string;
   readonly #store: ImageStore;
 
-  /** @param nodePath a node program of this host; it keeps its path in the guest */
-  constructor(store: ImageStore, nodePath: string = process.execPath) {
-    this.nodePath = nodePath;
+  constructor(store: ImageStore) {
     this.#store = store;
   }
 
-  async build(module: string): Promise<string[]> {
-    const base = await this.#store.build(await this.#nodeTree());
-    const top = await this.#store.build(functionTree(module));
-    return [base.path, top.path];
+  async programs(paths: readonly string[], extra: Extra[]): Promise<string> {
+    const programs = paths.map((path) => ({ path }));
+    const { path } = await this.#store.build(await treeFromPrograms(programs, { extra }));
+    return path;
   }
 
-  #nodeTree(): Promise<Tree> {
-    if (!existsSync(nodeAgentPath)) {
-      throw new MayflyError(
-        'MAYFLY_AGENT_MISSING',
-        `there is no ${nodeAgentPath}; run \`npm run setup\``,
-      );
-    }
-    const agent = { guestPath: GUEST_PATHS.agent, hostPath: nodeAgentPath };
-    return treeFromPrograms([{ path: this.nodePath }], { extra: [agent] });
+  async files(files: ReadonlyMap<string, SourceFile>): Promise<string> {
+    const { path } = await this.#store.build(functionTree(files));
+    return path;
   }
 }
 
-function functionTree(module: string): Tree {
+function functionTree(files: ReadonlyMap<string, SourceFile>): Tree {
   const tree = new Tree();
-  const source = { kind: 'bytes', bytes: Buffer.from(module) } as const;
-  const attributes = { mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n };
-  tree.add({ path: GUEST_PATHS.function, ...attributes, type: 'file', source });
+  for (const [name, { bytes, executable }] of files) {
+    const source = { kind: 'bytes', bytes } as const;
+    const attributes = { mode: executable ? 0o755 : 0o644, uid: 0, gid: 0, mtimeNs: 0n };
+    tree.add({ path: `${GUEST_PATHS.function}/${name}`, ...attributes, type: 'file', source });
+  }
   return tree;
 }

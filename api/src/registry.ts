@@ -21,8 +21,8 @@ import type { Pool } from '@mayfly/vmm';
 import { checkAnswerHead, checkReadyHead } from './agent-head.js';
 import { ApiError } from './errors.js';
 import { FunctionLog } from './function-log.js';
-import { GUEST_PATHS, type Layers } from './layers.js';
-import { bundleSource } from './source.js';
+import type { Layers } from './layers.js';
+import { nodeProgram } from './runtimes/node.js';
 import type { FunctionStore, StoredFunction } from './store.js';
 
 export interface RegistryLimits {
@@ -40,12 +40,6 @@ export const REGISTRY_LIMITS: Readonly<RegistryLimits> = Object.freeze({
 
 const MEMORY_BYTES_DEFAULT = 256 * 1024 * 1024;
 const TIMEOUT_MS_DEFAULT = 10_000;
-
-/**
- * --expose-gc lets the agent shrink the template; it hides gc() from the function. --single-threaded: a guest has one
- * vCPU, so V8's helper threads would only take turns with the function.
- */
-const NODE_FLAGS = ['--expose-gc', '--single-threaded'];
 
 /** What a route gives for an invocation; the registry adds what every clone needs. */
 export type InvocationRequest =
@@ -239,13 +233,13 @@ export class Registry {
 
   async #makeTemplate({ stored, log }: Entry): Promise<Deployment> {
     const { name, version, source, memoryBytes, env } = stored;
-    const module = await bundleSource(source, `${name}.js`);
+    const file = { bytes: Buffer.from(source), executable: false };
+    const program = await nodeProgram({ name, files: new Map([['index.js', file]]) }, this.#layers);
     const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
     const { bootMicros, readyHead } = await this.#pool.deploy({
       name: template,
-      images: await this.#layers.build(module),
-      argv: [this.#layers.nodePath, ...NODE_FLAGS, GUEST_PATHS.agent],
-      env: { ...env, MAYFLY_FUNCTION: GUEST_PATHS.function },
+      ...program,
+      env: { ...env, ...program.env },
       memoryBytes,
       bootTimeoutMs: this.#limits.bootTimeoutMs,
     });

@@ -28,12 +28,13 @@ let templates = 0;
 
 async function deploy(source: string, bundled = true) {
   const module = bundled ? await bundleSource(source, 'f.js') : source;
+  const file = { bytes: Buffer.from(module), executable: false };
   const name = `f${templates++}`;
   const { readyHead } = await pool.deploy({
     name,
-    images: await layers.build(module),
-    argv: [process.execPath, '--expose-gc', 'agent'],
-    env: { COLOR: 'blue' },
+    images: ['/', await layers.files(new Map([['index.mjs', file]]))],
+    argv: [process.execPath, '--expose-gc', '/mayfly/agent-node.cjs'],
+    env: { COLOR: 'blue', MAYFLY_FUNCTION: '/function/index.mjs' },
     memoryBytes: 0,
     bootTimeoutMs: 20_000,
   });

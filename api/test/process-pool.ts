@@ -6,28 +6,35 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { nodeAgentPath } from '@mayfly/guest-agent';
 import { encodeFrame, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import type { InvokeFrame, InvokeResult, Pool, TemplateSpec } from '@mayfly/vmm';
-import type { Layers } from '../src/index.js';
+import { GUEST_PATHS, type Layers, type SourceFile } from '../src/index.js';
 
-/** Layers as plain files: one path, that of the bundled module. */
+/** Layers as plain folders: programs and agents stay where they are, a function's files are in a folder of their own. */
 export class FileLayers implements Layers {
-  readonly nodePath = process.execPath;
   readonly #dir: string;
 
   constructor(dir: string) {
     this.#dir = dir;
   }
 
-  async build(module: string): Promise<string[]> {
-    await mkdir(this.#dir, { recursive: true });
-    const digest = createHash('sha256').update(module).digest('hex');
-    const path = join(this.#dir, `${digest}.mjs`);
-    await writeFile(path, module);
-    return [path];
+  async programs(): Promise<string> {
+    return '/';
+  }
+
+  async files(files: ReadonlyMap<string, SourceFile>): Promise<string> {
+    const hash = createHash('sha256');
+    for (const [name, { bytes }] of files) hash.update(`${name}\0${bytes.length}\0`).update(bytes);
+    const folder = join(this.#dir, hash.digest('hex'));
+    for (const [name, { bytes, executable }] of files) {
+      const path = join(folder, name);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, bytes, { mode: executable ? 0o755 : 0o644 });
+    }
+    return folder;
   }
 }
 
@@ -118,11 +125,11 @@ class AgentProcess {
   #wake: () => void = () => {};
 
   constructor(spec: TemplateSpec) {
-    const flags = spec.argv.slice(1, -1);
-    const [module = ''] = spec.images.slice(-1);
-    const env = { ...spec.env, MAYFLY_AGENT_STREAM: 'fd:3', MAYFLY_FUNCTION: module };
-    this.#child = spawn(process.execPath, [...flags, nodeAgentPath], {
-      env,
+    const here = placesOnHost(spec);
+    const [program = '', ...args] = spec.argv.map(here);
+    const env = Object.entries(spec.env).map(([name, value]) => [name, here(value)]);
+    this.#child = spawn(program, args, {
+      env: { ...Object.fromEntries(env), MAYFLY_AGENT_STREAM: 'fd:3' },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
     this.#stream = this.#child.stdio[3] as Duplex;
@@ -180,4 +187,16 @@ class AgentProcess {
       this.fail(error);
     }
   }
+}
+
+/** From a path in the guest to one of this host. */
+function placesOnHost({ images }: TemplateSpec): (path: string) => string {
+  const places: [guest: string, host: string][] = [
+    [GUEST_PATHS.agents, dirname(nodeAgentPath)],
+    [GUEST_PATHS.function, images.at(-1) ?? ''],
+  ];
+  return (path) => {
+    const place = places.find(([guest]) => path.startsWith(`${guest}/`));
+    return place ? place[1] + path.slice(place[0].length) : path;
+  };
 }

@@ -42,10 +42,10 @@ class EchoPool implements Pool {
 const dir = mkdtempSync(join(tmpdir(), 'mayfly-cli-'));
 const pool = new EchoPool();
 const layers = {
-  nodePath: 'node',
-  build: async (module: string) => {
-    pool.source = module;
-    return [];
+  programs: async () => '',
+  files: async (files: ReadonlyMap<string, { bytes: Uint8Array }>) => {
+    for (const { bytes } of files.values()) pool.source = Buffer.from(bytes).toString();
+    return '';
   },
 };
 const server = await startServer({ port: 0, dataDir: dir, pool, layers, logLevel: 'silent' });

@@ -1,0 +1,42 @@
+/** JavaScript and TypeScript, bundled into one module, in Node.js. */
+import { existsSync } from 'node:fs';
+import { nodeAgentPath } from '@mayfly/guest-agent';
+import { MayflyError } from '@mayfly/protocol';
+import { ApiError } from '../errors.js';
+import { GUEST_PATHS, type Layers } from '../layers.js';
+import { bundleSource } from '../source.js';
+import type { Program, Source } from './runtime.js';
+
+const AGENT = `${GUEST_PATHS.agents}/agent-node.cjs`;
+const MODULE = 'index.mjs';
+
+/**
+ * --expose-gc lets the agent shrink the template; it hides gc() from the function. --single-threaded: a guest has one
+ * vCPU, so V8's helper threads would only take turns with the function.
+ */
+const FLAGS = ['--expose-gc', '--single-threaded'];
+
+export async function nodeProgram(source: Source, layers: Layers): Promise<Program> {
+  const module = await bundleSource(textOfOnlyFile(source), `${source.name}.js`);
+  const bytes = Buffer.from(module);
+  const base = await layers.programs([process.execPath], [nodeAgent()]);
+  const top = await layers.files(new Map([[MODULE, { bytes, executable: false }]]));
+  return {
+    images: [base, top],
+    argv: [process.execPath, ...FLAGS, AGENT],
+    env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${MODULE}` },
+  };
+}
+
+function nodeAgent() {
+  if (existsSync(nodeAgentPath)) return { guestPath: AGENT, hostPath: nodeAgentPath };
+  const message = `there is no ${nodeAgentPath}; run \`npm run setup\``;
+  throw new MayflyError('MAYFLY_AGENT_MISSING', message);
+}
+
+function textOfOnlyFile({ files }: Source): string {
+  const [file, ...more] = files.values();
+  if (file && more.length === 0) return Buffer.from(file.bytes).toString();
+  const message = `a node function is deployed as one bundled file, not ${files.size}`;
+  throw new ApiError('MAYFLY_SOURCE_INVALID', message);
+}

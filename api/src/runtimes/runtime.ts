@@ -1,0 +1,29 @@
+/** What a runtime does: from the files that somebody deploys to what a guest boots. */
+import type { Layers } from '../layers.js';
+
+export interface SourceFile {
+  bytes: Uint8Array;
+  executable: boolean;
+}
+
+/** A deployment: files by relative paths that do not leave their folder, and what the manifest says of how they run. */
+export interface Source {
+  /** The function's name, for messages. */
+  name: string;
+  files: ReadonlyMap<string, SourceFile>;
+  entry?: string | undefined;
+  command?: readonly string[] | undefined;
+  port?: number | undefined;
+}
+
+/** What a guest runs. */
+export interface Program {
+  /** Paths of EROFS images, bottom first. */
+  images: string[];
+  argv: string[];
+  /** Added to the function's own. */
+  env: Record<string, string>;
+}
+
+/** Equal sources give equal programs. @throws ApiError MAYFLY_SOURCE_INVALID: what is wrong, and where */
+export type Runtime = (source: Source, layers: Layers) => Promise<Program>;
