@@ -90,6 +90,16 @@ export const ERRORS = Object.freeze({
     'try again; if it stays, report it with the line of the log',
   ),
   FUNCTION_THREW: row(502, 'the function threw', 'see its logs for the stack'),
+  FUNCTION_UNCAUGHT: row(
+    502,
+    'code that the function left behind threw',
+    'see its logs for the stack; catch errors in callbacks of timers and events',
+  ),
+  FUNCTION_REJECTED: row(
+    502,
+    'a promise that the function does not wait for was rejected',
+    'see its logs for the stack; await the promise, or give it a catch()',
+  ),
   FUNCTION_SYNTAX: row(502, 'the function does not parse', 'correct the source and deploy again'),
   FUNCTION_NO_EXPORT: row(
     502,
@@ -123,6 +133,11 @@ export const ERRORS = Object.freeze({
     502,
     'the guest sent bytes that are no frame',
     'let nothing but the agent write to the stream of the platform',
+  ),
+  MAYFLY_FRAME_UNEXPECTED: row(
+    502,
+    'the guest sent a frame where none of its kind may be',
+    'send the head of an answer first, its chunks in order, and nothing behind the end',
   ),
   MAYFLY_FRAME_TOO_LARGE: row(
     502,

@@ -26,13 +26,16 @@ export interface FrameLimits {
 
 /**
  * Heads carry URLs, headers (Node refuses more than 16 KiB of them), log lines (64 KiB) and a stack trace; JSON can
- * write one byte as six (\u0001), hence half a MiB. Bodies are buffered whole on both sides, so 16 MiB of them is
- * 32 MiB of memory for each invocation in flight.
+ * write one byte as six (\u0001), hence half a MiB. The body of one frame is buffered whole on both sides; larger bodies
+ * travel in chunks (see messages.ts).
  */
 export const FRAME_LIMITS: Readonly<FrameLimits> = Object.freeze({
   headBytesMax: 512 * 1024,
   bodyBytesMax: 16 * 1024 * 1024,
 });
+
+/** How much of a body that goes on in chunks one frame should carry: large enough for few frames, small enough to flow. */
+export const CHUNK_BYTES = 64 * 1024;
 
 const TOTAL_BYTES = 4;
 const HEAD_LENGTH_BYTES = 4;

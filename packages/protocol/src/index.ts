@@ -1,6 +1,8 @@
 export * as abi from './abi.js';
+export { AnswerOrder, type AnswerPart, type AnswerPhase } from './answer-order.js';
 export { MayflyError } from './errors.js';
 export {
+  CHUNK_BYTES,
   decodeWholeFrame,
   encodeFrame,
   encodeFrameInto,

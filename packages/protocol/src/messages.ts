@@ -2,10 +2,19 @@
  * The heads of the frames between host and agent. Types only: both ends import this file, and each end checks what it
  * receives (the host because the guest is hostile, the agent not at all because the host made it).
  *
- *   agent                                  host
- *     │── ready (or error, then exit) ──────►│   once, while the template is made
- *     │◄───────────── request or event ──────│   once per clone
- *     │── response, result or error ────────►│
+ *   agent                                             host
+ *     │── ready (or error, then exit) ─────────────────►│   once, while the template is made
+ *     │◄──────────────────── request or event [more] ───│   once per clone
+ *     │◄──────────────────── chunk ... chunk [end] ─────│   only after `more`
+ *     │── log ─────────────────────────────────────────►│   whenever there is something to tell, before the last frame
+ *     │── response [more] [pending], result or error ──►│
+ *     │── chunk ... chunk [end] [pending] ─────────────►│   only after `more`; an error breaks the body off
+ *     │── done or error ───────────────────────────────►│   only after `pending`
+ *
+ * A body that is at hand travels in the frame of its head; `more` says that chunks follow it, and the body is all of
+ * them in order. Both directions stream at the same time: an agent need not read a body before it answers, nor ever. The
+ * host sends chunks only as fast as the agent reads them, and the agent is held up in write() while the host cannot pass
+ * its chunks on: vsock's credit does both. What an agent writes behind its last frame is not looked at.
  */
 
 /** How a function wants to be called: `export default { fetch }` or `export function handler`. */
@@ -25,6 +34,10 @@ export interface LogLine {
 export interface InvocationHead {
   /** Names the invocation in logs. */
   id: string;
+  /** Environment variables that were no part of the template: secrets, for example. They add to, and replace, its own. */
+  env?: Record<string, string>;
+  /** The body goes on in chunks. */
+  more?: true;
   /** When the host stops the guest, in milliseconds since 1970. */
   deadlineMs: number;
   /** Differs in every clone of a template (the VM generation id). */
@@ -49,6 +62,15 @@ export interface EventHead extends InvocationHead {
   type: 'event';
 }
 
+/** A piece of a body, in either direction; the frame's body is the piece. Any size will do, that of none included. */
+export interface ChunkHead {
+  type: 'chunk';
+  /** The body ends with this piece. */
+  end?: true;
+  /** As in ResponseHead; only of an agent, only with `end`. */
+  pending?: true;
+}
+
 export type HostHead = RequestHead | EventHead;
 
 /** The function is loaded; the next thing that the agent does is to wait for an invocation. */
@@ -62,24 +84,47 @@ export interface ReadyHead {
   logs: LogLine[];
 }
 
+/** What the head of an answer says about what follows it. */
+export interface AnswerHead {
+  /** What the function wrote and no log frame has told. */
+  logs: LogLine[];
+  /** The body goes on in chunks. */
+  more?: true;
+  /** The answer is complete but the invocation is not (ctx.waitUntil): it ends with a done or error frame. */
+  pending?: true;
+}
+
 /** An HTTP answer; the frame's body is the answer's body. */
-export interface ResponseHead {
+export interface ResponseHead extends AnswerHead {
   type: 'response';
   status: number;
   headers: [name: string, value: string][];
-  logs: LogLine[];
 }
 
 /** The value that a handler returned for an event; the frame's body is its JSON, empty for undefined. */
-export interface ResultHead {
+export interface ResultHead extends AnswerHead {
   type: 'result';
+}
+
+/** Lines that cannot wait for the answer: an invocation that takes long, or one that writes much. No body. */
+export interface LogHead {
+  type: 'log';
   logs: LogLine[];
+}
+
+/** After `pending`: now the invocation is over. No body. */
+export interface DoneHead {
+  type: 'done';
 }
 
 /** Why a function gave no answer. */
 export type FunctionErrorCode =
-  /** It threw, or its promise was rejected; while loading too. */
+  /** It threw, or the promise that it returned was rejected; while loading too. */
   | 'FUNCTION_THREW'
+  /** Code that it left behind threw: a callback of a timer, for example. */
+  | 'FUNCTION_UNCAUGHT'
+  /** A promise that nobody waits for was rejected. */
+  | 'FUNCTION_REJECTED'
   /** It does not parse. */
   | 'FUNCTION_SYNTAX'
   /** It exports neither `default.fetch` nor `handler`. */
@@ -96,7 +141,15 @@ export interface ErrorHead {
   code: FunctionErrorCode;
   message: string;
   stack: string;
+  /** What the function wrote and no log frame has told. */
   logs: LogLine[];
 }
 
-export type AgentHead = ReadyHead | ResponseHead | ResultHead | ErrorHead;
+export type AgentHead =
+  | ReadyHead
+  | ResponseHead
+  | ResultHead
+  | ChunkHead
+  | LogHead
+  | DoneHead
+  | ErrorHead;
