@@ -17,6 +17,14 @@ _Static_assert(offsetof(struct kvm_run, io) == 32, "io");
 _Static_assert(offsetof(struct kvm_run, mmio) == 32, "mmio");
 _Static_assert(sizeof(struct kvm_regs) == 144 && sizeof(struct kvm_sregs) == 312, "registers");
 
+/* Checkpoints hold these as bytes: another layout needs another STATE_VERSION. */
+_Static_assert(sizeof(struct kvm_xcrs) == 392 && sizeof(struct kvm_xcr) == 16, "extended control registers");
+_Static_assert(offsetof(struct kvm_xcrs, xcrs) == 8 && offsetof(struct kvm_xcr, value) == 8, "an XCR's value");
+_Static_assert(offsetof(struct kvm_sregs, cr0) == 224 && offsetof(struct kvm_sregs, efer) == 264, "control registers");
+_Static_assert(offsetof(struct kvm_regs, rip) == 128 && offsetof(struct kvm_regs, rflags) == 136, "rip and rflags");
+_Static_assert(sizeof(struct kvm_segment) == 24 && offsetof(struct kvm_sregs, gdt) == 192, "segments");
+_Static_assert(offsetof(struct kvm_xsave, region) == 0 && sizeof(((struct kvm_xsave *)0)->region) == 4096, "XSAVE area");
+
 struct state_row {
   const char *get_name;
   const char *set_name;

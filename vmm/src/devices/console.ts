@@ -31,6 +31,9 @@ const PENDING_ADD = 1;
 const PENDING_CONSOLE = 2;
 const PENDING_OPEN = 4;
 
+/** What bounds a console's state. */
+export const consoleLimits = { ports: PORTS } as const;
+
 /** Input that may wait in the host before pushInput() asks for a pause. */
 const INPUT_BYTES_MAX = 64 * 1024;
 /** Longest output in one chain: descriptors may overlap, so RAM alone would not bound what one costs the host. */

@@ -1,4 +1,9 @@
-export { ConsoleDevice, type ConsoleOptions, type ConsoleState } from './console.js';
+export {
+  ConsoleDevice,
+  type ConsoleOptions,
+  type ConsoleState,
+  consoleLimits,
+} from './console.js';
 export { EntropyDevice } from './entropy.js';
-export { VsockDevice, type VsockOptions, type VsockState } from './vsock.js';
+export { VsockDevice, type VsockOptions, type VsockState, vsockLimits } from './vsock.js';
 export type { VsockCloseReason, VsockStream } from './vsock-stream.js';

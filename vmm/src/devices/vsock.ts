@@ -27,6 +27,13 @@ const RESETS_MAX = 64;
 /** Host ports of connect(): above those that programs choose. */
 const EPHEMERAL_PORT = 0x4000_0000;
 
+/** What bounds the device's state; closing a stream adds a reset without waiting for room. */
+export const vsockLimits = {
+  connections: CONNECTIONS_MAX,
+  bufAlloc: BUF_ALLOC,
+  resets: RESETS_MAX + CONNECTIONS_MAX,
+} as const;
+
 export interface VsockOptions {
   /** The guest's context id, 3 up to 2^32 - 2. */
   guestCid: number;

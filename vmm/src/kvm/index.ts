@@ -20,6 +20,9 @@ export {
   sregsView,
   type TableName,
   tableOffsets,
+  XCRS_SIZE,
+  XSAVE_SIZE_MAX,
+  XSAVE_SIZE_MIN,
 } from './registers.js';
 export { type ByteRange, Rewinder, type RewinderOptions } from './rewinder.js';
 export { Vcpu } from './vcpu.js';

@@ -113,7 +113,7 @@ export interface VcpuState {
   msrs: [index: number, value: bigint][];
 }
 
-const SYSTEM_CALL_MSRS = systemCallMsrs(0).map(([index]) => index);
+export const SYSTEM_CALL_MSRS = systemCallMsrs(0).map(([index]) => index);
 
 /** At an exit whose instruction was completed. `idle`: the guest's vector state is in its memory. */
 export function saveVcpu(vcpu: Vcpu, idle: boolean): VcpuState {

@@ -2,8 +2,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { abi } from '@mayfly/protocol';
 import type { Captured } from '../../src/checkpoint/store.js';
-import { GuestMemory } from '../../src/kvm/index.js';
+import { GuestMemory, REGS_SIZE, regsView, SREGS_SIZE, XCRS_SIZE } from '../../src/kvm/index.js';
+import { createDevices, type Devices, devicesOf } from '../../src/machine/devices.js';
+import type { MachineState } from '../../src/machine/machine-state.js';
+import { systemCallMsrs, writeInitialSregs } from '../../src/machine/vcpu-state.js';
+import { GuestRam, gpa } from '../../src/memory/index.js';
+import { MmioBus } from '../../src/virtio/index.js';
 
 export const PAGE = 4096;
 export const SIZE = 4 << 20;
@@ -43,16 +49,33 @@ export function captured(dir: string, memory: GuestMemory, mark = 1): Captured {
     memory,
     images: [image],
     command: ['/bin/true', 'x'],
-    state: {
-      vcpu: {
-        regs: Uint8Array.of(mark, 2, 3).buffer,
-        sregs: Uint8Array.of(4, 5).buffer,
-        xsave: undefined,
-        xcrs: Uint8Array.of(6).buffer,
-        msrs: [[0xc0000081, 0x23001000000000n]],
-      },
-      devices: { version: 1, transports: [] },
-      capturedAt: 123456789012345678n,
-    },
+    state: stateOf(memory, mark),
   };
+}
+
+/** The state of a machine with this memory whose devices nobody used; `mark` is in its RIP. */
+export function stateOf(memory: GuestMemory, mark = 1): MachineState {
+  const regs = new ArrayBuffer(REGS_SIZE);
+  regsView(regs).rip = BigInt(mark);
+  const sregs = new ArrayBuffer(SREGS_SIZE);
+  writeInitialSregs(sregs);
+  return {
+    vcpu: {
+      regs,
+      sregs,
+      xsave: undefined,
+      xcrs: new ArrayBuffer(XCRS_SIZE),
+      msrs: systemCallMsrs(0x1234),
+    },
+    devices: devicesFor(memory).bus.save(),
+    capturedAt: 123456789012345678n,
+  };
+}
+
+/** The devices of a machine, on its bus, without the machine. */
+export function devicesFor(memory: GuestMemory): { bus: MmioBus; devices: Devices } {
+  const bus = new MmioBus(gpa(abi.layout.MMIO_GPA), abi.layout.MMIO_STRIDE);
+  const devices = createDevices(new GuestRam(memory.buffer), { stdout() {}, stderr() {} });
+  for (const device of devicesOf(devices)) bus.add(device);
+  return { bus, devices };
 }
