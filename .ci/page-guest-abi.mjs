@@ -90,5 +90,32 @@ ${fields(abi.debugThreadFields, abi.debugThread)}
 Exit flags, above the wait status:
 
 ${numbers(abi.exitFlags)}
+
+## Network
+
+The guest opens a vsock stream to \`NET_PORT\` of the host for each connection that leaves it, and says where to in
+\`NET_REQUEST_SIZE\` bytes:
+
+| offset | size | request |
+| --- | --- | --- |
+| 0 | 1 | version, 1 |
+| 1 | 1 | \`NET_STREAM\` or \`NET_DATAGRAM\` |
+| 2 | 2 | port, big-endian |
+| 4 | 4 | zero |
+| 8 | 16 | address: IPv6, or IPv4 in its mapped form (RFC 4291, 2.5.5.2) |
+
+The host answers \`NET_ANSWER_SIZE\` bytes:
+
+| offset | size | answer |
+| --- | --- | --- |
+| 0 | 1 | version, 1 |
+| 1 | 1 | zero |
+| 2 | 2 | 0, or Linux's errno of why there is no connection, little-endian |
+| 4 | 4 | zero |
+
+After an errno the host ends the stream. Otherwise the bytes of the connection follow, both ways. \`NET_DATAGRAM\` is for the name server
+only: each datagram follows its length, 2 bytes, big-endian. \`NET_*_IP\` are IPv4 addresses.
+
+${numbers(abi.network)}
 `;
 }

@@ -37,6 +37,7 @@ export function abiHeader(): string {
     defines('Ports', abi.ports),
     defines('Boot flags', abi.flags),
     defines('Exit flags', abi.exitFlags),
+    defines('Network', abi.network),
     struct('shared', abi.sharedFields, abi.shared),
     struct('boot', abi.bootFields, abi.boot),
     struct('debug_thread', abi.debugThreadFields, abi.debugThread),

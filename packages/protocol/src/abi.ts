@@ -92,6 +92,27 @@ export const exitFlags = {
   EXIT_DESCRIBED: 0x10000,
 } as const;
 
+/**
+ * The guest's network: docs/networking.md; what is said on NET_PORT: docs/guest-abi.md. IPv4 addresses as numbers; they are
+ * link-local, so that they hide no host of the outside.
+ */
+export const network = {
+  NET_PORT: 1025,
+  NET_REQUEST_SIZE: 24,
+  NET_ANSWER_SIZE: 8,
+  NET_STREAM: 1,
+  NET_DATAGRAM: 2,
+  /** 169.254.77.1: the host's loopback. */
+  NET_HOST_IP: 0xa9fe4d01,
+  /** 169.254.77.2: the guest. */
+  NET_GUEST_IP: 0xa9fe4d02,
+  /** 169.254.77.53: the name server. */
+  NET_DNS_IP: 0xa9fe4d35,
+  NET_DNS_PORT: 53,
+  /** Longest datagram of the name server. */
+  NET_DATAGRAM_MAX: 4096,
+} as const;
+
 type FieldType = 'u32' | 'u64' | `u8[${number}]` | `u64[${number}]`;
 export type Field = readonly [name: string, type: FieldType, comment: string];
 
