@@ -1,0 +1,2 @@
+export { Scheduler } from './scheduler.js';
+export type * from './types.js';
