@@ -6,6 +6,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type {
   ErrorHead,
   FunctionErrorCode,
+  FunctionExport,
   LogLine,
   ReadyHead,
   ResponseHead,
@@ -17,6 +18,7 @@ const HEADERS_MAX = 256;
 const LOG_LINES_MAX = 300;
 const LOG_CHARS_MAX = 8192;
 const TEXT_CHARS_MAX = 16 * 1024;
+const LOCATION_CHARS_MAX = 200;
 
 const FUNCTION_ERRORS = new Set<string>([
   'FUNCTION_THREW',
@@ -29,6 +31,8 @@ const FUNCTION_ERRORS = new Set<string>([
   'FUNCTION_STALLED',
 ] satisfies FunctionErrorCode[]);
 
+const EXPORTS = new Set<string>(['fetch', 'handler', 'wsgi', 'asgi'] satisfies FunctionExport[]);
+
 const LEVELS = new Set<string>(['debug', 'info', 'warn', 'error'] satisfies LogLine['level'][]);
 
 type Fields = Record<string, unknown>;
@@ -37,11 +41,12 @@ type Fields = Record<string, unknown>;
 export function checkReadyHead(head: unknown): ReadyHead | ErrorHead {
   const fields = fieldsOf(head);
   if (fields.type === 'error') return errorHead(fields);
-  const { type, exports, node, pid } = fields;
-  if (type !== 'ready' || (exports !== 'fetch' && exports !== 'handler')) refuse('is not ready');
-  const version = textOf(node, 'node');
+  const { type, exports, pid } = fields;
+  if (type !== 'ready' || !EXPORTS.has(exports as string)) refuse('is not ready');
+  const version = textOf(fields.version, 'version');
   const number = typeof pid === 'number' ? pid : refuse('has no pid');
-  return { type, exports, node: version, pid: number, logs: logLines(fields.logs) };
+  const logs = logLines(fields.logs);
+  return { type: 'ready', exports: exports as FunctionExport, version, pid: number, logs };
 }
 
 /** The answer to an invocation. @throws ApiError MAYFLY_GUEST_ANSWER */
@@ -92,9 +97,19 @@ function errorHead(fields: Fields): ErrorHead {
     code: code as FunctionErrorCode,
     message: textOf(fields.message, 'message'),
     stack: textOf(fields.stack, 'stack'),
+    ...(fields.location !== undefined && { location: locationOf(fields.location) }),
     logs: logLines(fields.logs),
   };
 }
+
+function locationOf(location: unknown): NonNullable<ErrorHead['location']> {
+  const { line, column, lineText } = fieldsOf(location);
+  if (!isCount(line) || !isCount(column)) refuse('has a place in the source that is none');
+  return { line, column, lineText: textOf(lineText, 'lineText').slice(0, LOCATION_CHARS_MAX) };
+}
+
+const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
 
 function logLines(lines: unknown): LogLine[] {
   if (!Array.isArray(lines) || lines.length > LOG_LINES_MAX) refuse('has no logs, or too many');

@@ -154,6 +154,11 @@ export const ERRORS = Object.freeze({
     'the program changed what runs at CPL 0 while it loaded',
     'deploy a program that leaves the guest kernel alone',
   ),
+  MAYFLY_RUNTIME_MISSING: row(
+    501,
+    'this host has no interpreter for the runtime of the function',
+    'install it on the host of the server: the package python3 for python',
+  ),
   MAYFLY_SERVER_CLOSING: row(
     503,
     'the server is shutting down',

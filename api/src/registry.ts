@@ -247,8 +247,8 @@ export class Registry {
       const head = checkReadyHead(readyHead);
       log.append(head.logs);
       if (head.type === 'error') {
-        const { code, message, stack, logs } = head;
-        throw new ApiError(code, message, { stack, logs, status: 400 });
+        const { type: _, code, message, ...details } = head;
+        throw new ApiError(code, message, { ...details, status: 400 });
       }
       return { template, exports: head.exports, bootMicros, inFlight: 0, retired: false };
     } catch (error) {

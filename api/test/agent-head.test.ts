@@ -74,7 +74,7 @@ t.test('answers that it cannot carry do not', async (t) => {
   const error = { type: 'error', code: 'MAYFLY_INTERNAL', message: '', stack: '', logs };
   t.throws(() => checkAnswerHead(error), REFUSED, 'a code that is not for guests');
   t.throws(
-    () => checkReadyHead({ type: 'ready', exports: 'all', node: 'v', pid: 1, logs }),
+    () => checkReadyHead({ type: 'ready', exports: 'all', version: 'v', pid: 1, logs }),
     REFUSED,
   );
 });

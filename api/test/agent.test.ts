@@ -88,7 +88,7 @@ t.test('a fetch function gets the Request and its Response comes back', async (t
         ['x-method', request.method], ['x-url', request.url], ['x-id', context.id],
         ['x-in', request.headers.get('x-in')], ['set-cookie', 'a=1'], ['set-cookie', 'b=2']] });
     } }`);
-  t.match(ready, { type: 'ready', exports: 'fetch', node: process.version, logs: [] });
+  t.match(ready, { type: 'ready', exports: 'fetch', version: process.version, logs: [] });
   const head = request('POST', 'http://h:1/a%20b?c=d', [['x-in', 'é']]);
   const answer = await invoke(name, head, Buffer.from([1, 2, 255]));
   t.same([...answer.body], [255, 2, 1]);

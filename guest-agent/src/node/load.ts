@@ -1,6 +1,5 @@
 /** Loads the user's module and finds the function in it. */
 import { pathToFileURL } from 'node:url';
-import type { FunctionExport } from '@mayfly/protocol';
 import { FunctionError } from './failure.js';
 
 /** Told to a fetch function or handler about its invocation. */
@@ -47,7 +46,7 @@ function findFunction(module: Record<string, unknown>): UserFunction {
     return { exports: 'handler', call: handler as HandlerFunction };
   }
   const found = Object.keys(module).join(', ') || 'nothing';
-  const wanted: Record<FunctionExport, string> = {
+  const wanted: Record<UserFunction['exports'], string> = {
     fetch: 'export default { fetch(request) { ... } }',
     handler: 'export function handler(event, context) { ... }',
   };

@@ -45,9 +45,9 @@ async function main(): Promise<void> {
   // In this order: collecting garbage also makes V8 forget what it learned about code.
   collectGarbage();
   await warmUp();
-  const { version: node, pid } = process;
+  const { version, pid } = process;
   ready = true;
-  stream.write({ type: 'ready', exports: user.exports, node, pid, logs });
+  stream.write({ type: 'ready', exports: user.exports, version, pid, logs });
   await serve(stream, user);
 }
 

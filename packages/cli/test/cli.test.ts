@@ -15,7 +15,7 @@ class EchoPool implements Pool {
   source = '';
 
   async deploy() {
-    const ready = { type: 'ready', exports: 'handler', node: 'v20', pid: 1, logs: [] };
+    const ready = { type: 'ready', exports: 'handler', version: 'v20', pid: 1, logs: [] };
     const error = {
       type: 'error',
       code: 'FUNCTION_THREW',

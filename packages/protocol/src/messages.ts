@@ -17,8 +17,10 @@
  * its chunks on: vsock's credit does both. What an agent writes behind its last frame is not looked at.
  */
 
-/** How a function wants to be called: `export default { fetch }` or `export function handler`. */
-export type FunctionExport = 'fetch' | 'handler';
+/**
+ * How a function wants to be called: `export default { fetch }`, a handler of events, an application of Python's WSGI or ASGI.
+ */
+export type FunctionExport = 'fetch' | 'handler' | 'wsgi' | 'asgi';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -77,8 +79,8 @@ export type HostHead = RequestHead | EventHead;
 export interface ReadyHead {
   type: 'ready';
   exports: FunctionExport;
-  /** Version of the runtime, for example 'v20.20.2'. */
-  node: string;
+  /** Of the runtime, for example 'v20.20.2' or 'Python 3.11.7'. */
+  version: string;
   pid: number;
   /** What the function wrote while it was loaded. */
   logs: LogLine[];
@@ -141,6 +143,8 @@ export interface ErrorHead {
   code: FunctionErrorCode;
   message: string;
   stack: string;
+  /** Where in the source it is, if it does not parse; line and column from 1. */
+  location?: { line: number; column: number; lineText: string };
   /** What the function wrote and no log frame has told. */
   logs: LogLine[];
 }

@@ -1,0 +1,43 @@
+/** Python: a handler, or a WSGI or ASGI application. */
+import { pythonAgentPath } from '@mayfly/guest-agent';
+import { ApiError } from '../errors.js';
+import { GUEST_PATHS, type Layers } from '../layers.js';
+import { hostProgram } from './host-program.js';
+import type { Program, Source } from './runtime.js';
+
+const AGENT = `${GUEST_PATHS.agents}/python`;
+const ENTRIES = ['main.py', 'app.py', 'handler.py', 'index.py'];
+
+/**
+ * -S: the packages of the host's site-packages are not the function's. -B: a clone's files are gone with it, so nothing is
+ * gained by writing .pyc.
+ */
+const FLAGS = ['-S', '-B', '-X', 'utf8'];
+
+export async function pythonProgram(source: Source, layers: Layers): Promise<Program> {
+  const python = hostProgram('python3');
+  const entry = entryOf(source);
+  const agent = { guestPath: AGENT, hostPath: pythonAgentPath };
+  return {
+    images: [await layers.programs([python], [agent]), await layers.files(source.files)],
+    argv: [python, ...FLAGS, `${AGENT}/agent.py`],
+    // Without a locale, Python would set LC_CTYPE for the function to see.
+    env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}`, PYTHONCOERCECLOCALE: '0' },
+  };
+}
+
+/** PATH or PATH:NAME. */
+function entryOf({ files, entry }: Source): string {
+  if (entry === undefined) {
+    const found = ENTRIES.find((name) => files.has(name));
+    if (found !== undefined) return found;
+    const [only, ...more] = [...files.keys()].filter((name) => /^[^/]+\.py$/.test(name));
+    if (only !== undefined && more.length === 0) return only;
+    throw invalid(`there is no ${ENTRIES.join(', ')}: say with "entry" which file is the function`);
+  }
+  const [file = ''] = entry.split(':');
+  if (files.has(file)) return entry;
+  throw invalid(`the entry ${file} is not among the files`);
+}
+
+const invalid = (why: string) => new ApiError('MAYFLY_SOURCE_INVALID', why);
