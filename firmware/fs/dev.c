@@ -1,4 +1,5 @@
 /* fs/dev.c: /dev. /dev/vsock/CID/PORT is a stream to the host: opening it connects. */
+#include "arch.h"
 #include "inode.h"
 
 static u32 rdev(u32 major, u32 minor) { return major << 8 | minor; }
@@ -30,18 +31,31 @@ static ssize_t read_checkpoint(struct file *f, void *buf, size_t n, off_t *pos) 
   return (ssize_t)size;
 }
 
+/* The number of this life: another one in each clone and after each rewind. */
+static ssize_t read_generation(struct file *f, void *buf, size_t n, off_t *pos) {
+  char text[18];
+  size_t size = (size_t)snprint(text, sizeof text, "%016lx\n", SHARED->generation);
+  if (*pos < 0 || (size_t)*pos >= size) return 0;
+  n = MIN(n, size - (size_t)*pos);
+  memcpy(buf, text + *pos, n);
+  *pos += (off_t)n;
+  return (ssize_t)n;
+}
+
 static const struct file_ops null_file = {.read = read_nothing, .write = write_away};
 static const struct file_ops zero_file = {.read = read_zeroes, .write = write_away};
 static const struct file_ops full_file = {.read = read_zeroes, .write = write_full};
 static const struct file_ops random_file = {.read = read_random, .write = write_away};
 
 static const struct file_ops checkpoint_file = {.read = read_checkpoint};
+static const struct file_ops generation_file = {.read = read_generation};
 
 static const struct inode_ops null_ops = {.file = &null_file};
 static const struct inode_ops zero_ops = {.file = &zero_file};
 static const struct inode_ops full_ops = {.file = &full_file};
 static const struct inode_ops random_ops = {.file = &random_file};
 static const struct inode_ops checkpoint_ops = {.file = &checkpoint_file};
+static const struct inode_ops generation_ops = {.file = &generation_file};
 static const struct inode_ops tty_ops = {0}; /* no terminal: opening answers ENXIO */
 
 static const struct {
@@ -52,6 +66,7 @@ static const struct {
     {"null", 0666, 1, 3, &null_ops},     {"zero", 0666, 1, 5, &zero_ops},      {"full", 0666, 1, 7, &full_ops},
     {"random", 0666, 1, 8, &random_ops}, {"urandom", 0666, 1, 9, &random_ops}, {"tty", 0666, 5, 0, &tty_ops},
     {"checkpoint", 0444, 10, 1, &checkpoint_ops},
+    {"generation", 0444, 10, 2, &generation_ops},
 };
 
 /* ---- vsock --------------------------------------------------------------------------------- */

@@ -1,8 +1,17 @@
-/** Where the agents are, for whoever builds images with them. */
+/** Where the agents and helpers are, for whoever builds images with them. */
 import { fileURLToPath } from 'node:url';
 
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
 /** The agent for Node.js functions: one CommonJS file without dependencies (made by `pnpm build`). */
-export const nodeAgentPath: string = fileURLToPath(new URL('../agent-node.cjs', import.meta.url));
+export const nodeAgentPath: string = at('../agent-node.cjs');
 
 /** The agent for Python functions: a folder that is started with its agent.py. */
-export const pythonAgentPath: string = fileURLToPath(new URL('../../src/python', import.meta.url));
+export const pythonAgentPath: string = at('../../src/python');
+
+/** What programs import or include to ask for a checkpoint, and to register what each clone does first. */
+export const helperPaths = Object.freeze({
+  node: at('../mayfly.cjs'),
+  python: at('../../src/python/mayfly.py'),
+  c: at('../../include/mayfly-checkpoint.h'),
+});

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addDoctor } from './commands/doctor.js';
 import { addFunctionCommands } from './commands/functions.js';
+import { addHelpers } from './commands/helpers.js';
 import { addImage } from './commands/image.js';
 import { addRun } from './commands/run.js';
 import { addServe } from './commands/serve.js';
@@ -44,6 +45,7 @@ function buildProgram(io: Io): Command {
   addFunctionCommands(program, io);
   addRun(program, io);
   addImage(program, io);
+  addHelpers(program, io);
   addDoctor(program, io);
   return program;
 }

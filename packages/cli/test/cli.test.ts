@@ -1,5 +1,5 @@
 /** Command lines against the real server, whose pool answers from memory. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startServer } from '@mayfly/api';
@@ -179,7 +179,18 @@ t.test('a command line that makes no sense exits with 2', async (t) => {
 t.test('help is there for every command', async (t) => {
   const { stdout, code } = await mayfly('--help');
   t.equal(code, 0);
-  for (const name of ['serve', 'deploy', 'invoke', 'ls', 'rm', 'logs', 'run', 'image', 'doctor']) {
+  for (const name of [
+    'serve',
+    'deploy',
+    'invoke',
+    'ls',
+    'rm',
+    'logs',
+    'run',
+    'image',
+    'helpers',
+    'doctor',
+  ]) {
     t.match(stdout, new RegExp(`^  ${name}`, 'm'));
     t.match(await mayfly(name, '--help'), { code: 0, stdout: new RegExp(`Usage: mayfly ${name}`) });
   }
@@ -194,6 +205,19 @@ t.test('run: programs that are not there or not executable', async (t) => {
   t.match(await mayfly('run', '--', file('plain.txt', '')), {
     code: 126,
     stderr: /MAYFLY_PROGRAM_NOT_EXECUTABLE/,
+  });
+});
+
+t.test('helpers copies what programs in a guest import', async (t) => {
+  const to = join(t.testdir({}), 'new');
+  const { stdout, code } = await mayfly('helpers', to);
+  t.equal(code, 0);
+  const names = ['mayfly.cjs', 'mayfly.py', 'mayfly-checkpoint.h'];
+  t.equal(stdout, names.map((name) => `${join(to, name)}\n`).join(''));
+  t.match(readFileSync(join(to, 'mayfly.py'), 'utf8'), /def checkpoint/);
+  t.match(await mayfly('helpers', '/dev/null/x'), {
+    code: 1,
+    stderr: /MAYFLY_HELPERS: cannot copy/,
   });
 });
 

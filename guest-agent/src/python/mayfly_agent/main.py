@@ -7,17 +7,19 @@
     MAYFLY_FUNCTION      the function's file, or FILE:NAME   (default /function/main.py)
 """
 
+import base64
 import faulthandler
 import gc
 import os
 import sys
 import time
 
-from . import asgi, console, handler, wsgi
+import mayfly
+
+from . import asgi, console, handler, loop, wsgi
 from .failure import FunctionError, error_head
 from .load import load
 from .stream import PLACE_DEFAULT, FrameTooLarge, Stream
-from .unique import make_unique
 from .warm_up import warm_up
 
 _CALLS = {"handler": handler.call, "wsgi": wsgi.call, "asgi": asgi.call}
@@ -64,7 +66,7 @@ def _serve(stream, call, function):
     while (frame := stream.read()) is not None:
         head, body = frame
         try:
-            make_unique(head["entropy"], head["generation"])
+            mayfly.make_unique(base64.b64decode(head["entropy"]), head["generation"], loop.run)
             answer, payload = call(function, head, body, Context(head))
             answer["logs"] = console.take()
         except BaseException as error:  # sys.exit() too
