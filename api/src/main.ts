@@ -5,11 +5,27 @@ import { MayflyError } from '@mayfly/protocol';
 import type { Pool } from '@mayfly/vmm';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { Invoker } from './invoker.js';
 import { ImageLayers, type Layers } from './layers.js';
-import { REGISTRY_LIMITS, Registry, type RegistryLimits } from './registry.js';
+import { Registry } from './registry.js';
 import { buildServer } from './server.js';
 import { gracefulClose } from './shutdown.js';
-import { FunctionStore } from './store.js';
+import { Database } from './store/database.js';
+import { FunctionStore } from './store/functions.js';
+import { Templates } from './templates.js';
+
+export interface Limits {
+  /** Invocations admitted at once, queued ones included; beyond them the answer is MAYFLY_OVERLOADED. */
+  inFlightMax: number;
+  bootTimeoutMs: number;
+}
+
+const LIMITS: Readonly<Limits> = Object.freeze({
+  // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes. At 100 µs an invocation, 512 are
+  // 50 ms of work for one core: a client that waits longer is better told to come back.
+  inFlightMax: 512,
+  bootTimeoutMs: 60_000,
+});
 
 export interface StartOptions {
   /** 0 takes any free port. */
@@ -22,7 +38,7 @@ export interface StartOptions {
   pool?: Pool;
   /** What guests see; images in the data directory by default. */
   layers?: Layers;
-  limits?: Partial<RegistryLimits>;
+  limits?: Partial<Limits>;
   bodyBytesMax?: number;
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
@@ -35,27 +51,47 @@ export interface RunningServer {
 
 export async function startServer(options: StartOptions): Promise<RunningServer> {
   const { dataDir, port, host = '127.0.0.1' } = options;
-  const store = await FunctionStore.open(join(dataDir, 'functions'));
-  const layers = options.layers ?? new ImageLayers(await ImageStore.open(join(dataDir, 'images')));
-  const pool = options.pool ?? (await machinePool(join(dataDir, 'templates')));
-  const limits = { ...REGISTRY_LIMITS, ...options.limits };
-  const registry = await Registry.open(pool, layers, store, limits);
-  const logger = pino({ level: options.logLevel ?? 'warn' }, pino.destination(2));
-  const { bodyBytesMax } = options;
-  const app = buildServer(registry, { logger, ...(bodyBytesMax ? { bodyBytesMax } : undefined) });
-  const closeServer = gracefulClose(app);
-  const url = await listen(app, port, host);
+  const database = await Database.open(dataDir);
+  const pool = await openPool(options).catch(async (error: unknown) => {
+    await database.close();
+    throw error;
+  });
   const close = async () => {
-    await closeServer();
     await pool.close();
+    await database.close();
   };
-  return { url, close };
+  try {
+    const layers =
+      options.layers ?? new ImageLayers(await ImageStore.open(join(dataDir, 'images')));
+    const app = serve(database, pool, layers, options);
+    const closeServer = gracefulClose(app);
+    const url = await listen(app, port, host);
+    return { url, close: () => closeServer().then(close) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
-/** Loaded on demand: a server with another pool needs neither KVM nor the native addon. */
-async function machinePool(directory: string): Promise<Pool> {
+function serve(
+  database: Database,
+  pool: Pool,
+  layers: Layers,
+  { limits, logLevel, bodyBytesMax }: StartOptions,
+): FastifyInstance {
+  const { inFlightMax, bootTimeoutMs } = { ...LIMITS, ...limits };
+  const templates = new Templates(pool, layers, bootTimeoutMs);
+  const registry = new Registry(templates, new FunctionStore(database));
+  const invoker = new Invoker(registry, templates, pool, inFlightMax);
+  const logger = pino({ level: logLevel ?? 'warn' }, pino.destination(2));
+  return buildServer({ registry, invoker }, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
+}
+
+/** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */
+async function openPool({ pool, dataDir }: StartOptions): Promise<Pool> {
+  if (pool) return pool;
   const { MachinePool } = await import('@mayfly/vmm');
-  return new MachinePool({ directory });
+  return new MachinePool({ directory: join(dataDir, 'templates') });
 }
 
 async function listen(app: FastifyInstance, port: number, host: string): Promise<string> {

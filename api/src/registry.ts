@@ -1,129 +1,114 @@
 /**
- * The functions: what is deployed under which name, and the way from an invocation to the pool.
+ * The functions: which versions are deployed under which name, and which of them have a template.
  *
  *   deploy ──► ready ──► (server restarts) ──► stored ──first invocation──► deploying ──► ready
  *
- * A new version replaces the old one only when its template is there; invocations under way finish in the old one,
- * whose template is removed after the last of them.
+ * A new version replaces the old one only when its template is there and it is on disk; invocations under way finish in
+ * the old one. Changes of one name happen one after the other, in the order in which they were asked for.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type {
-  EventHead,
-  FunctionExport,
-  InvocationHead,
-  LogLine,
-  RequestHead,
-  ResponseHead,
-  ResultHead,
-} from '@mayfly/protocol';
-import type { FunctionInfo, FunctionSource } from '@mayfly/protocol/api';
-import type { Pool } from '@mayfly/vmm';
-import { checkAnswerHead, checkReadyHead } from './agent-head.js';
+  Environment,
+  EnvironmentInfo,
+  EnvironmentPatch,
+  FunctionInfo,
+  FunctionManifest,
+  VersionInfo,
+} from '@mayfly/protocol/api';
 import { ApiError } from './errors.js';
 import { FunctionLog } from './function-log.js';
-import type { Layers } from './layers.js';
-import { nodeProgram } from './runtimes/node.js';
-import type { FunctionStore, StoredFunction } from './store.js';
-
-export interface RegistryLimits {
-  /** Invocations admitted at once, queued ones included; beyond them the answer is MAYFLY_OVERLOADED. */
-  inFlightMax: number;
-  bootTimeoutMs: number;
-}
-
-export const REGISTRY_LIMITS: Readonly<RegistryLimits> = Object.freeze({
-  // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes. At 100 µs an invocation, 512 are
-  // 50 ms of work for one core: a client that waits longer is better told to come back.
-  inFlightMax: 512,
-  bootTimeoutMs: 60_000,
-});
+import type {
+  FunctionRecord,
+  FunctionStore,
+  Settings,
+  SourceFiles,
+  VersionRecord,
+} from './store/functions.js';
+import type { Template, Templates } from './templates.js';
 
 const MEMORY_BYTES_DEFAULT = 256 * 1024 * 1024;
 const TIMEOUT_MS_DEFAULT = 10_000;
+const VARIABLES_MAX = 128;
+/** Templates that a function keeps besides that of its current version: the last one, for a rollback at once. */
+const OTHER_TEMPLATES_MAX = 1;
 
-/** What a route gives for an invocation; the registry adds what every clone needs. */
-export type InvocationRequest =
-  | Omit<RequestHead, keyof InvocationHead>
-  | Omit<EventHead, keyof InvocationHead>;
-
-export interface Invocation {
-  id: string;
-  version: number;
-  receivedAt: string;
-  head: ResponseHead | ResultHead;
-  body: Uint8Array;
-  guestMicros: number;
-  queueMicros: number;
-  rewoundPages: number;
+/** What somebody deploys. */
+export interface Deployment {
+  settings: FunctionManifest;
+  files: SourceFiles;
 }
 
-interface Deployment {
-  template: string;
-  exports: FunctionExport;
-  bootMicros: number;
-  inFlight: number;
-  retired: boolean;
-}
-
-interface Entry {
-  stored: StoredFunction;
-  log: FunctionLog;
-  deployment: Deployment | undefined;
+/** A version that was asked for since the server started. */
+export interface Version {
+  readonly record: VersionRecord;
+  template: Template | undefined;
   deploying: boolean;
 }
 
+export interface DeployedFunction {
+  record: FunctionRecord;
+  /** Variables and secrets for each clone; undefined if there are none. */
+  env: Record<string, string> | undefined;
+  readonly log: FunctionLog;
+  current: Version;
+  /** Current one included; the one whose template was asked for last at the end. */
+  readonly versions: Map<number, Version>;
+}
+
 export class Registry {
-  readonly #pool: Pool;
-  readonly #layers: Layers;
+  readonly #templates: Templates;
   readonly #store: FunctionStore;
-  readonly #limits: RegistryLimits;
-  readonly #entries = new Map<string, Entry>();
+  readonly #functions = new Map<string, DeployedFunction>();
   /** The last change under way for a name; the next one waits for it. */
   readonly #changes = new Map<string, Promise<unknown>>();
-  #inFlight = 0;
-
-  private constructor(pool: Pool, layers: Layers, store: FunctionStore, limits: RegistryLimits) {
-    this.#pool = pool;
-    this.#layers = layers;
-    this.#store = store;
-    this.#limits = limits;
-  }
 
   /** Knows all functions of the store; makes no template yet. */
-  static async open(
-    pool: Pool,
-    layers: Layers,
-    store: FunctionStore,
-    limits: RegistryLimits = REGISTRY_LIMITS,
-  ): Promise<Registry> {
-    const registry = new Registry(pool, layers, store, limits);
-    for (const stored of await store.readAll())
-      registry.#entries.set(stored.name, newEntry(stored));
-    return registry;
+  constructor(templates: Templates, store: FunctionStore) {
+    this.#templates = templates;
+    this.#store = store;
+    for (const record of store.functions()) {
+      const current = store.version(record.name, record.current);
+      if (current) this.#functions.set(record.name, newFunction(record, newVersion(current)));
+    }
   }
 
   get size(): number {
-    return this.#entries.size;
-  }
-
-  get inFlight(): number {
-    return this.#inFlight;
+    return this.#functions.size;
   }
 
   list(): FunctionInfo[] {
-    return [...this.#entries.values()]
+    return [...this.#functions.values()]
       .map(infoOf)
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
 
   /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
-  get(name: string): FunctionInfo {
-    return infoOf(this.#entry(name));
+  info(name: string): FunctionInfo {
+    return infoOf(this.get(name));
   }
 
-  /** The newest console lines. @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
-  logs(name: string): LogLine[] {
-    return this.#entry(name).log.lines;
+  /** Newest first. @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
+  versions(name: string): VersionInfo[] {
+    const { current } = this.get(name).record;
+    const info = (record: VersionRecord) => ({ ...record, current: record.version === current });
+    return this.#store.versions(name).map(info);
+  }
+
+  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
+  get(name: string): DeployedFunction {
+    const found = this.#functions.get(name);
+    if (!found) throw new ApiError('MAYFLY_FUNCTION_UNKNOWN', `there is no function "${name}"`);
+    return found;
+  }
+
+  /** @throws ApiError MAYFLY_VERSION_UNKNOWN */
+  version(of: DeployedFunction, version: number | undefined): Version {
+    if (version === undefined || version === of.record.current) return of.current;
+    const { name } = of.record;
+    const found = of.versions.get(version) ?? newVersion(this.#store.version(name, version));
+    if (!found) throw new ApiError('MAYFLY_VERSION_UNKNOWN', `there is no ${name}@${version}`);
+    of.versions.set(version, found);
+    return found;
   }
 
   /**
@@ -131,146 +116,134 @@ export class Registry {
    *
    * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool
    */
-  deploy(name: string, source: FunctionSource & { source: string }): Promise<FunctionInfo> {
+  deploy(name: string, { settings, files }: Deployment): Promise<FunctionInfo> {
     return this.#change(name, async () => {
-      const before = this.#entries.get(name);
-      const entry = newEntry(storedFrom(name, source, (before?.stored.version ?? 0) + 1));
-      if (before) entry.log = before.log;
-      const deployment = await this.#makeTemplate(entry);
-      try {
-        await this.#store.write(entry.stored);
-      } catch (error) {
-        this.#retire(deployment);
+      const before = this.#functions.get(name);
+      const number = (before?.record.deployed ?? 0) + 1;
+      const version = newVersion(versionRecord(number, settings, files));
+      const log = before?.log ?? new FunctionLog();
+      const template = await this.#templates.make(name, version.record, files, log);
+      const record = { ...newRecord(name), ...before?.record, current: number, deployed: number };
+      await this.#store.addVersion(record, version.record, files).catch((error: unknown) => {
+        this.#templates.retire(template);
         throw error;
-      }
-      entry.deployment = deployment;
-      this.#entries.set(name, entry);
-      if (before?.deployment) this.#retire(before.deployment);
-      return infoOf(entry);
+      });
+      version.template = template;
+      const deployed = before ?? newFunction(record, version, log);
+      this.#functions.set(name, deployed);
+      return this.#serve(deployed, record, version);
+    });
+  }
+
+  /**
+   * Serves another version under the name: at once if its template is still there.
+   *
+   * @param number the newest one before the current one, if left out
+   * @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_VERSION_UNKNOWN; what deploy() throws
+   */
+  rollback(name: string, number?: number): Promise<FunctionInfo> {
+    return this.#change(name, async () => {
+      const deployed = this.get(name);
+      const version = this.version(deployed, number ?? this.#versionBefore(deployed));
+      await this.#makeTemplate(deployed, version);
+      const record = { ...deployed.record, current: version.record.version };
+      await this.#store.update(record);
+      return this.#serve(deployed, record, version);
     });
   }
 
   /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
   remove(name: string): Promise<void> {
     return this.#change(name, async () => {
-      const entry = this.#entry(name);
+      const { versions } = this.get(name);
       await this.#store.remove(name);
-      this.#entries.delete(name);
-      if (entry.deployment) this.#retire(entry.deployment);
+      this.#functions.delete(name);
+      for (const { template } of versions.values()) if (template) this.#templates.retire(template);
     });
+  }
+
+  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
+  environment(name: string): EnvironmentInfo {
+    const { variables, secrets } = this.get(name).record;
+    return { variables, secrets: Object.keys(secrets) };
+  }
+
+  /** What is left out becomes empty. @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
+  setEnvironment(name: string, { variables = {}, secrets = {} }: Environment): Promise<void> {
+    return this.#changeEnvironment(name, () => ({ variables, secrets }));
+  }
+
+  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_REQUEST_INVALID */
+  patchEnvironment(name: string, { variables, secrets }: EnvironmentPatch): Promise<void> {
+    return this.#changeEnvironment(name, (before) => ({
+      variables: patched(before.variables, variables),
+      secrets: patched(before.secrets, secrets),
+    }));
   }
 
   /**
-   * Runs one invocation in a pristine clone.
+   * The template of a version; makes it, once, however many invocations wait for it, when there is none.
    *
-   * @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_OVERLOADED, MAYFLY_GUEST_ANSWER, FUNCTION_*; MayflyError of the pool
+   * @throws what deploy() throws
    */
-  async invoke(
+  template(deployed: DeployedFunction, version: Version): Template | Promise<Template> {
+    if (version.template) return version.template;
+    return this.#change(deployed.record.name, () => this.#makeTemplate(deployed, version));
+  }
+
+  /** Only within a change of the name. */
+  async #makeTemplate(deployed: DeployedFunction, version: Version): Promise<Template> {
+    const { name } = deployed.record;
+    if (version.template) return version.template;
+    if (this.#functions.get(name) !== deployed) this.get(name); // It was removed while this waited.
+    version.deploying = true;
+    try {
+      const files = this.#store.files(name, version.record.version);
+      version.template = await this.#templates.make(name, version.record, files, deployed.log);
+    } finally {
+      version.deploying = false;
+    }
+    this.#keepSome(deployed, version);
+    return version.template;
+  }
+
+  #serve(deployed: DeployedFunction, record: FunctionRecord, version: Version): FunctionInfo {
+    const before = deployed.current;
+    deployed.record = record;
+    deployed.current = version;
+    this.#keepSome(deployed, before);
+    this.#keepSome(deployed, version);
+    return infoOf(deployed);
+  }
+
+  /** Puts `newest` last in line, then retires the first ones. */
+  #keepSome({ versions, current }: DeployedFunction, newest: Version): void {
+    versions.delete(newest.record.version);
+    versions.set(newest.record.version, newest);
+    const others = [...versions.values()].filter((version) => version !== current);
+    for (const { record, template } of others.slice(0, -OTHER_TEMPLATES_MAX)) {
+      versions.delete(record.version);
+      if (template) this.#templates.retire(template);
+    }
+  }
+
+  #versionBefore({ record: { name, current } }: DeployedFunction): number {
+    const before = this.#store.versions(name).find(({ version }) => version < current);
+    if (before) return before.version;
+    throw new ApiError('MAYFLY_VERSION_UNKNOWN', `there is no version before ${name}@${current}`);
+  }
+
+  #changeEnvironment(
     name: string,
-    request: InvocationRequest,
-    body: Uint8Array,
-    signal?: AbortSignal,
-  ): Promise<Invocation> {
-    const entry = this.#entry(name);
-    if (this.#inFlight >= this.#limits.inFlightMax) throw new ApiError('MAYFLY_OVERLOADED');
-    this.#inFlight++;
-    try {
-      const deployment = entry.deployment ?? (await this.#redeploy(name));
-      return await this.#invokeIn(deployment, entry, request, body, signal);
-    } finally {
-      this.#inFlight--;
-    }
-  }
-
-  async #invokeIn(
-    deployment: Deployment,
-    { stored, log }: Entry,
-    request: InvocationRequest,
-    body: Uint8Array,
-    signal: AbortSignal | undefined,
-  ): Promise<Invocation> {
-    const { timeoutMs, version } = stored;
-    const receivedAt = new Date().toISOString();
-    const invocation = newInvocation(timeoutMs);
-    const options = signal ? { timeoutMs, signal } : { timeoutMs };
-    deployment.inFlight++;
-    try {
-      const frame = { head: { ...request, ...invocation }, body };
-      const result = await this.#pool.invoke(deployment.template, frame, options);
-      const head = checkAnswerHead(result.head);
-      log.append(head.logs);
-      const { guestMicros, queueMicros, rewoundPages } = result;
-      const timing = { guestMicros, queueMicros };
-      if (head.type === 'error') {
-        const { code, message, stack, logs } = head;
-        throw new ApiError(code, message, { stack, logs, timing });
-      }
-      if (request.type === 'request' && head.type !== 'response') {
-        throw new ApiError('MAYFLY_GUEST_ANSWER', 'the guest answered a request with a result');
-      }
-      const { id } = invocation;
-      return { id, version, receivedAt, head, body: result.body, ...timing, rewoundPages };
-    } finally {
-      deployment.inFlight--;
-      this.#removeIfUnused(deployment);
-    }
-  }
-
-  /** After a restart: makes the template of a stored function, once, however many invocations wait for it. */
-  #redeploy(name: string): Promise<Deployment> {
+    change: (before: FunctionRecord) => Pick<FunctionRecord, 'variables' | 'secrets'>,
+  ): Promise<void> {
     return this.#change(name, async () => {
-      const entry = this.#entry(name);
-      if (entry.deployment) return entry.deployment;
-      entry.deploying = true;
-      try {
-        entry.deployment = await this.#makeTemplate(entry);
-        return entry.deployment;
-      } finally {
-        entry.deploying = false;
-      }
+      const deployed = this.get(name);
+      const record = { ...deployed.record, ...change(deployed.record) };
+      await this.#store.update(record);
+      deployed.record = record;
+      deployed.env = envOf(record);
     });
-  }
-
-  async #makeTemplate({ stored, log }: Entry): Promise<Deployment> {
-    const { name, version, source, memoryBytes, env } = stored;
-    const file = { bytes: Buffer.from(source), executable: false };
-    const program = await nodeProgram({ name, files: new Map([['index.js', file]]) }, this.#layers);
-    const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
-    const { bootMicros, readyHead } = await this.#pool.deploy({
-      name: template,
-      ...program,
-      env: { ...env, ...program.env },
-      memoryBytes,
-      bootTimeoutMs: this.#limits.bootTimeoutMs,
-    });
-    try {
-      const head = checkReadyHead(readyHead);
-      log.append(head.logs);
-      if (head.type === 'error') {
-        const { type: _, code, message, ...details } = head;
-        throw new ApiError(code, message, { ...details, status: 400 });
-      }
-      return { template, exports: head.exports, bootMicros, inFlight: 0, retired: false };
-    } catch (error) {
-      await this.#pool.remove(template);
-      throw error;
-    }
-  }
-
-  #retire(deployment: Deployment): void {
-    deployment.retired = true;
-    this.#removeIfUnused(deployment);
-  }
-
-  #removeIfUnused({ retired, inFlight, template }: Deployment): void {
-    // A failure to remove costs memory until the pool closes, and there is nobody to tell.
-    if (retired && inFlight === 0) this.#pool.remove(template).catch(() => {});
-  }
-
-  #entry(name: string): Entry {
-    const entry = this.#entries.get(name);
-    if (!entry) throw new ApiError('MAYFLY_FUNCTION_UNKNOWN', `there is no function "${name}"`);
-    return entry;
   }
 
   /** Changes of one name happen one after the other. */
@@ -286,43 +259,72 @@ export class Registry {
   }
 }
 
-function newEntry(stored: StoredFunction): Entry {
-  return { stored, log: new FunctionLog(), deployment: undefined, deploying: false };
+function newRecord(name: string): FunctionRecord {
+  return { name, current: 0, deployed: 0, variables: {}, secrets: {} };
 }
 
-function newInvocation(timeoutMs: number): InvocationHead {
-  const now = Date.now();
-  const random = randomBytes(48);
-  return {
-    id: randomUUID(),
-    deadlineMs: now + timeoutMs,
-    generation: random.toString('hex', 32),
-    entropy: random.toString('base64', 0, 32),
-    now,
-  };
+function newFunction(
+  record: FunctionRecord,
+  current: Version,
+  log = new FunctionLog(),
+): DeployedFunction {
+  const versions = new Map([[current.record.version, current]]);
+  return { record, env: envOf(record), log, current, versions };
 }
 
-function storedFrom(
-  name: string,
-  source: FunctionSource & { source: string },
+function newVersion(record: VersionRecord): Version;
+function newVersion(record: VersionRecord | undefined): Version | undefined;
+function newVersion(record: VersionRecord | undefined): Version | undefined {
+  return record && { record, template: undefined, deploying: false };
+}
+
+function versionRecord(
   version: number,
-): StoredFunction {
-  return {
-    name,
-    version,
-    source: source.source,
-    sourceDigest: createHash('sha256').update(source.source).digest('hex'),
-    memoryBytes: source.memoryBytes ?? MEMORY_BYTES_DEFAULT,
-    timeoutMs: source.timeoutMs ?? TIMEOUT_MS_DEFAULT,
-    env: source.env ?? {},
-    deployedAt: new Date().toISOString(),
+  manifest: FunctionManifest,
+  files: SourceFiles,
+): VersionRecord {
+  const settings: Settings = {
+    ...manifest,
+    runtime: manifest.runtime ?? 'node',
+    memoryBytes: manifest.memoryBytes ?? MEMORY_BYTES_DEFAULT,
+    timeoutMs: manifest.timeoutMs ?? TIMEOUT_MS_DEFAULT,
+    env: manifest.env ?? {},
   };
+  const deployedAt = new Date().toISOString();
+  return { ...settings, version, sourceDigest: digestOf(files), deployedAt };
 }
 
-function infoOf({ stored, deployment, deploying }: Entry): FunctionInfo {
-  const { source: _, ...rest } = stored;
-  const info = { ...rest, runtime: 'node' as const };
-  if (!deployment) return { ...info, state: deploying ? 'deploying' : 'stored' };
-  const { exports, bootMicros } = deployment;
+function digestOf(files: SourceFiles): string {
+  const hash = createHash('sha256');
+  for (const path of [...files.keys()].sort()) {
+    const { bytes, executable } = files.get(path)!;
+    hash.update(`${path}\0${executable ? 'x' : '-'}${bytes.length}\0`).update(bytes);
+  }
+  return hash.digest('hex');
+}
+
+function envOf({ variables, secrets }: FunctionRecord): Record<string, string> | undefined {
+  const env = { ...variables, ...secrets };
+  return Object.keys(env).length === 0 ? undefined : env;
+}
+
+function patched(
+  before: Record<string, string>,
+  changes: Record<string, string | null> = {},
+): Record<string, string> {
+  const after = { ...before };
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete after[name];
+    else after[name] = value;
+  }
+  if (Object.keys(after).length <= VARIABLES_MAX) return after;
+  throw new ApiError('MAYFLY_REQUEST_INVALID', `a function has at most ${VARIABLES_MAX} of each`);
+}
+
+function infoOf({ record, current }: DeployedFunction): FunctionInfo {
+  const { template, deploying } = current;
+  const info = { name: record.name, ...current.record };
+  if (!template) return { ...info, state: deploying ? 'deploying' : 'stored' };
+  const { exports, bootMicros } = template;
   return { ...info, state: 'ready', exports, bootMicros };
 }

@@ -7,16 +7,27 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import { ApiError, errorAnswer } from './errors.js';
+import type { Invoker } from './invoker.js';
 import type { Registry } from './registry.js';
+import { parseBodies, takeBodiesAsTheyAre } from './routes/bodies.js';
+import { environmentRoutes } from './routes/environment.js';
 import { functionRoutes } from './routes/functions.js';
 import { healthRoutes } from './routes/health.js';
 import { invokeRoutes } from './routes/invoke.js';
+import { logRoutes } from './routes/logs.js';
+import { describeRoutes } from './routes/openapi.js';
 import { type RequestTiming, serverTiming, startTiming } from './timing.js';
+import { validatorCompiler } from './validation.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
     timing: RequestTiming;
   }
+}
+
+export interface Services {
+  registry: Registry;
+  invoker: Invoker;
 }
 
 export interface ServerOptions {
@@ -25,7 +36,7 @@ export interface ServerOptions {
   bodyBytesMax?: number;
 }
 
-export function buildServer(registry: Registry, options: ServerOptions): FastifyInstance {
+export function buildServer(services: Services, options: ServerOptions): FastifyInstance {
   const app = Fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -38,7 +49,7 @@ export function buildServer(registry: Registry, options: ServerOptions): Fastify
       reply.header('server-timing', serverTiming(startTiming())).code(status).send(body);
     },
   });
-  takeBodiesAsTheyAre(app);
+  app.setValidatorCompiler(validatorCompiler);
   app.decorateRequest('timing', null as unknown as RequestTiming);
   app.addHook('onRequest', (request, _reply, done) => {
     request.timing = startTiming();
@@ -59,13 +70,17 @@ export function buildServer(registry: Registry, options: ServerOptions): Fastify
   app.setNotFoundHandler((request) => {
     throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
   });
-  healthRoutes(app, registry);
-  functionRoutes(app, registry);
-  invokeRoutes(app, registry);
+  describeRoutes(app);
+  app.register(async (scope) => {
+    parseBodies(scope);
+    healthRoutes(scope, services);
+    functionRoutes(scope, services.registry);
+    environmentRoutes(scope, services.registry);
+    logRoutes(scope, services.registry);
+  });
+  app.register(async (scope) => {
+    takeBodiesAsTheyAre(scope);
+    invokeRoutes(scope, services.invoker);
+  });
   return app;
-}
-
-function takeBodiesAsTheyAre(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 }

@@ -187,6 +187,12 @@ t.test('bad sources are refused with the place', async (t) => {
   t.match(await refusal({ source: COUNTER, env: { 'A B': '1' } }), invalid);
   t.match(await refusal({ source: COUNTER, env: { MAYFLY_FUNCTION: '1' } }), invalid);
   t.match(await refusal([]), invalid);
+  t.match(await refusal({}), invalid);
+  t.match(await refusal({ source: COUNTER, files: { 'index.js': COUNTER } }), invalid);
+  for (const path of ['/etc/passwd', '../x', 'a/../../x', 'a//b', './a', 'a\0b', '']) {
+    const files = { [path]: COUNTER };
+    t.match(await refusal({ files }), { status: 400 }, path);
+  }
   for (const name of ['A', '-a', 'a_b', 'a'.repeat(64), '..%2f']) {
     t.match(await (await deploy(name, COUNTER)).json(), { code: 'MAYFLY_FUNCTION_NAME' }, name);
   }
@@ -271,7 +277,7 @@ t.test('a new version takes over when it is ready, and only then', async (t) => 
   t.equal(await old, '1');
   t.equal((await deploy('f', 'throw 1')).status, 400);
   t.equal(await text(), '2');
-  t.equal(pool.templates.length, 1);
+  t.equal(pool.templates.length, 2);
 });
 
 t.test('functions survive a restart and come back on first use', async (t) => {
@@ -281,7 +287,6 @@ t.test('functions survive a restart and come back on first use', async (t) => {
   const body = COUNTER;
   await fetch(`${first.url}/v1/functions/kept`, { method: 'PUT', body });
   await first.close();
-  writeFileSync(join(dataDir, 'functions', 'half.json.tmp'), '{"name":');
   const { json, pool } = await start(t, { dataDir });
   t.match((await json('/v1/functions')).body.functions, [
     { name: 'kept', version: 1, state: 'stored' },
@@ -292,12 +297,110 @@ t.test('functions survive a restart and come back on first use', async (t) => {
   t.match((await json('/v1/functions/kept')).body, { state: 'ready' });
 });
 
-t.test('a damaged function file is named', async (t) => {
+t.test('a damaged store is named, and one that is in use', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-damaged-'));
   const layers = new FileLayers(join(dataDir, 'layers'));
   const options = { port: 0, dataDir, pool: new ProcessPool(), layers };
-  await (await startServer(options)).close();
-  writeFileSync(join(dataDir, 'functions', 'x.json'), '{"name":');
-  await t.rejects(startServer(options), { code: 'MAYFLY_STORE_DAMAGED', message: /x\.json/ });
+  const server = await startServer(options);
+  await t.rejects(startServer(options), { code: 'MAYFLY_STORE_IN_USE' });
+  await server.close();
+  writeFileSync(join(dataDir, 'mayfly.mdb'), '{"name":'.repeat(1000));
+  await t.rejects(startServer(options), { code: 'MAYFLY_STORE_DAMAGED', message: /mayfly\.mdb/ });
   rmSync(dataDir, { recursive: true });
+});
+
+t.test('versions: each by its name, back and forth', async (t) => {
+  const { deploy, json, pool } = await start(t);
+  const post = (body?: object) => ({
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: body && JSON.stringify(body),
+  });
+  const rollback = (body?: object) => json('/v1/functions/f/rollback', post(body));
+  const said = async (path: string) => (await json(path)).body;
+  t.match(await rollback(), { status: 404, body: { code: 'MAYFLY_FUNCTION_UNKNOWN' } });
+  for (const n of [1, 2, 3]) await deploy('f', `export const handler = () => ${n}`);
+  t.match((await json('/v1/functions/f/versions')).body, {
+    versions: [
+      { version: 3, current: true },
+      { version: 2, current: false },
+      { version: 1, current: false },
+    ],
+  });
+  t.equal(pool.templates.length, 2, 'the current version and the last one have templates');
+  t.same([await said('/fn/f'), await said('/fn/f@1/x?y'), await said('/fn/f@2')], [3, 1, 2]);
+  t.equal(pool.templates.length, 2);
+  const started = pool.templates;
+  t.match(await rollback(), { status: 200, body: { version: 2, state: 'ready' } });
+  t.same(pool.templates, started, 'a rollback to the last one makes no template');
+  t.equal(await said('/fn/f'), 2);
+  t.match(await rollback({ version: 1 }), { body: { version: 1 } });
+  t.match(await rollback(), { status: 404, body: { code: 'MAYFLY_VERSION_UNKNOWN' } });
+  t.match(await rollback({ version: 9 }), {
+    status: 404,
+    body: { code: 'MAYFLY_VERSION_UNKNOWN' },
+  });
+  t.match(await rollback({ version: 0 }), {
+    status: 400,
+    body: { code: 'MAYFLY_REQUEST_INVALID' },
+  });
+  t.equal(await said('/fn/f'), 1);
+  for (const path of ['/fn/f@9', '/fn/f@x', '/fn/f@1@2', '/fn/f@']) {
+    t.match(await said(path), { code: 'MAYFLY_VERSION_UNKNOWN' }, path);
+  }
+  t.match(await (await deploy('f', 'export const handler = () => 4')).json(), { version: 4 });
+});
+
+t.test('two deployments of one name at once: the one that came last serves', async (t) => {
+  const { deploy, json } = await start(t);
+  const sources = [1, 2, 3, 4].map((n) => `export const handler = () => ${n}`);
+  const infos = await Promise.all(
+    sources.map(async (source) => (await deploy('f', source)).json()),
+  );
+  const versions = infos.map((info) => (info as { version: number }).version);
+  t.same([...versions].sort(), [1, 2, 3, 4]);
+  const last = versions.indexOf(4) + 1;
+  t.equal((await json('/fn/f')).body, last);
+});
+
+t.test('the environment changes without a deployment, and is there after a restart', async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-env-'));
+  const layers = new FileLayers(join(dataDir, 'layers'));
+  const first = await startServer({ port: 0, dataDir, pool: new ProcessPool(), layers });
+  const send = (url: string, method: string, body?: object) =>
+    fetch(url, {
+      method,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+  const source = 'export const handler = () => [process.env.A, process.env.B, process.env.S]';
+  await send(`${first.url}/v1/functions/f`, 'PUT', { source, env: { A: 'deployed' } });
+  const put = { variables: { A: 'set', B: 'b' }, secrets: { S: 'hidden' } };
+  t.same(await (await send(`${first.url}/v1/functions/f/env`, 'PUT', put)).json(), {
+    variables: { A: 'set', B: 'b' },
+    secrets: ['S'],
+  });
+  t.same(await (await fetch(`${first.url}/fn/f`)).json(), ['set', 'b', 'hidden']);
+  await first.close();
+  const { json, url } = await start(t, { dataDir });
+  t.same((await json('/fn/f')).body, ['set', 'b', 'hidden']);
+  const patch = await send(`${url}/v1/functions/f/env`, 'PATCH', {
+    variables: { A: null, B: 'c' },
+  });
+  t.same(await patch.json(), { variables: { B: 'c' }, secrets: ['S'] });
+  t.same((await json('/fn/f')).body, ['deployed', 'c', 'hidden']);
+  const bad = await send(`${url}/v1/functions/f/env`, 'PUT', { variables: { 'A-B': '' } });
+  t.match(await bad.json(), { code: 'MAYFLY_REQUEST_INVALID', message: /A-B/ });
+  t.equal((await fetch(`${url}/v1/functions/f/env`, { method: 'DELETE' })).status, 204);
+  t.same((await json('/fn/f')).body, ['deployed', null, null]);
+  t.match((await json('/v1/functions/none/env')).body, { code: 'MAYFLY_FUNCTION_UNKNOWN' });
+});
+
+t.test('the API is described, and the page that shows it needs no other host', async (t) => {
+  const { json, url } = await start(t);
+  const { body } = await json('/openapi.json');
+  t.match(body, { openapi: /^3\.1/, paths: { '/v1/functions/{name}': { put: {}, get: {} } } });
+  const page = await (await fetch(`${url}/docs`)).text();
+  t.match(page, /swagger-ui/i);
+  t.notMatch(page, /(src|href)="(https?:)?\/\//);
 });

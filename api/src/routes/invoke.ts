@@ -3,18 +3,26 @@ import type { InvocationRecord } from '@mayfly/protocol/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError, errorAnswer, withoutPrivateDetails } from '../errors.js';
 import { functionUrl, requestHeaders, responseHeaders } from '../headers.js';
-import type { Invocation, InvocationRequest, Registry } from '../registry.js';
+import type { Invocation, InvocationRequest, Invoker, Target } from '../invoker.js';
 import { totalMs } from '../timing.js';
-import type { NameParams } from './functions.js';
+
+type NameParams = { Params: { name: string } };
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const NO_BODY = new Uint8Array(0);
 
-export function invokeRoutes(app: FastifyInstance, registry: Registry): void {
+export function invokeRoutes(app: FastifyInstance, invoker: Invoker): void {
   const answer = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
     const body = request.body instanceof Uint8Array ? request.body : NO_BODY;
     const { name } = request.params;
-    const invocation = await timed(registry, request, reply, name, httpRequest(request), body);
+    const invocation = await timed(
+      invoker,
+      request,
+      reply,
+      targetOf(name),
+      httpRequest(request),
+      body,
+    );
     return send(reply, invocation);
   };
   const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
@@ -28,17 +36,17 @@ export function invokeRoutes(app: FastifyInstance, registry: Registry): void {
   app.post<NameParams>('/v1/functions/:name/invocations', async (request, reply) => {
     const event = eventBytes(request.body);
     const { name } = request.params;
-    const invocation = await timed(registry, request, reply, name, { type: 'event' }, event);
+    const invocation = await timed(invoker, request, reply, { name }, { type: 'event' }, event);
     return record(name, invocation, request);
   });
 }
 
 /** Invokes, notes the times for Server-Timing, and gives up when the client does. */
 async function timed(
-  registry: Registry,
+  invoker: Invoker,
   request: FastifyRequest,
   reply: FastifyReply,
-  name: string,
+  target: Target,
   invocationRequest: InvocationRequest,
   body: Uint8Array,
 ): Promise<Invocation> {
@@ -46,7 +54,7 @@ async function timed(
   const onClose = () => gone.abort(new ApiError('MAYFLY_CLIENT_GONE'));
   reply.raw.once('close', onClose);
   try {
-    const invocation = await registry.invoke(name, invocationRequest, body, gone.signal);
+    const invocation = await invoker.invoke(target, invocationRequest, body, gone.signal);
     request.timing.queueMicros = invocation.queueMicros;
     request.timing.guestMicros = invocation.guestMicros;
     return invocation;
@@ -66,6 +74,15 @@ function httpRequest(request: FastifyRequest<NameParams>): InvocationRequest {
     url: functionUrl(headers.host, targetBehindName(url)),
     headers: requestHeaders(rawHeaders, headers.connection),
   };
+}
+
+/** NAME or NAME@VERSION. @throws ApiError MAYFLY_VERSION_UNKNOWN */
+function targetOf(text: string): Target {
+  const [name = '', version, ...more] = text.split('@');
+  if (version === undefined) return { name };
+  if (/^[1-9]\d{0,8}$/.test(version) && more.length === 0)
+    return { name, version: Number(version) };
+  throw new ApiError('MAYFLY_VERSION_UNKNOWN', `"${text}" is not NAME@VERSION`);
 }
 
 /** '/fn/name/a?b' → '/a?b', '/fn/name?b' → '/?b': as the client wrote it, nothing decoded. */

@@ -14,6 +14,7 @@ export interface Answer {
 /** Makes the clone unique, then calls the function. Rejects with whatever the function throws. */
 export async function invoke(user: UserFunction, frame: Frame): Promise<Answer> {
   const head = frame.head as unknown as HostHead; // The host made it.
+  if (head.env) Object.assign(process.env, head.env);
   const hooks = makeUnique(head.entropy, head.generation);
   if (hooks) await hooks;
   return call(user, head, frame.body);

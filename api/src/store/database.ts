@@ -1,0 +1,113 @@
+/**
+ * The file that everything lies in which must survive the server: an LMDB environment, one server at a time. What a
+ * resolved write wrote is on disk; what was being written when the process or the host died is there wholly or not at all.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, open as openFile, realpath } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { MayflyError } from '@mayfly/protocol';
+import { type Database as Lmdb, open, type RootDatabase } from 'lmdb';
+
+/** Grows when older servers could not read what newer ones write. */
+const FORMAT = 1;
+const FILE = 'mayfly.mdb';
+/** mdb.c of the LMDB that lmdb-js brings: MDB_MAGIC and MDB_DATA_VERSION, behind the header of the first page. */
+const MAGIC = { offset: 24, value: 0xbeefc0de, version: 2 };
+
+export type Table<Value, Key extends (string | number)[] | string> = Lmdb<Value, Key>;
+
+export class Database {
+  readonly #root: RootDatabase;
+  readonly #unlock: () => void;
+
+  private constructor(root: RootDatabase, unlock: () => void) {
+    this.#root = root;
+    this.#unlock = unlock;
+  }
+
+  /**
+   * @param dir made if needed
+   * @throws MayflyError MAYFLY_STORE_DAMAGED, MAYFLY_STORE_FORMAT, MAYFLY_STORE_IN_USE
+   */
+  static async open(dir: string): Promise<Database> {
+    await mkdir(dir, { recursive: true });
+    const unlock = await lock(await realpath(dir));
+    try {
+      const path = join(dir, FILE);
+      await checkHeader(path);
+      // Without overlapping syncs, a commit that is acknowledged is on disk, as in LMDB itself.
+      const root = open({ path, overlappingSync: false, maxDbs: 16 });
+      await checkFormat(root, path);
+      return new Database(root, unlock);
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  }
+
+  table<Value, Key extends (string | number)[] | string>(name: string): Table<Value, Key> {
+    return this.#root.openDB<Value, Key>(name, {});
+  }
+
+  /** What `work` writes is there wholly or not at all. Resolves when it is on disk. */
+  async transaction(work: () => void): Promise<void> {
+    await this.#root.transaction(work);
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+    this.#unlock();
+  }
+}
+
+/** LMDB follows whatever offsets a file has: what is no file of LMDB's must not get that far. */
+async function checkHeader(path: string): Promise<void> {
+  const file = await openFile(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (file === undefined) return;
+  try {
+    const head = Buffer.alloc(MAGIC.offset + 8);
+    const { bytesRead } = await file.read(head, 0, head.length, 0);
+    if (bytesRead === 0) return; // The process ended between making the file and its first page.
+    const isLmdb =
+      bytesRead === head.length &&
+      head.readUInt32LE(MAGIC.offset) === MAGIC.value &&
+      head.readUInt32LE(MAGIC.offset + 4) === MAGIC.version;
+    if (!isLmdb) throw damaged(path);
+  } finally {
+    await file.close();
+  }
+}
+
+async function checkFormat(root: RootDatabase, path: string): Promise<void> {
+  const format: unknown = root.get('format');
+  if (format === undefined) {
+    await root.put('format', FORMAT);
+  } else if (format !== FORMAT) {
+    await root.close();
+    const message = `${path} has format ${format}, this server reads ${FORMAT}; use the server that wrote it`;
+    throw new MayflyError('MAYFLY_STORE_FORMAT', message);
+  }
+}
+
+function damaged(path: string): MayflyError {
+  const message = `${path} is damaged; put a copy of it there, or remove it and deploy the functions again`;
+  return new MayflyError('MAYFLY_STORE_DAMAGED', message);
+}
+
+/** A socket in Linux's abstract namespace (unix(7)): it is gone when the process is, however that ended. */
+function lock(dir: string): Promise<() => void> {
+  const name = createHash('sha256').update(dir).digest('hex').slice(0, 32);
+  const socket = createServer((connection) => connection.destroy()).unref();
+  return new Promise((resolve, reject) => {
+    socket.once('error', (cause: NodeJS.ErrnoException) => {
+      const message = `another server uses ${dir}; stop it, or use another folder`;
+      const inUse = new MayflyError('MAYFLY_STORE_IN_USE', message, { cause });
+      reject(cause.code === 'EADDRINUSE' ? inUse : cause);
+    });
+    socket.listen(`\0mayfly-store-${name}`, () => resolve(() => socket.close()));
+  });
+}

@@ -1,0 +1,41 @@
+/** Requests checked against the schemas of the API. */
+
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import type { TLocalizedValidationError } from 'typebox/error';
+import { ApiError, type ApiErrorCode } from './errors.js';
+
+/** Text of a URL is converted to numbers and booleans where the schema wants them; bodies are taken as they are. */
+export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const validator = Compile(schema);
+  const isText = httpPart !== 'body';
+  return (data: unknown) => {
+    const value = isText ? validator.Convert(data) : (data ?? {});
+    if (validator.Check(value)) return { value };
+    const [error] = validator.Errors(value);
+    return { error: error ? refusal(error, httpPart) : new ApiError('MAYFLY_REQUEST_INVALID') };
+  };
+};
+
+function refusal(error: TLocalizedValidationError, httpPart = ''): ApiError {
+  const isName = httpPart === 'params' && error.instancePath === '/name';
+  const code: ApiErrorCode = isName ? 'MAYFLY_FUNCTION_NAME' : 'MAYFLY_REQUEST_INVALID';
+  return isName ? new ApiError(code) : new ApiError(code, problemOf(error, httpPart));
+}
+
+function problemOf(
+  { keyword, instancePath, message, params }: TLocalizedValidationError,
+  httpPart: string,
+): string {
+  const path = instancePath.slice(1).replaceAll('/', '.');
+  const field = path === '' ? `the ${httpPart}` : path;
+  switch (keyword) {
+    case 'boolean':
+      return `"${path}" is no field, or no name that may be used there`;
+    case 'enum':
+      return `${field} must be one of ${params.allowedValues.join(', ')}`;
+    default:
+      return `${field} ${message}`;
+  }
+}
