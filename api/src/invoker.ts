@@ -82,7 +82,7 @@ export class Invoker {
         this.#pool.invoke(name, frame, options),
       );
       const head = checkAnswerHead(result.head);
-      deployed.log.append(head.logs);
+      deployed.log.append(head.logs, number, common.id);
       const { guestMicros, queueMicros, rewoundPages } = result;
       const timing = { guestMicros, queueMicros };
       if (head.type === 'error') {

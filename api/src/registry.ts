@@ -50,6 +50,8 @@ export interface DeployedFunction {
   /** Variables and secrets for each clone; undefined if there are none. */
   env: Record<string, string> | undefined;
   readonly log: FunctionLog;
+  /** Aborted when the function is removed. */
+  readonly removed: AbortController;
   current: Version;
   /** Current one included; the one whose template was asked for last at the end. */
   readonly versions: Map<number, Version>;
@@ -155,9 +157,10 @@ export class Registry {
   /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
   remove(name: string): Promise<void> {
     return this.#change(name, async () => {
-      const { versions } = this.get(name);
+      const { versions, removed } = this.get(name);
       await this.#store.remove(name);
       this.#functions.delete(name);
+      removed.abort();
       for (const { template } of versions.values()) if (template) this.#templates.retire(template);
     });
   }
@@ -269,7 +272,7 @@ function newFunction(
   log = new FunctionLog(),
 ): DeployedFunction {
   const versions = new Map([[current.record.version, current]]);
-  return { record, env: envOf(record), log, current, versions };
+  return { record, env: envOf(record), log, removed: new AbortController(), current, versions };
 }
 
 function newVersion(record: VersionRecord): Version;

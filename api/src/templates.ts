@@ -55,7 +55,7 @@ export class Templates {
     });
     try {
       const head = checkReadyHead(readyHead);
-      log.append(head.logs);
+      log.append(head.logs, version);
       if (head.type === 'error') {
         const { type: _, code, message, ...details } = head;
         throw new ApiError(code, message, { ...details, status: 400 });

@@ -31,8 +31,13 @@ async function start(t: Tap, options: Partial<StartOptions> = {}): Promise<Bench
     logLevel: 'silent',
     ...options,
   });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= server.close();
+    return closed;
+  };
   t.teardown(async () => {
-    await server.close();
+    await close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const deploy = (name: string, source: string | object) => {
@@ -48,7 +53,7 @@ async function start(t: Tap, options: Partial<StartOptions> = {}): Promise<Bench
     const text = await response.text();
     return { status: response.status, body: text && JSON.parse(text), headers: response.headers };
   };
-  return { ...server, pool, dataDir, deploy, json };
+  return { url: server.url, close, pool, dataDir, deploy, json };
 }
 
 const COUNTER = 'let n = 0; export const handler = (e) => ({ n: ++n, e });';
@@ -149,6 +154,54 @@ t.test('events: what came, what was logged, how long it took', async (t) => {
   await deploy('g', 'export default { fetch: async (r) => new Response("<" + await r.text()) }');
   const fetched = await json('/v1/functions/g/invocations', { method: 'POST', body: '[1]' });
   t.match(fetched.body, { response: { status: 200, body: '<[1]', bodyEncoding: 'utf8' } });
+});
+
+t.test('logs: chosen, and followed', async (t) => {
+  const { deploy, json, url } = await start(t);
+  await deploy(
+    'f',
+    'console.log("loading"); export const handler = (e) => { console.log("hello", e?.query?.n); };',
+  );
+  for (const n of [1, 2, 3]) await fetch(`${url}/fn/f?n=${n}`);
+  const texts = async (query: string) => {
+    const { logs } = (await json(`/v1/functions/f/logs?${query}`)).body;
+    return logs.map(({ text }: { text: string }) => text);
+  };
+  t.same(await texts(''), ['loading', 'hello 1', 'hello 2', 'hello 3']);
+  t.same(await texts('limit=1'), ['hello 3']);
+  t.same(await texts('after=2'), ['hello 2', 'hello 3']);
+  t.same(await texts('since=10m'), ['loading', 'hello 1', 'hello 2', 'hello 3']);
+  t.same(await texts(`since=${Date.now() + 60_000}`), []);
+  t.same(await texts('since=2999-01-01T00:00:00Z'), []);
+  const { logs, dropped } = (await json('/v1/functions/f/logs')).body;
+  t.equal(dropped, 0);
+  t.match(logs[0], { sequence: 1, version: 1, level: 'info' });
+  t.same(await texts(`invocation=${logs[2].invocation}`), ['hello 2']);
+  const invalid = { status: 400, body: { code: 'MAYFLY_REQUEST_INVALID' } };
+  for (const query of ['limit=0', 'since=soon', 'follow=maybe', 'x=1', 'since=2026-13-45']) {
+    t.match(await json(`/v1/functions/f/logs?${query}`), invalid, query);
+  }
+  t.match(await json('/v1/functions/none/logs?follow=true'), { status: 404 });
+  const plain = await fetch(`${url}/v1/functions/f/logs`, {
+    headers: { accept: 'application/x-ndjson' },
+  });
+  t.equal((await plain.text()).trim().split('\n').length, 4);
+
+  const followed = await fetch(`${url}/v1/functions/f/logs?follow=true&after=4`);
+  t.equal(followed.headers.get('content-type'), 'application/x-ndjson');
+  const reader = followed.body!.pipeThrough(new TextDecoderStream()).getReader();
+  await fetch(`${url}/fn/f?n=4`);
+  t.match(JSON.parse((await reader.read()).value as string), { sequence: 5, text: 'hello 4' });
+  await fetch(`${url}/v1/functions/f`, { method: 'DELETE' });
+  t.match(await reader.read(), { done: true }, 'it ends when the function is removed');
+});
+
+t.test('a follower of logs does not hold the server up when it closes', async (t) => {
+  const { deploy, url, close } = await start(t);
+  await deploy('f', COUNTER);
+  const followed = await fetch(`${url}/v1/functions/f/logs?follow=true`);
+  await close();
+  t.equal(await followed.text(), '');
 });
 
 t.test('bad sources are refused with the place', async (t) => {

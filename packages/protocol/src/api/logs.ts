@@ -26,7 +26,13 @@ export const LogEntry = Type.Object(
 export type LogEntry = Type.Static<typeof LogEntry>;
 
 /** Oldest first. As application/x-ndjson: one LogEntry a line. */
-export const FunctionLogs = Type.Object({ logs: Type.Array(LogEntry) }, CLOSED);
+export const FunctionLogs = Type.Object(
+  {
+    logs: Type.Array(LogEntry),
+    dropped: count('lines that the function wrote and that are not kept any more'),
+  },
+  CLOSED,
+);
 export type FunctionLogs = Type.Static<typeof FunctionLogs>;
 
 export const LogQuery = Type.Object(
