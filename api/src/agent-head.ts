@@ -111,7 +111,8 @@ function locationOf(location: unknown): NonNullable<ErrorHead['location']> {
 const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0;
 
-function logLines(lines: unknown): LogLine[] {
+/** The lines of a log frame. @throws ApiError MAYFLY_GUEST_ANSWER */
+export function logLines(lines: unknown): LogLine[] {
   if (!Array.isArray(lines) || lines.length > LOG_LINES_MAX) refuse('has no logs, or too many');
   return lines.map((line: unknown) => {
     const { level, time, text } = fieldsOf(line);

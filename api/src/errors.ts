@@ -144,6 +144,11 @@ export const ERRORS = Object.freeze({
     'the guest sent a frame beyond the limits',
     'answer with less, or with a stream',
   ),
+  MAYFLY_ANSWER_BROKEN: row(
+    502,
+    'the function failed after its answer had begun',
+    'see its logs for what failed; the client has an answer that is not complete',
+  ),
   MAYFLY_BOOT_FAILED: row(
     502,
     'the guest did not get ready',

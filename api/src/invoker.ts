@@ -1,17 +1,19 @@
 /** From an invocation to the pool and back: admission, the head that each clone gets, the answer checked. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import type {
-  EventHead,
-  InvocationHead,
-  RequestHead,
-  ResponseHead,
-  ResultHead,
+import {
+  type EventHead,
+  type InvocationHead,
+  type LogLine,
+  MayflyError,
+  type RequestHead,
+  type ResponseHead,
+  type ResultHead,
 } from '@mayfly/protocol';
-import type { Pool } from '@mayfly/vmm';
-import { checkAnswerHead } from './agent-head.js';
-import { ApiError } from './errors.js';
-import type { Registry } from './registry.js';
-import type { Templates } from './templates.js';
+import type { Body, InvokeStats, Pool } from '@mayfly/vmm';
+import { checkAnswerHead, logLines } from './agent-head.js';
+import { ApiError, type GuestTiming } from './errors.js';
+import type { DeployedFunction, Registry, Version } from './registry.js';
+import type { Template, Templates } from './templates.js';
 
 /** Which function is meant. */
 export interface Target {
@@ -30,11 +32,14 @@ export interface Invocation {
   version: number;
   receivedAt: string;
   head: ResponseHead | ResultHead;
-  body: Uint8Array;
+  body: Body;
   guestMicros: number;
   queueMicros: number;
-  rewoundPages: number;
+  /** When the invocation is over; rejects with an ApiError or a MayflyError of the pool, and need not be waited for. */
+  end: Promise<InvokeStats>;
 }
+
+type KeepLines = (lines: LogLine[]) => void;
 
 export class Invoker {
   readonly #registry: Registry;
@@ -64,40 +69,98 @@ export class Invoker {
   async invoke(
     target: Target,
     request: InvocationRequest,
-    body: Uint8Array,
+    body: Body,
     signal?: AbortSignal,
   ): Promise<Invocation> {
     const deployed = this.#registry.get(target.name);
     const version = this.#registry.version(deployed, target.version);
     if (this.#inFlight >= this.#inFlightMax) throw new ApiError('MAYFLY_OVERLOADED');
     this.#inFlight++;
+    const over = () => {
+      this.#inFlight--;
+    };
     try {
       const template = version.template ?? (await this.#registry.template(deployed, version));
-      const { timeoutMs, version: number } = version.record;
-      const receivedAt = new Date().toISOString();
-      const common = newInvocation(timeoutMs, deployed.env);
-      const frame = { head: { ...request, ...common }, body };
-      const options = signal ? { timeoutMs, signal } : { timeoutMs };
-      const result = await this.#templates.use(template, (name) =>
-        this.#pool.invoke(name, frame, options),
-      );
-      const head = checkAnswerHead(result.head);
-      deployed.log.append(head.logs, number, common.id);
-      const { guestMicros, queueMicros, rewoundPages } = result;
-      const timing = { guestMicros, queueMicros };
-      if (head.type === 'error') {
-        const { code, message, stack, logs } = head;
-        throw new ApiError(code, message, { stack, logs, timing });
-      }
-      if (request.type === 'request' && head.type !== 'response') {
-        throw new ApiError('MAYFLY_GUEST_ANSWER', 'the guest answered a request with a result');
-      }
-      const { id } = common;
-      return { id, version: number, receivedAt, head, body: result.body, ...timing, rewoundPages };
-    } finally {
-      this.#inFlight--;
+      const invocation = await this.#invokeIn(template, deployed, version, request, body, signal);
+      invocation.end.then(over, over);
+      return invocation;
+    } catch (error) {
+      over();
+      throw error;
     }
   }
+
+  async #invokeIn(
+    template: Template,
+    { env, log }: DeployedFunction,
+    { record: { timeoutMs, version } }: Version,
+    request: InvocationRequest,
+    body: Body,
+    signal: AbortSignal | undefined,
+  ): Promise<Invocation> {
+    const receivedAt = new Date().toISOString();
+    const common = newInvocation(timeoutMs, env);
+    const keep: KeepLines = (lines) => log.append(lines, version, common.id);
+    const onLogs = (lines: unknown) => keep(logLines(lines));
+    const options = { timeoutMs, onLogs, ...(signal && { signal }) };
+    const frame = { head: { ...request, ...common }, body };
+    const release = this.#templates.hold(template);
+    const result = await this.#pool.invoke(template.name, frame, options).catch((error) => {
+      release();
+      throw error;
+    });
+    result.end.then(release, release);
+    const { guestMicros, queueMicros } = result;
+    const timing = { guestMicros, queueMicros };
+    try {
+      const head = answerTo(request, result.head, keep, timing);
+      const end = result.end.catch((error: unknown) => {
+        throw failureBehindHead(error, keep);
+      });
+      end.catch(() => {});
+      return { id: common.id, version, receivedAt, head, body: result.body, ...timing, end };
+    } catch (error) {
+      stopReading(result.body);
+      throw error;
+    }
+  }
+}
+
+/** The head of an answer that fits the request; its log lines are kept. @throws ApiError MAYFLY_GUEST_ANSWER, FUNCTION_* */
+function answerTo(
+  request: InvocationRequest,
+  unchecked: unknown,
+  keep: KeepLines,
+  timing: GuestTiming,
+): ResponseHead | ResultHead {
+  const head = checkAnswerHead(unchecked);
+  keep(head.logs);
+  if (head.type === 'error') {
+    const { code, message, stack, logs } = head;
+    throw new ApiError(code, message, { stack, logs, timing });
+  }
+  if (request.type === 'request' && head.type !== 'response') {
+    throw new ApiError('MAYFLY_GUEST_ANSWER', 'the guest answered a request with a result');
+  }
+  return head;
+}
+
+/** Ends the invocation of an answer that nobody will read. */
+function stopReading(body: Body): void {
+  if (body instanceof Uint8Array) return;
+  body[Symbol.asyncIterator]()
+    .return?.()
+    .catch(() => {});
+}
+
+/** What the guest told of its failure, when the head of its answer was out already. */
+function failureBehindHead(error: unknown, keep: KeepLines): unknown {
+  if (!(error instanceof MayflyError) || error.code !== 'MAYFLY_ANSWER_BROKEN') return error;
+  const head = checkAnswerHead(error.cause);
+  keep(head.logs);
+  if (head.type !== 'error') return error;
+  const { code, message, stack, logs } = head;
+  return new ApiError(code, message, { stack, logs });
 }
 
 function newInvocation(timeoutMs: number, env: Record<string, string> | undefined): InvocationHead {

@@ -9,7 +9,7 @@ import Fastify, {
 import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
 import type { Registry } from './registry.js';
-import { parseBodies, takeBodiesAsTheyAre } from './routes/bodies.js';
+import { parseBodies } from './routes/bodies.js';
 import { environmentRoutes } from './routes/environment.js';
 import { functionRoutes } from './routes/functions.js';
 import { healthRoutes } from './routes/health.js';
@@ -32,16 +32,19 @@ export interface Services {
 
 export interface ServerOptions {
   logger: FastifyBaseLogger;
-  /** Largest request body in bytes. */
+  /** Largest body of a request to a function, in bytes. */
   bodyBytesMax?: number;
 }
+
+/** They are never held whole; this only ends what does not end by itself. */
+const BODY_BYTES_MAX = 1024 ** 3;
 
 export function buildServer(services: Services, options: ServerOptions): FastifyInstance {
   const app = Fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
-    bodyLimit: options.bodyBytesMax ?? FRAME_LIMITS.bodyBytesMax,
+    bodyLimit: FRAME_LIMITS.bodyBytesMax,
     routerOptions: { maxParamLength: 100 },
     // Refusals before routing run no hooks.
     frameworkErrors: (error, _request, reply: FastifyReply) => {
@@ -78,9 +81,6 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     environmentRoutes(scope, services.registry);
     logRoutes(scope, services.registry);
   });
-  app.register(async (scope) => {
-    takeBodiesAsTheyAre(scope);
-    invokeRoutes(scope, services.invoker);
-  });
+  invokeRoutes(app, services.invoker, options.bodyBytesMax ?? BODY_BYTES_MAX);
   return app;
 }

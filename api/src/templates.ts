@@ -67,15 +67,13 @@ export class Templates {
     }
   }
 
-  /** Lends a template to `work`; it is there until `work` is over. */
-  async use<T>(template: Template, work: (name: string) => Promise<T>): Promise<T> {
+  /** The template is there until what is returned is called. */
+  hold(template: Template): () => void {
     template.inFlight++;
-    try {
-      return await work(template.name);
-    } finally {
+    return () => {
       template.inFlight--;
       this.#removeIfUnused(template);
-    }
+    };
   }
 
   retire(template: Template): void {

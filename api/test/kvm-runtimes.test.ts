@@ -50,7 +50,7 @@ async function allRuntimes(): Promise<void> {
     const result = await pool.invoke(name, frame, { timeoutMs: 60_000 });
     return {
       head: result.head as Record<string, unknown>,
-      text: Buffer.from(result.body).toString(),
+      text: Buffer.from(result.body as Uint8Array).toString(),
     };
   };
   const request = (path: string, method = 'GET') => ({

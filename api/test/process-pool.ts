@@ -9,8 +9,22 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { nodeAgentPath } from '@mayfly/guest-agent';
-import { encodeFrame, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
-import type { InvokeFrame, InvokeResult, Pool, TemplateSpec } from '@mayfly/vmm';
+import {
+  AnswerOrder,
+  answerBroken,
+  encodeFrame,
+  type Frame,
+  FrameDecoder,
+  MayflyError,
+} from '@mayfly/protocol';
+import type {
+  InvokeFrame,
+  InvokeOptions,
+  InvokeResult,
+  InvokeStats,
+  Pool,
+  TemplateSpec,
+} from '@mayfly/vmm';
 import { GUEST_PATHS, type Layers, type SourceFile } from '../src/index.js';
 
 /** Layers as plain folders: programs and agents stay where they are, a function's files are in a folder of their own. */
@@ -57,7 +71,8 @@ export class ProcessPool implements Pool {
     const start = performance.now();
     const child = this.#start(spec);
     try {
-      const { head } = await child.receive(spec.bootTimeoutMs);
+      child.failAfter(spec.bootTimeoutMs);
+      const { head } = await child.receive();
       this.#templates.set(spec.name, spec);
       return { bootMicros: (performance.now() - start) * 1000, readyHead: head };
     } finally {
@@ -65,35 +80,91 @@ export class ProcessPool implements Pool {
     }
   }
 
-  async invoke(
-    name: string,
-    frame: InvokeFrame,
-    options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<InvokeResult> {
+  async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
     const spec = this.#templates.get(name);
     if (!spec) throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `there is no template ${name}`);
+    options.signal?.throwIfAborted();
     const called = performance.now();
     const child = this.#start(spec);
     this.invocations++;
     const onAbort = () => child.fail(options.signal?.reason);
     options.signal?.addEventListener('abort', onAbort);
+    child.onStop = () => options.signal?.removeEventListener('abort', onAbort);
     try {
-      await child.receive(spec.bootTimeoutMs);
-      const entered = performance.now();
-      child.send(frame);
-      const answer = await child.receive(options.timeoutMs);
-      const answered = performance.now();
-      return {
-        head: answer.head,
-        body: answer.body,
-        guestMicros: (answered - entered) * 1000,
-        queueMicros: (entered - called) * 1000,
-        rewoundPages: 0,
-      };
-    } finally {
-      options.signal?.removeEventListener('abort', onAbort);
+      await child.receive();
+      return await this.#answerOf(child, frame, options, called);
+    } catch (error) {
       this.#stop(child);
+      throw error;
     }
+  }
+
+  async #answerOf(
+    child: AgentProcess,
+    frame: InvokeFrame,
+    options: InvokeOptions,
+    called: number,
+  ): Promise<InvokeResult> {
+    const entered = performance.now();
+    const guestMicros = () => (performance.now() - entered) * 1000;
+    const queueMicros = (entered - called) * 1000;
+    child.failAfter(options.timeoutMs);
+    void child.send(frame);
+    const order = new AnswerOrder();
+    const first = await child.next(order, options);
+    const timing = { queueMicros, guestMicros: guestMicros() };
+    const stop = () => this.#stop(child);
+    let ended: (stats: InvokeStats) => void = () => {};
+    let broken: (error: unknown) => void = () => {};
+    const end = new Promise<InvokeStats>((resolve, reject) => {
+      ended = resolve;
+      broken = reject;
+    });
+    end.catch(() => {});
+    /** Through the body, and what follows it. */
+    const rest = async function* (): AsyncGenerator<Uint8Array> {
+      try {
+        if (first.body.byteLength > 0) yield first.body;
+        while (order.phase === 'body') {
+          const { body } = await child.next(order, options);
+          if (body.byteLength > 0) yield body;
+        }
+        settle();
+      } catch (error) {
+        broken(error);
+        throw error;
+      } finally {
+        if (order.phase === 'body') stop();
+      }
+    };
+    const settle = async () => {
+      try {
+        while (order.phase === 'pending') await child.next(order, options);
+        ended({ queueMicros, guestMicros: guestMicros(), rewoundPages: 0 });
+      } catch (error) {
+        broken(error);
+      } finally {
+        stop();
+      }
+    };
+    const pieces = rest();
+    const body = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => pieces.next(),
+        return: () => {
+          stop(); // pieces.return() does nothing where nobody has read yet
+          return pieces.return(undefined);
+        },
+      }),
+    };
+    const streams = order.phase === 'body';
+    if (!streams) void settle();
+    return {
+      head: first.head,
+      body: streams ? body : first.body,
+      ...timing,
+      end,
+    };
   }
 
   async remove(name: string): Promise<void> {
@@ -123,6 +194,9 @@ class AgentProcess {
   readonly #decoder = new FrameDecoder();
   #failure: unknown;
   #wake: () => void = () => {};
+  #drained: () => void = () => {};
+  #timer: NodeJS.Timeout | undefined;
+  onStop: () => void = () => {};
 
   constructor(spec: TemplateSpec) {
     const here = placesOnHost(spec);
@@ -133,40 +207,65 @@ class AgentProcess {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
     this.#stream = this.#child.stdio[3] as Duplex;
-    this.#stream.on('data', (chunk: Uint8Array) => this.#take(chunk));
+    this.#stream.on('data', (chunk: Uint8Array) => this.#take(chunk)).pause();
     this.#stream.on('error', (error) => this.fail(error));
-    this.#child.on('exit', (code, signal) => {
+    this.#stream.on('drain', () => this.#drained());
+    // Comes when all that the process wrote was read.
+    this.#child.on('close', (code, signal) => {
       const how = signal ? `by ${signal}` : `with ${code}`;
-      // Let the stream deliver what the process wrote before it ended.
-      setImmediate(() =>
-        this.fail(new MayflyError('MAYFLY_GUEST_EXITED', `the program ended ${how}`)),
-      );
+      this.fail(new MayflyError('MAYFLY_GUEST_EXITED', `the program ended ${how}`));
     });
   }
 
-  send(frame: InvokeFrame): void {
-    this.#stream.write(encodeFrame(frame.head as object, frame.body));
+  /** As fast as the agent reads; what goes wrong is receive()'s to tell. */
+  async send({ head, body }: InvokeFrame): Promise<void> {
+    if (body instanceof Uint8Array) return this.#write(head, body);
+    try {
+      await this.#write({ ...head, more: true });
+      for await (const piece of body) await this.#write({ type: 'chunk' }, piece);
+      await this.#write({ type: 'chunk', end: true });
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
-  /** The next frame; frames that arrived come before failures. */
-  async receive(timeoutMs: number): Promise<Frame> {
-    const message = `no answer within ${timeoutMs} ms`;
-    const timer = setTimeout(
-      () => this.fail(new MayflyError('MAYFLY_GUEST_TIMEOUT', message)),
-      timeoutMs,
-    );
-    try {
-      for (;;) {
-        const frame = this.#decoder.next();
-        if (frame) return frame;
-        if (this.#failure) throw this.#failure;
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    } finally {
-      clearTimeout(timer);
+  async #write(head: object, body?: Uint8Array): Promise<void> {
+    if (this.#stream.write(encodeFrame(head, body))) return;
+    await new Promise<void>((resolve) => {
+      this.#drained = resolve;
+    });
+  }
+
+  /** The next frame but for log lines, which are told. */
+  async next(order: AnswerOrder, { onLogs }: InvokeOptions): Promise<Frame> {
+    for (;;) {
+      const begun = order.phase !== 'head';
+      const frame = await this.receive();
+      const part = order.take(frame.head);
+      if (part === 'error' && begun) throw answerBroken(frame.head);
+      if (part !== 'log') return frame;
+      onLogs?.(frame.head.logs);
     }
+  }
+
+  /** The next frame; frames that arrived come before failures. Nothing is read while nobody waits. */
+  async receive(): Promise<Frame> {
+    for (;;) {
+      const frame = this.#decoder.next();
+      if (frame) return frame;
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        this.#stream.resume();
+      });
+      this.#stream.pause();
+    }
+  }
+
+  failAfter(timeoutMs: number): void {
+    const message = `no answer within ${timeoutMs} ms`;
+    const late = () => this.fail(new MayflyError('MAYFLY_GUEST_TIMEOUT', message));
+    this.#timer = setTimeout(late, timeoutMs);
   }
 
   fail(error: unknown): void {
@@ -175,6 +274,8 @@ class AgentProcess {
   }
 
   kill(): void {
+    clearTimeout(this.#timer);
+    this.onStop();
     this.#child.kill('SIGKILL');
     this.#stream.destroy();
   }

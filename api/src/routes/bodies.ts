@@ -25,6 +25,12 @@ export function takeBodiesAsTheyAre(app: FastifyInstance): void {
   takeBytes(app, '*');
 }
 
+/** Bodies as they come: the message itself, which nobody has read from. */
+export function takeBodiesAsTheyCome(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, message, done) => done(null, message));
+}
+
 function takeBytes(app: FastifyInstance, type: string): void {
   app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 }

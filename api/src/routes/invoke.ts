@@ -1,38 +1,52 @@
-/** ANY /fn/{name}/...: an HTTP request becomes an invocation, its answer goes back as it is. */
+/** ANY /fn/{name}/...: an HTTP request becomes an invocation, its answer goes back as it is, both as they come. */
+import { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { FRAME_LIMITS } from '@mayfly/protocol';
 import type { InvocationRecord } from '@mayfly/protocol/api';
+import type { Body } from '@mayfly/vmm';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError, errorAnswer, withoutPrivateDetails } from '../errors.js';
 import { functionUrl, requestHeaders, responseHeaders } from '../headers.js';
 import type { Invocation, InvocationRequest, Invoker, Target } from '../invoker.js';
+import { requestBody } from '../request-body.js';
 import { totalMs } from '../timing.js';
+import { takeBodiesAsTheyAre, takeBodiesAsTheyCome } from './bodies.js';
 
 type NameParams = { Params: { name: string } };
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
-const NO_BODY = new Uint8Array(0);
 
-export function invokeRoutes(app: FastifyInstance, invoker: Invoker): void {
-  const answer = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
-    const body = request.body instanceof Uint8Array ? request.body : NO_BODY;
-    const { name } = request.params;
-    const invocation = await timed(
-      invoker,
-      request,
-      reply,
-      targetOf(name),
-      httpRequest(request),
-      body,
-    );
-    return send(reply, invocation);
+/** @param bytesMax the longest body of a request to a function */
+export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: number): void {
+  app.register(async (scope) => {
+    takeBodiesAsTheyCome(scope);
+    requestRoutes(scope, invoker, bytesMax);
+  });
+  app.register(async (scope) => {
+    takeBodiesAsTheyAre(scope);
+    eventRoutes(scope, invoker);
+  });
+}
+
+function requestRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: number): void {
+  const handler = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
+    const target = targetOf(request.params.name);
+    const message = request.body instanceof IncomingMessage ? request.body : undefined;
+    const body = await requestBody(message, bytesMax);
+    return send(reply, await timed(invoker, request, reply, target, httpRequest(request), body));
   };
   const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const { status, body, expected } = errorAnswer(error);
     if (!expected) request.log.error(error);
+    // What is left of a body that nobody wants is not worth waiting for.
+    if (status === 413) reply.header('connection', 'close');
     return reply.code(status).send(withoutPrivateDetails(body));
   };
-  app.route<NameParams>({ method: METHODS, url: '/fn/:name', handler: answer, errorHandler });
-  app.route<NameParams>({ method: METHODS, url: '/fn/:name/*', handler: answer, errorHandler });
+  app.route<NameParams>({ method: METHODS, url: '/fn/:name', handler, errorHandler });
+  app.route<NameParams>({ method: METHODS, url: '/fn/:name/*', handler, errorHandler });
+}
 
+function eventRoutes(app: FastifyInstance, invoker: Invoker): void {
   app.post<NameParams>('/v1/functions/:name/invocations', async (request, reply) => {
     const event = eventBytes(request.body);
     const { name } = request.params;
@@ -48,11 +62,12 @@ async function timed(
   reply: FastifyReply,
   target: Target,
   invocationRequest: InvocationRequest,
-  body: Uint8Array,
+  body: Body,
 ): Promise<Invocation> {
   const gone = new AbortController();
-  const onClose = () => gone.abort(new ApiError('MAYFLY_CLIENT_GONE'));
-  reply.raw.once('close', onClose);
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort(new ApiError('MAYFLY_CLIENT_GONE'));
+  });
   try {
     const invocation = await invoker.invoke(target, invocationRequest, body, gone.signal);
     request.timing.queueMicros = invocation.queueMicros;
@@ -61,8 +76,6 @@ async function timed(
   } catch (error) {
     if (error instanceof ApiError && error.timing) Object.assign(request.timing, error.timing);
     throw error;
-  } finally {
-    reply.raw.off('close', onClose);
   }
 }
 
@@ -96,6 +109,9 @@ function targetBehindName(url: string): string {
 function send(reply: FastifyReply, { head, body }: Invocation): FastifyReply {
   if (head.type !== 'response') throw new ApiError('MAYFLY_GUEST_ANSWER');
   reply.code(head.status).headers(responseHeaders(head.headers));
+  if (!(body instanceof Uint8Array)) {
+    return reply.send(Readable.from(body, { objectMode: false }));
+  }
   const bodiless = head.status === 204 || head.status === 304 || body.byteLength === 0;
   return bodiless ? reply.send() : reply.send(body);
 }
@@ -111,13 +127,14 @@ function eventBytes(body: unknown): Uint8Array {
   return bytes;
 }
 
-function record(
+async function record(
   name: string,
   invocation: Invocation,
   { timing }: FastifyRequest,
-): InvocationRecord {
-  const { id, version, receivedAt, head, body, queueMicros, guestMicros, rewoundPages } =
-    invocation;
+): Promise<InvocationRecord> {
+  const { id, version, receivedAt, head, end } = invocation;
+  const body = await wholeBody(invocation.body);
+  const { queueMicros, guestMicros, rewoundPages } = await end;
   const times = {
     queueMs: queueMicros / 1000,
     cloneMs: 0,
@@ -141,6 +158,24 @@ function record(
   }
   const { status, headers } = head;
   return { ...common, response: { status, headers, ...textOrBase64(body) } };
+}
+
+async function wholeBody(body: Body): Promise<Uint8Array> {
+  if (body instanceof Uint8Array) return body;
+  const bytesMax = FRAME_LIMITS.bodyBytesMax;
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of body) {
+    bytes += piece.byteLength;
+    if (bytes > bytesMax) {
+      throw new ApiError(
+        'MAYFLY_GUEST_ANSWER',
+        `the guest's answer has more than ${bytesMax} bytes`,
+      );
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 function resultOf(body: Uint8Array): unknown {

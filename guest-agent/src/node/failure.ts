@@ -1,5 +1,5 @@
 /** What goes wrong in a function, as the head of an error frame. */
-import type { ErrorHead, FunctionErrorCode } from '@mayfly/protocol';
+import { type ErrorHead, type FunctionErrorCode, MayflyError } from '@mayfly/protocol';
 import { takeLogs } from './console.js';
 
 const MESSAGE_CHARS_MAX = 4096;
@@ -17,22 +17,33 @@ export class FunctionError extends Error {
 
 /** Describes anything that can be thrown, hostile getters included; takes the log lines along. */
 export function errorHead(thrown: unknown): ErrorHead {
-  const code = thrown instanceof FunctionError ? thrown.code : 'FUNCTION_THREW';
+  const own = ownError(thrown);
+  const code = own?.code ?? 'FUNCTION_THREW';
   // A FunctionError is the agent's own; the stack that helps is that of its cause.
-  const origin = thrown instanceof FunctionError ? thrown.cause : thrown;
+  const origin = own ? own.cause : thrown;
   return {
     type: 'error',
     code,
-    message: text(() => (thrown instanceof Error ? thrown.message : thrown)).slice(
-      0,
-      MESSAGE_CHARS_MAX,
-    ),
+    message: own?.message ?? messageOf(thrown),
     stack: text(() => (origin instanceof Error ? (origin.stack ?? '') : '')).slice(
       0,
       STACK_CHARS_MAX,
     ),
     logs: takeLogs(),
   };
+}
+
+/** What it says, whatever it is. */
+export function messageOf(thrown: unknown): string {
+  const said = text(() => (thrown instanceof Error ? thrown.message : thrown));
+  return said.slice(0, MESSAGE_CHARS_MAX);
+}
+
+function ownError(thrown: unknown): FunctionError | undefined {
+  if (thrown instanceof FunctionError) return thrown;
+  // Headers without end, or a result; nothing of the frame was written.
+  const tooLarge = thrown instanceof MayflyError && thrown.code === 'MAYFLY_FRAME_TOO_LARGE';
+  return tooLarge ? new FunctionError('FUNCTION_BAD_RESULT', thrown.message) : undefined;
 }
 
 function text(read: () => unknown): string {

@@ -3,10 +3,12 @@
  * back is {statusCode, headers, body, isBase64Encoded} or any other value, which is sent as JSON. For a plain event,
  * event and result are JSON and nothing else.
  */
-import type { EventHead, Frame, RequestHead } from '@mayfly/protocol';
+import type { EventHead, RequestHead } from '@mayfly/protocol';
+import type { InvocationContext } from './context.js';
 import { FunctionError } from './failure.js';
-import type { HandlerFunction, InvocationContext } from './load.js';
+import type { HandlerFunction } from './load.js';
 import type { Reply } from './reply.js';
+import type { RequestBody } from './request-body.js';
 
 export interface HttpEvent {
   method: string;
@@ -23,17 +25,18 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 export async function callHandler(
   call: HandlerFunction,
   head: RequestHead | EventHead,
-  body: Frame['body'],
+  body: RequestBody,
   context: InvocationContext,
 ): Promise<Reply> {
+  const bytes = body.atHand ?? (await body.whole());
   if (head.type === 'event') {
-    const result = await call(JSON.parse(utf8.decode(body)), context);
+    const result = await call(JSON.parse(utf8.decode(bytes)), context);
     return { head: { type: 'result' }, body: jsonBytes(result) };
   }
-  return httpReply(await call(httpEvent(head, body), context));
+  return httpReply(await call(httpEvent(head, bytes), context));
 }
 
-function httpEvent(head: RequestHead, body: Frame['body']): HttpEvent {
+function httpEvent(head: RequestHead, body: Uint8Array): HttpEvent {
   const pathStart = head.url.indexOf('/', head.url.indexOf('://') + 3);
   const queryStart = head.url.indexOf('?', pathStart);
   const path = head.url.slice(pathStart, queryStart < 0 ? undefined : queryStart);
@@ -47,7 +50,7 @@ function httpEvent(head: RequestHead, body: Frame['body']): HttpEvent {
   return { method: head.method, path, query, headers, ...textOrBase64(body) };
 }
 
-function textOrBase64(bytes: Frame['body']): Pick<HttpEvent, 'body' | 'isBase64Encoded'> {
+function textOrBase64(bytes: Uint8Array): Pick<HttpEvent, 'body' | 'isBase64Encoded'> {
   if (bytes.byteLength === 0) return { body: '', isBase64Encoded: false };
   try {
     return { body: utf8.decode(bytes), isBase64Encoded: false };

@@ -1,39 +1,41 @@
-/** One invocation: from the frame that came in to the frame that goes out. */
-import type { AgentHead, Frame, HostHead } from '@mayfly/protocol';
-import { takeLogs } from './console.js';
+/** One invocation: from the frame that came in to the last one that goes out. */
+import type { Frame, HostHead } from '@mayfly/protocol';
+import { sendAnswer } from './answer.js';
+import type { Channel } from './channel.js';
+import { flushLogs } from './console.js';
+import { Background, contextOf } from './context.js';
 import { callFetch } from './fetch.js';
 import { callHandler } from './handler.js';
-import type { InvocationContext, UserFunction } from './load.js';
+import type { UserFunction } from './load.js';
+import { RequestBody } from './request-body.js';
 import { makeUnique } from './unique.js';
 
-export interface Answer {
-  head: AgentHead;
-  body?: Uint8Array | undefined;
-}
-
 /** Makes the clone unique, then calls the function. Rejects with whatever the function throws. */
-export async function invoke(user: UserFunction, frame: Frame): Promise<Answer> {
+export async function invoke(user: UserFunction, frame: Frame, channel: Channel): Promise<void> {
   const head = frame.head as unknown as HostHead; // The host made it.
   if (head.env) Object.assign(process.env, head.env);
   const hooks = makeUnique(head.entropy, head.generation);
   if (hooks) await hooks;
-  return call(user, head, frame.body);
+  await call(user, head, frame.body, channel);
 }
 
 /** The function and nothing around it. */
 export async function call(
   user: UserFunction,
   head: HostHead,
-  body: Frame['body'],
-): Promise<Answer> {
-  const context = contextOf(head);
+  firstBytes: Frame['body'],
+  channel: Channel,
+): Promise<void> {
+  const background = new Background();
+  const context = contextOf(head, background);
+  const body = new RequestBody(head, firstBytes, channel);
   const reply =
     user.exports === 'fetch'
       ? await callFetch(user.call, head, body, context)
       : await callHandler(user.call, head, body, context);
-  return { head: { ...reply.head, logs: takeLogs() }, body: reply.body };
-}
-
-function contextOf({ id, deadlineMs, generation }: HostHead): InvocationContext {
-  return { id, deadlineMs, generation, remainingMs: () => Math.max(0, deadlineMs - Date.now()) };
+  const waits = await sendAnswer(channel, reply, background);
+  if (!waits) return;
+  await background.settled();
+  flushLogs();
+  channel.write({ type: 'done' });
 }

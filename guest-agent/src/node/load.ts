@@ -1,17 +1,14 @@
 /** Loads the user's module and finds the function in it. */
 import { pathToFileURL } from 'node:url';
+import type { InvocationContext } from './context.js';
 import { FunctionError } from './failure.js';
 
-/** Told to a fetch function or handler about its invocation. */
-export interface InvocationContext {
-  id: string;
-  deadlineMs: number;
-  generation: string;
-  /** Milliseconds until the host stops the guest. */
-  remainingMs(): number;
-}
-
-export type FetchFunction = (request: Request, context: InvocationContext) => unknown;
+/** `env`: the environment variables, as in process.env. */
+export type FetchFunction = (
+  request: Request,
+  env: NodeJS.ProcessEnv,
+  context: InvocationContext,
+) => unknown;
 export type HandlerFunction = (event: unknown, context: InvocationContext) => unknown;
 
 export type UserFunction =
@@ -47,7 +44,7 @@ function findFunction(module: Record<string, unknown>): UserFunction {
   }
   const found = Object.keys(module).join(', ') || 'nothing';
   const wanted: Record<UserFunction['exports'], string> = {
-    fetch: 'export default { fetch(request) { ... } }',
+    fetch: 'export default { fetch(request, env, ctx) { ... } }',
     handler: 'export function handler(event, context) { ... }',
   };
   throw new FunctionError(

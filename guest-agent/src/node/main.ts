@@ -7,9 +7,11 @@
  *   MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N     (default /dev/vsock/2/1024)
  *   MAYFLY_FUNCTION      the function's module                  (default /function/index.mjs)
  */
-import { captureConsole, takeLogs } from './console.js';
-import { errorHead, FunctionError } from './failure.js';
-import { type Answer, invoke } from './invoke.js';
+import { writeSync } from 'node:fs';
+import { Channel } from './channel.js';
+import { captureConsole, sendLogs, takeLogs } from './console.js';
+import { errorHead, FunctionError, messageOf } from './failure.js';
+import { invoke } from './invoke.js';
 import { loadFunction, type UserFunction } from './load.js';
 import { BlockingStream, STREAM_PATH_DEFAULT } from './stream.js';
 import { rememberTextBodies } from './text-body.js';
@@ -54,25 +56,18 @@ async function main(): Promise<void> {
 async function serve(stream: BlockingStream, user: UserFunction): Promise<void> {
   for (let frame = stream.read(); frame; frame = stream.read()) {
     const invocation = frame;
-    let answer: Answer;
+    if (invocation.head.type === 'chunk') continue; // The function before left it unread.
+    const channel = new Channel(stream);
+    sendLogs((logs) => channel.write({ type: 'log', logs }));
     try {
-      answer = await interruptible(() => invoke(user, invocation));
+      await interruptible(() => invoke(user, invocation, channel));
     } catch (error) {
-      answer = { head: errorHead(error) };
+      channel.write(errorHead(error));
     }
-    send(stream, answer);
+    channel.close();
+    sendLogs(undefined);
   }
   exitProcess(0);
-}
-
-function send(stream: BlockingStream, { head, body }: Answer): void {
-  try {
-    stream.write(head, body);
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'MAYFLY_FRAME_TOO_LARGE') throw error;
-    const { message } = error as Error;
-    stream.write({ ...errorHead(new FunctionError('FUNCTION_BAD_RESULT', message)), logs: [] });
-  }
 }
 
 /** Runs code of the function so that what escapes its promise still ends it. */
@@ -91,9 +86,10 @@ function interruptible<T>(work: () => Promise<T>): Promise<T> {
 
 /** Errors thrown in callbacks, an event loop with nothing left to do, and process.exit(). */
 function catchEscapes(stream: BlockingStream): void {
-  process.on('uncaughtException', (error) => {
+  process.on('uncaughtException', (error, origin) => {
     if (!interrupt) return exitProcess(70);
-    interrupt(error);
+    const code = origin === 'unhandledRejection' ? 'FUNCTION_REJECTED' : 'FUNCTION_UNCAUGHT';
+    interrupt(new FunctionError(code, messageOf(error), { cause: error }));
   });
   process.on('beforeExit', () => {
     const message = 'its promise is pending, and nothing is left that could settle it';
@@ -103,7 +99,7 @@ function catchEscapes(stream: BlockingStream): void {
     value: (code: number) => {
       if (!interrupt) return exitProcess(code);
       const message = `the function called process.exit(${code ?? ''})`;
-      send(stream, { head: errorHead(new FunctionError('FUNCTION_EXITED', message)) });
+      stream.write(errorHead(new FunctionError('FUNCTION_EXITED', message)));
       if (!ready) return exitProcess(1);
       // process.exit() must not return, and the host wants an idle guest: wait here until the clone is gone.
       while (stream.read());
@@ -120,6 +116,6 @@ function collectGarbage(): void {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`mayfly agent: ${error instanceof Error ? error.stack : error}\n`);
+  writeSync(2, `mayfly agent: ${error instanceof Error ? error.stack : error}\n`);
   exitProcess(70);
 });

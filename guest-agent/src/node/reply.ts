@@ -1,7 +1,7 @@
-/** What an invocation of a function comes to, before the log lines are added. */
+/** What an invocation of a function comes to. */
 import type { ResponseHead, ResultHead } from '@mayfly/protocol';
 
 export interface Reply {
   head: Omit<ResponseHead, 'logs'> | Omit<ResultHead, 'logs'>;
-  body?: Uint8Array | undefined;
+  body?: Uint8Array | ReadableStream<Uint8Array> | undefined;
 }

@@ -1,10 +1,12 @@
 /**
  * The agent's end of the stream to the host: blocking on purpose. One write answers the host, one read waits for it, and
  * between the two the guest has nothing to do: that is the one exit of an invocation. The template is captured inside
- * such a read.
+ * such a read. Only chunks of a request are waited for without holding up the function that asked for them.
  */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, read, readSync, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
 import {
+  CHUNK_BYTES,
   decodeWholeFrame,
   encodeFrame,
   encodeFrameInto,
@@ -15,13 +17,17 @@ import {
 /** The special file that connects a vsock stream to the host (CID 2), port 1024, when it is opened. */
 export const STREAM_PATH_DEFAULT = '/dev/vsock/2/1024';
 
-const CHUNK_BYTES = 64 * 1024;
+/** Beside a chunk, its head. */
+const HEADS_BYTES = 256;
+const readAsync = promisify(read);
 
 export class BlockingStream {
   readonly #fd: number;
   readonly #decoder = new FrameDecoder();
   /** For small frames in both directions, one after the other: no memory is asked for in an invocation. */
   readonly #chunk = Buffer.alloc(CHUNK_BYTES);
+
+  #later: Buffer | undefined;
 
   private constructor(fd: number) {
     this.#fd = fd;
@@ -45,6 +51,19 @@ export class BlockingStream {
         this.#decoder.push(chunk);
         frame = this.#decoder.next();
       }
+    }
+    return frame;
+  }
+
+  async readLater(): Promise<Frame | undefined> {
+    let frame = this.#decoder.next();
+    while (!frame) {
+      // Not the memory of write(), which may come in between.
+      this.#later ??= Buffer.allocUnsafeSlow(CHUNK_BYTES + HEADS_BYTES);
+      const { bytesRead } = await readAsync(this.#fd, this.#later, 0, this.#later.length, null);
+      if (bytesRead === 0) return undefined;
+      this.#decoder.push(this.#later.subarray(0, bytesRead));
+      frame = this.#decoder.next();
     }
     return frame;
   }

@@ -31,8 +31,11 @@ class EchoPool implements Pool {
     const answer = isEvent
       ? { type: 'result', logs: [LINE] }
       : { type: 'response', status: 200, headers: [], logs: [] };
-    const got = Buffer.from(`{"got":${Buffer.from(body).toString() || 'null'}}`);
-    return { head: answer, body: got, guestMicros: 1, queueMicros: 1, rewoundPages: 0 };
+    const sent = body instanceof Uint8Array ? Buffer.from(body).toString() : '"in pieces"';
+    const got = Buffer.from(`{"got":${sent || 'null'}}`);
+    const timing = { guestMicros: 1, queueMicros: 1 };
+    const end = Promise.resolve({ ...timing, rewoundPages: 0 });
+    return { head: answer, body: got, ...timing, end };
   }
 
   async remove() {}

@@ -23,6 +23,11 @@ const OTHERS = new Set<unknown>(['chunk', 'log', 'error', 'done'] satisfies Answ
 export class AnswerOrder {
   phase: AnswerPhase = 'head';
 
+  /** The invocation is. */
+  get over(): boolean {
+    return this.phase === 'over';
+  }
+
   /**
    * Takes the head of the agent's next frame.
    *
@@ -30,7 +35,7 @@ export class AnswerOrder {
    */
   take(head: Readonly<Record<string, unknown>>): AnswerPart {
     const part = OTHERS.has(head.type) ? (head.type as AnswerPart) : 'head';
-    if (this.phase === 'over' || !this.#fits(part)) this.#refuse(part);
+    if (this.over || !this.#fits(part)) this.#refuse(part);
     if (part === 'error' || part === 'done') this.phase = 'over';
     else if (part === 'chunk') this.phase = head.end === true ? afterBody(head) : 'body';
     else if (part === 'head') this.phase = head.more === true ? 'body' : afterBody(head);
@@ -56,6 +61,12 @@ export class AnswerOrder {
       `the guest sent a frame (${part}) ${before[this.phase]}, where none may be`,
     );
   }
+}
+
+/** What becomes of an answer whose head was there before the agent sent this error frame; the frame's head is the cause. */
+export function answerBroken(errorHead: Readonly<Record<string, unknown>>): MayflyError {
+  const message = 'the function failed after its answer had begun';
+  return new MayflyError('MAYFLY_ANSWER_BROKEN', message, { cause: errorHead });
 }
 
 function afterBody(head: Readonly<Record<string, unknown>>): AnswerPhase {

@@ -1,5 +1,5 @@
 export * as abi from './abi.js';
-export { AnswerOrder, type AnswerPart, type AnswerPhase } from './answer-order.js';
+export { AnswerOrder, type AnswerPart, type AnswerPhase, answerBroken } from './answer-order.js';
 export { MayflyError } from './errors.js';
 export {
   CHUNK_BYTES,

@@ -7,7 +7,7 @@ import { Piscina } from 'piscina';
 import type { CloneSettings } from '../worker/clone-settings.js';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import type { InvokeFrame, Pool, TemplateSpec } from './types.js';
+import type { InvokeFrame, InvokeOptions, InvokeResult, Pool, TemplateSpec } from './types.js';
 
 export interface MachinePoolOptions {
   /** Where the memory files of templates are made; a real file system, best one with large folios. */
@@ -76,9 +76,9 @@ export class MachinePool implements Pool {
 
   async invoke(
     name: string,
-    frame: InvokeFrame,
-    options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<InvokeReply> {
+    { head, body }: InvokeFrame,
+    options: InvokeOptions,
+  ): Promise<InvokeResult & { replaced: number }> {
     const template = this.#templates.get(name);
     if (template === undefined) {
       throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `no template is named ${name}`);
@@ -92,13 +92,15 @@ export class MachinePool implements Pool {
       kind: 'invoke',
       templateId: template.id,
       template: undefined,
-      frame: encodeFrame(frame.head as object, frame.body),
+      frame: encodeFrame(head, body instanceof Uint8Array ? body : await bytesOf(body)),
       timeoutMs: options.timeoutMs,
       queuedAt: sharedNow(),
       abort,
     };
     try {
-      return await this.#invoke(task, template);
+      const reply = await this.#invoke(task, template);
+      const { queueMicros, guestMicros, rewoundPages } = reply;
+      return { ...reply, end: Promise.resolve({ queueMicros, guestMicros, rewoundPages }) };
     } catch (error) {
       options.signal?.throwIfAborted();
       throw error;
@@ -146,4 +148,10 @@ export class MachinePool implements Pool {
     }
     return result as Result;
   }
+}
+
+async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return Buffer.concat(all);
 }

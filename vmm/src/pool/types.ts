@@ -15,22 +15,49 @@ export interface TemplateSpec {
   bootTimeoutMs: number;
 }
 
+/** Bytes that are at hand, or that come piece by piece. */
+export type Body = Uint8Array | AsyncIterable<Uint8Array>;
+
 export interface InvokeFrame {
-  /** Anything that JSON can say; see HostHead. */
-  head: unknown;
-  body: Uint8Array;
+  /** A JSON object; see HostHead. The pool adds `more` where the body comes piece by piece. */
+  head: object;
+  body: Body;
 }
 
-export interface InvokeResult {
-  /** As the guest wrote it: a JSON object, nothing more is known. */
-  head: unknown;
-  body: Uint8Array;
-  /** From the entry into the guest until its answer was read. */
-  guestMicros: number;
+export interface InvokeOptions {
+  /** Longest time from the entry into the guest to the end of the invocation. */
+  timeoutMs: number;
+  /** Ends the invocation: invoke(), the answer's body or `end` reject with its reason. */
+  signal?: AbortSignal;
+  /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
+  onLogs?(lines: unknown): void;
+}
+
+export interface InvokeTiming {
   /** From the call of invoke() until the entry into the guest. */
   queueMicros: number;
-  /** Pages that were put back after the invocation, as far as known when it is answered. */
+  /** From the entry into the guest until the head of its answer was read. */
+  guestMicros: number;
+}
+
+export interface InvokeStats extends InvokeTiming {
+  /** Pages that were put back after the invocation, as far as known when it ends. */
   rewoundPages: number;
+}
+
+export interface InvokeResult extends InvokeTiming {
+  /** As the guest wrote it: a JSON object, nothing more is known. */
+  head: unknown;
+  /**
+   * Piece by piece when it was not at hand with the head: reading slowly slows the guest down, not reading it to its end
+   * (return() of the iterator) ends the invocation.
+   */
+  body: Body;
+  /**
+   * When the invocation is over, which may be after the answer is complete: then `guestMicros` is all of its time in the
+   * guest. Rejects with what ended it too early; it need not be waited for.
+   */
+  end: Promise<InvokeStats>;
 }
 
 /**
@@ -50,12 +77,8 @@ export interface Pool {
    * and then there is no template to remove.
    */
   deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }>;
-  /** Runs one frame in a pristine clone. An aborted signal rejects with its reason and stops the clone. */
-  invoke(
-    name: string,
-    frame: InvokeFrame,
-    options: { timeoutMs: number; signal?: AbortSignal },
-  ): Promise<InvokeResult>;
+  /** Runs one invocation in a pristine clone. Resolves with the head of its answer. */
+  invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult>;
   /** Forgets a template; unknown names are no error. Invocations under way are the caller's to wait for. */
   remove(name: string): Promise<void>;
   close(): Promise<void>;

@@ -6,7 +6,7 @@
  * ```
  * A clone whose guest failed is thrown away instead.
  */
-import { type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import { AnswerOrder, answerBroken, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
 import { type ByteRange, type GuestMemory, Rewinder } from '../kvm/index.js';
@@ -40,6 +40,9 @@ export class Clone {
   #output = new OutputTail();
   #decoder = new FrameDecoder();
   #answer: Frame | undefined;
+  #order = new AnswerOrder();
+  /** Chunks of the answer's body, to be put together when it is whole. */
+  #chunks: Uint8Array[] = [];
   #damage: MayflyError | undefined;
   #ready = true;
   /** Pages that the last rewind put back. */
@@ -89,7 +92,7 @@ export class Clone {
     this.#stream.write(frame);
     for (let slices = 1; ; slices++) {
       const stop = this.machine.enter();
-      if (this.#answer !== undefined) return this.#answer;
+      if (this.#answer !== undefined && this.#order.over) return this.#answer;
       if (this.#damage !== undefined) throw this.#damage;
       if (stop.kind === 'failed') throw failureOf(stop.failure);
       if (stop.kind === 'exited') {
@@ -123,6 +126,8 @@ export class Clone {
     this.#decoder = new FrameDecoder();
     if (!this.#output.empty) this.#output = new OutputTail();
     this.#answer = undefined;
+    this.#order = new AnswerOrder();
+    this.#chunks = [];
     this.machine.satisfied = false;
     this.#damage = undefined;
     this.#ready = true;
@@ -138,11 +143,23 @@ export class Clone {
   #receive(chunk: Uint8Array): void {
     try {
       this.#decoder.push(chunk);
-      this.#answer ??= this.#decoder.next();
-      this.machine.satisfied = this.#answer !== undefined;
+      for (let frame = this.#decoder.next(); frame; frame = this.#decoder.next()) this.#add(frame);
     } catch (error) {
       this.#damage = error as MayflyError;
     }
+  }
+
+  #add(frame: Frame): void {
+    if (this.#order.over) return;
+    const part = this.#order.take(frame.head);
+    if (part === 'error' && this.#answer !== undefined) throw answerBroken(frame.head);
+    if (part === 'chunk') this.#chunks.push(frame.body);
+    else if (part === 'head' || part === 'error') this.#answer = frame;
+    if (!this.#order.over) return;
+    if (this.#answer && this.#chunks.length > 0) {
+      this.#answer.body = Buffer.concat([this.#answer.body, ...this.#chunks]);
+    }
+    this.machine.satisfied = true;
   }
 }
 
