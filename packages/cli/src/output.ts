@@ -34,8 +34,21 @@ function adviceFor(code: string): string | undefined {
   if (code === 'MAYFLY_KERNEL_MISSING' || code === 'MAYFLY_AGENT_MISSING') {
     return 'build it with `npm run setup`';
   }
-  return undefined;
+  return CHECKPOINT_ADVICE[code];
 }
+
+const CHECKPOINT_ADVICE: Readonly<Record<string, string>> = {
+  MAYFLY_CHECKPOINT_UNKNOWN: '`mayfly checkpoint ls` lists what there is',
+  MAYFLY_CHECKPOINT_EXISTS: 'choose another name, or remove it with `mayfly checkpoint rm`',
+  MAYFLY_CHECKPOINT_DAMAGED:
+    '`mayfly checkpoint verify --all` says what else is; import or create it again',
+  MAYFLY_CHECKPOINT_VERSION: 'create it again with this version of Mayfly',
+  MAYFLY_CHECKPOINT_CPU: 'create it again on this host, or clone it where these features are',
+  MAYFLY_CHECKPOINT_INCOMPLETE: 'export it again, with its layers',
+  MAYFLY_CHECKPOINT_ENDED: '--after takes one after a time, --when-idle when the program waits',
+  MAYFLY_CHECKPOINT_NEVER:
+    '--when-idle takes one where it waits; a program asks by reading /dev/checkpoint',
+};
 
 /** One line that says what is wrong, and one that says what to do. */
 export function printError(io: Io, error: unknown): void {

@@ -1,5 +1,7 @@
 /** The command line as a whole: commands, help, exit codes. */
 import { Command, CommanderError } from 'commander';
+import { addCheckpoint } from './commands/checkpoint.js';
+import { addClone } from './commands/clone.js';
 import { addDoctor } from './commands/doctor.js';
 import { addFunctionCommands } from './commands/functions.js';
 import { addHelpers } from './commands/helpers.js';
@@ -46,6 +48,8 @@ function buildProgram(io: Io): Command {
   addRun(program, io);
   addImage(program, io);
   addHelpers(program, io);
+  addCheckpoint(program, io);
+  addClone(program, io);
   addDoctor(program, io);
   return program;
 }

@@ -1,8 +1,8 @@
-/** Progress of long builds, on a terminal only: one line that replaces itself and is gone at the end. */
+/** Progress of long work, on a terminal only: one line that replaces itself and is gone at the end. */
 import type { ImportProgress } from '@mayfly/image';
 import { formatSize } from './units.js';
 
-/** Builds that take less than this are not worth a line. */
+/** Work that takes less than this are not worth a line. */
 const QUIET_MS = 300;
 const INTERVAL_MS = 100;
 const CLEAR_LINE = '\r\u001b[K';
@@ -22,11 +22,24 @@ export class Progress {
   }
 
   show(progress: ImportProgress): void {
+    this.#print(() => progressText(progress));
+  }
+
+  /** For work that tells of each piece that is done; `totalBytes` where it is known. */
+  counter(what: string, totalBytes?: number): (bytes: number) => void {
+    let doneBytes = 0;
+    return (bytes) => {
+      doneBytes += bytes;
+      this.#print(() => countText(what, doneBytes, totalBytes));
+    };
+  }
+
+  #print(text: () => string): void {
     const now = performance.now();
     if (this.#terminal.isTTY !== true || now < this.#next) return;
     this.#next = now + INTERVAL_MS;
     this.#shown = true;
-    this.#terminal.write(`${CLEAR_LINE}${progressText(progress)}`);
+    this.#terminal.write(`${CLEAR_LINE}${text()}`);
   }
 
   /** To be called before anything else is printed. */
@@ -45,6 +58,12 @@ export function progressText({
 }: ImportProgress): string {
   const what = step === 'write' ? 'writing image' : 'reading';
   const which = layer === undefined ? '' : ` layer ${layer} of ${layers}`;
+  return countText(`${what}${which}`, doneBytes, totalBytes);
+}
+
+function countText(what: string, doneBytes: number, totalBytes?: number): string {
+  const done = `mayfly: ${what}: ${formatSize(doneBytes)}`;
+  if (totalBytes === undefined) return done;
   const percent = totalBytes === 0 ? 100 : Math.floor((100 * doneBytes) / totalBytes);
-  return `mayfly: ${what}${which}: ${formatSize(doneBytes)} of ${formatSize(totalBytes)} (${percent} %)`;
+  return `${done} of ${formatSize(totalBytes)} (${percent} %)`;
 }

@@ -191,6 +191,8 @@ t.test('help is there for every command', async (t) => {
     'logs',
     'run',
     'image',
+    'checkpoint',
+    'clone',
     'helpers',
     'doctor',
   ]) {

@@ -94,7 +94,7 @@ async function stageOne(
   if (manifest.id !== id || memory.file === part.file) throw damaged(`${id}: a wrong manifest`);
   const bytes = await entries.bytes(`${id}/state`, STATE_BYTES_MAX);
   if (digestOf(bytes) !== part.sha256) throw damaged(`${name}: the state has other content`);
-  const state = checkedState(bytes, memory, name);
+  const state = checkedState(bytes, manifest);
   await writeFileSynced(join(folder, part.file), bytes);
   const digest = await writeTo(join(folder, memory.file), async (file) => {
     await file.truncate(memory.size);

@@ -1,9 +1,20 @@
 /** Checkpoints: the state of machines, on disk. */
 export { type CpuDescription, describeCpu, missingFeatures } from './cpu.js';
+export { type Change, type CheckpointDiff, diffCheckpoints, type RegionDiff } from './diff.js';
 export { type ExportOptions, exportBytes, exportCheckpoint } from './export-file.js';
 export { type ImportOptions, importCheckpoint } from './import-file.js';
-export { type CloneOptions, cloneMachine, type Moment, runToMoment } from './machines.js';
-export type { Layer, Manifest } from './manifest.js';
+export {
+  type CloneOptions,
+  type CloneStats,
+  cloneMachine,
+  type Moment,
+  type Origin,
+  runClone,
+  runToMoment,
+  storeMachine,
+} from './machines.js';
+export { checkName as checkCheckpointName, type Layer, type Manifest } from './manifest.js';
+export { type Unmet, unmetBy, unmetText } from './requirements.js';
 export {
   type Broken,
   type Captured,

@@ -1,15 +1,29 @@
 /** Machines on their way to a checkpoint, and machines that begin with one. */
 import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
+import { GuestMemory } from '../kvm/index.js';
 import { checkHostname, newIdentity } from '../machine/identity.js';
-import type { Machine } from '../machine/machine.js';
+import type { Machine, Stop } from '../machine/machine.js';
 import {
   captureState,
   type MachineSource,
   type MachineState,
   machineFromState,
 } from '../machine/machine-state.js';
-import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
+import {
+  betweenTurns,
+  type DriveOptions,
+  type DriveStats,
+  driveMachine,
+  exitCodeOf,
+  failureError,
+  type Limits,
+  type RunResult,
+  waitUntil,
+} from '../machine/run-program.js';
+import type { Manifest } from './manifest.js';
+import { countPages, type OnBytes } from './pages.js';
+import type { CheckpointStore, Loaded } from './store.js';
 
 /**
  * When a checkpoint is taken: when the program asks for it by reading /dev/checkpoint, when every thread of it waits for
@@ -25,37 +39,77 @@ function waitsLong(deadline: bigint | undefined): boolean {
 }
 
 /**
- * Runs a machine to the moment and takes its state. The machine may run on afterwards.
- * Throws MAYFLY_CHECKPOINT_ENDED when the program ends before, MAYFLY_CHECKPOINT_TIMEOUT, MAYFLY_GUEST_*.
+ * Runs a machine to the moment and takes its state. The machine may run on afterwards. Nobody gives it input meanwhile but
+ * what it was given before. Throws MAYFLY_CHECKPOINT_ENDED when the program ends before, MAYFLY_CHECKPOINT_NEVER when it
+ * waits for ever instead of asking, MAYFLY_CHECKPOINT_TIMEOUT, MAYFLY_GUEST_*, and the signal's reason.
  */
 export async function runToMoment(
   machine: Machine,
   moment: Moment,
-  timeoutMs = Number.POSITIVE_INFINITY,
+  { timeoutMs = Number.POSITIVE_INFINITY, outputReady, signal }: Limits = {},
 ): Promise<MachineState> {
   const started = performance.now();
   const due = typeof moment === 'object' ? started + moment.afterMs : Number.POSITIVE_INFINITY;
   const deadline = started + timeoutMs;
   for (;;) {
     const stop = machine.enter();
-    if (stop.kind === 'failed') throw failureError(stop);
-    if (stop.kind === 'exited') {
-      const message = `the program ended with exit code ${exitCodeOf(stop.status)} before its checkpoint`;
-      throw new MayflyError('MAYFLY_CHECKPOINT_ENDED', message);
-    }
+    signal?.throwIfAborted();
+    checkGoesOn(stop, moment);
     const now = performance.now();
-    const isMoment =
-      now >= due ||
-      (moment === 'asked' && stop.kind === 'checkpoint') ||
-      (moment === 'idle' && stop.kind === 'idle' && waitsLong(stop.deadline));
-    if (isMoment) return captureState(machine, stop.kind !== 'slice');
+    if (now >= due || isMoment(stop, moment)) return captureState(machine, stop.kind !== 'slice');
     if (now >= deadline) {
-      throw new MayflyError(
-        'MAYFLY_CHECKPOINT_TIMEOUT',
-        'the program did not get to its checkpoint in time',
-      );
+      const message = 'the program did not get to its checkpoint in time';
+      throw new MayflyError('MAYFLY_CHECKPOINT_TIMEOUT', message);
     }
-    await betweenTurns(machine, stop, Math.min(due, deadline));
+    const until = Math.min(due, deadline);
+    const blocked = outputReady?.();
+    if (blocked !== undefined) await waitUntil(blocked, until);
+    else await betweenTurns(machine, stop, until);
+  }
+}
+
+function isMoment(stop: Stop, moment: Moment): boolean {
+  if (stop.kind === 'idle') return moment === 'idle' && waitsLong(stop.deadline);
+  return stop.kind === 'checkpoint' && moment === 'asked';
+}
+
+function checkGoesOn(stop: Stop, moment: Moment): void {
+  if (stop.kind === 'failed') throw failureError(stop);
+  if (stop.kind === 'exited') {
+    const message = `the program ended with exit code ${exitCodeOf(stop.status)} before its checkpoint`;
+    throw new MayflyError('MAYFLY_CHECKPOINT_ENDED', message);
+  }
+  if (stop.kind === 'idle' && stop.deadline === undefined && moment === 'asked') {
+    const message = 'the program waits for input and did not ask for a checkpoint';
+    throw new MayflyError('MAYFLY_CHECKPOINT_NEVER', message);
+  }
+}
+
+/** Where a machine comes from: images of its own, or a checkpoint, to which the next one is a difference. */
+export interface Origin {
+  /** Paths, bottom first. */
+  images?: readonly string[];
+  parent?: Loaded;
+  command: readonly string[];
+}
+
+/** Stores a machine that stands still. Throws as CheckpointStore.create() does. */
+export async function storeMachine(
+  store: CheckpointStore,
+  { machine, state, parent, images, command }: Origin & { machine: Machine; state: MachineState },
+  { name, onBytes }: { name: string; onBytes?: OnBytes },
+): Promise<Manifest> {
+  const options = {
+    name,
+    ...(onBytes && { onBytes }),
+    ...(parent && { parent: parent.manifest.id }),
+  };
+  const captured = { memory: machine.memory, state, command, ...(images && { images }) };
+  const base = parent && GuestMemory.readonlyFile(parent.memoryFd, parent.memorySize);
+  try {
+    return await store.create(options, captured, base);
+  } finally {
+    base?.close();
   }
 }
 
@@ -77,4 +131,35 @@ export function cloneMachine(
   const machine = machineFromState(source, console);
   newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;
+}
+
+export interface CloneStats extends DriveStats {
+  /** Until the clone could execute its first instruction. */
+  createMicros: number;
+  /** Pages that it wrote: what it has in memory of its own. */
+  writtenPages: number;
+}
+
+/** Runs a clone to the end of its program, as runProgram() runs programs. Throws as that and cloneMachine() do. */
+export async function runClone(
+  loaded: Loaded,
+  options: DriveOptions & CloneOptions & Pick<ConsoleOptions, 'stdout' | 'stderr'>,
+): Promise<RunResult<CloneStats>> {
+  const started = performance.now();
+  const { stdout, stderr, stdin } = options;
+  const machine = cloneMachine(
+    loaded,
+    { stdout, stderr, needInput: () => void stdin?.resume() },
+    options,
+  );
+  try {
+    const createMicros = (performance.now() - started) * 1000;
+    const [program = '', ...args] = loaded.manifest.command;
+    const start = { program, argv: [program, ...args] };
+    const { stats, ...end } = await driveMachine(machine, start, options);
+    const writtenPages = countPages(machine.memory.written());
+    return { ...end, stats: { ...stats, createMicros, writtenPages } };
+  } finally {
+    machine.close();
+  }
 }

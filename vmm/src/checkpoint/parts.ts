@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { durable } from '@mayfly/image';
+import { MayflyError } from '@mayfly/protocol';
 import type { LayerFolder } from './layers.js';
 import {
   damaged,
@@ -31,18 +32,23 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return parseManifest(await readFile(path, 'utf8'), path);
 }
 
-/** Throws MAYFLY_CHECKPOINT_DAMAGED. */
+/** Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION. */
 export async function readState(folder: string, manifest: Manifest): Promise<StoredState> {
-  const { name, state: part, memory } = manifest;
+  const { name, state: part } = manifest;
   const bytes = await readFile(join(folder, part.file)).catch((cause) => {
     throw damaged(`${name}: ${part.file} cannot be read`, cause);
   });
   if (digestOf(bytes) !== part.sha256) throw damaged(`${name}: ${part.file} has other content`);
-  return checkedState(bytes, memory, name);
+  return checkedState(bytes, manifest);
 }
 
-/** Throws MAYFLY_CHECKPOINT_DAMAGED unless the state fits the memory. */
-export function checkedState(bytes: Uint8Array, memory: MemoryPart, name: string): StoredState {
+/** Throws MAYFLY_CHECKPOINT_DAMAGED unless the state fits the memory, _VERSION for another form of state. */
+export function checkedState(bytes: Uint8Array, manifest: Manifest): StoredState {
+  const { name, memory, state: part } = manifest;
+  if (part.version !== STATE_VERSION) {
+    const message = `${name} has state version ${part.version}; this Mayfly reads ${STATE_VERSION}`;
+    throw new MayflyError('MAYFLY_CHECKPOINT_VERSION', message);
+  }
   const state = decodeState(bytes, memory.size);
   if (countPages(state.runs) === memory.pages) return state;
   throw damaged(`${name}: the list of pages is not the manifest’s`);

@@ -195,12 +195,12 @@ export class CheckpointStore {
    * Children are merged with it first, one after the other; what is broken just goes.
    * Throws MAYFLY_CHECKPOINT_UNKNOWN, and MAYFLY_CHECKPOINT_DAMAGED when a child could not be merged.
    */
-  async remove(nameOrId: string): Promise<void> {
+  async remove(nameOrId: string, onBytes?: OnBytes): Promise<void> {
     if ((await this.broken()).some(({ name }) => name === nameOrId)) {
       await removeFolder(join(this.checkpoints, nameOrId));
     } else {
       const manifest = await this.get(nameOrId);
-      await this.#mergeChildren(manifest);
+      await this.#mergeChildren(manifest, onBytes);
       await removeFolder(this.folder(manifest));
     }
     await this.#sweepLayers();
@@ -210,7 +210,7 @@ export class CheckpointStore {
    * Makes a checkpoint again what another one is, by default its parent: a difference without pages. Its own children
    * keep their content. Throws MAYFLY_CHECKPOINT_UNKNOWN, _ROOT when there is no parent, _DAMAGED.
    */
-  async revert(nameOrId: string, to?: string): Promise<Manifest> {
+  async revert(nameOrId: string, to?: string, onBytes?: OnBytes): Promise<Manifest> {
     const manifest = await this.get(nameOrId);
     const wanted = to ?? manifest.parent;
     if (wanted === undefined) {
@@ -218,7 +218,7 @@ export class CheckpointStore {
       throw new MayflyError('MAYFLY_CHECKPOINT_ROOT', message);
     }
     if ((await this.get(wanted)).id === manifest.id) return manifest;
-    await this.#mergeChildren(manifest);
+    await this.#mergeChildren(manifest, onBytes);
     const target = (await this.chain(await this.get(wanted))).at(-1)!;
     const state = { ...target.state, runs: new Uint32Array() };
     const { size } = target.manifest.memory;
@@ -275,9 +275,15 @@ export class CheckpointStore {
     await sync(this.checkpoints);
   }
 
-  /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+  /** The lineage with decoded states; all layers are there. Throws MAYFLY_CHECKPOINT_DAMAGED. */
   async chain(manifest: Manifest): Promise<Link[]> {
     await this.layers.require(manifest.layers, manifest.name);
+    const lineage = await this.lineage(manifest);
+    return Promise.all(lineage.map((m) => this.#link(m)));
+  }
+
+  /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+  async lineage(manifest: Manifest): Promise<Manifest[]> {
     const chain = [manifest];
     const all = await this.list();
     for (let m = manifest; m.parent !== undefined; ) {
@@ -289,7 +295,7 @@ export class CheckpointStore {
       chain.unshift(parent);
       m = parent;
     }
-    return Promise.all(chain.map((m) => this.#link(m)));
+    return chain;
   }
 
   /** The memory of a chain; the descriptor is the caller's. */
@@ -347,17 +353,18 @@ export class CheckpointStore {
     }
   }
 
-  async #mergeChildren({ id }: Manifest): Promise<void> {
+  async #mergeChildren({ id }: Manifest, onBytes?: OnBytes): Promise<void> {
     for (;;) {
       const all = await this.list();
       const child = all.find(({ parent }) => parent === id);
       if (child === undefined) return;
-      await this.#merge(await this.#link(child), await this.#link(all.find((m) => m.id === id)!));
+      const parent = await this.#link(all.find((m) => m.id === id)!);
+      await this.#merge(await this.#link(child), parent, onBytes);
     }
   }
 
   /** Makes `child` a difference to its grandparent, or whole. */
-  async #merge(child: Link, parent: Link): Promise<void> {
+  async #merge(child: Link, parent: Link, onBytes?: OnBytes): Promise<void> {
     const { folder, manifest } = child;
     for (const link of [parent, child]) await verifyMemory(link.folder, link.manifest, link.state);
     const state = { ...child.state, runs: unite(parent.state.runs, child.state.runs) };
@@ -369,7 +376,7 @@ export class CheckpointStore {
       const merged = await changeParts(folder, async () => {
         const { parent: _, ...rest } = manifest;
         const grandparent = parent.manifest.parent;
-        const parts = await writeParts(folder, manifest.memory.size, state, read);
+        const parts = await writeParts(folder, manifest.memory.size, state, read, onBytes);
         return { ...rest, ...(grandparent && { parent: grandparent }), ...parts };
       });
       await stampVerified(folder, merged, this.layers);

@@ -104,6 +104,11 @@ export class ConsoleDevice extends VirtioDevice<ConsoleState> {
     return room;
   }
 
+  /** endInput() was called, perhaps before a checkpoint. */
+  get inputEnded(): boolean {
+    return this.#inputEnded;
+  }
+
   /** End of input: port 0 closes once the guest has the last byte. */
   endInput(): void {
     this.#inputEnded = true;

@@ -51,19 +51,35 @@ export interface RunOptions {
   onDebugger?(port: number): void;
 }
 
-export interface RunStats extends GuestStats {
-  imageMicros: number;
+/** What is done with a machine that runs, wherever it comes from. */
+export type DriveOptions = Pick<
+  RunOptions,
+  | 'timeoutMs'
+  | 'stdin'
+  | 'outputReady'
+  | 'signal'
+  | 'onCrash'
+  | 'coreFile'
+  | 'gdbPort'
+  | 'onDebugger'
+>;
+
+export interface DriveStats extends GuestStats {
   /** From the first instruction to the end, waiting included. */
   runMicros: number;
+}
+
+export interface RunStats extends DriveStats {
+  imageMicros: number;
   createMicros: number;
 }
 
-export interface RunResult {
+export interface RunResult<Stats = RunStats> {
   /** As a shell would say it: the program's own, 128 + signal, 124 for a time-out. */
   exitCode: number;
   /** The signal that ended the program. */
   signal?: number;
-  stats: RunStats;
+  stats: Stats;
 }
 
 const SIGKILL = 9;
@@ -75,6 +91,29 @@ const now = () => Number(process.hrtime.bigint()) / 1000;
  * MAYFLY_BAD_MEMORY_SIZE, MAYFLY_LISTEN) and for a guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
  */
 export async function runProgram(options: RunOptions): Promise<RunResult> {
+  const { machine, start, imageMicros, createMicros } = await bootProgram(options);
+  try {
+    const { stats, ...end } = await driveMachine(machine, start, options);
+    return { ...end, stats: { ...stats, imageMicros, createMicros } };
+  } finally {
+    machine.close();
+  }
+}
+
+export interface Booted {
+  machine: Machine;
+  start: ProgramStart;
+  /** Paths, bottom first. */
+  images: readonly string[];
+  imageMicros: number;
+  createMicros: number;
+}
+
+export type BootOptions = Omit<RunOptions, keyof DriveOptions> &
+  Pick<DriveOptions, 'stdin' | 'gdbPort'>;
+
+/** A machine about to start the program. Throws as runProgram() does for what the host finds wrong. */
+export async function bootProgram(options: BootOptions): Promise<Booted> {
   const started = now();
   const { images, start } = await rootOf(options);
   const built = now();
@@ -93,9 +132,21 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
     verbose: options.strace ?? false,
     debug: options.gdbPort !== undefined,
   });
+  return { machine, start, images, imageMicros: built - started, createMicros: now() - built };
+}
+
+/**
+ * Runs a machine, booted or cloned, to the end of its program. It stays the caller's to close; `start` is for who looks at it.
+ * Throws as runProgram() does for a guest that broke.
+ */
+export async function driveMachine(
+  machine: Machine,
+  start: ProgramStart,
+  options: DriveOptions,
+): Promise<RunResult<DriveStats>> {
   const wake = () => machine.bus.onInput?.();
+  const started = now();
   try {
-    const created = now();
     connectStdin(machine, options.stdin);
     options.signal?.addEventListener('abort', wake);
     const end = await runObserved(machine, start.program, options);
@@ -109,19 +160,13 @@ export async function runProgram(options: RunOptions): Promise<RunResult> {
       const told = dumpCore(machine, options.coreFile, end.signal, start.argv);
       options.onCrash?.(told);
     }
-    const stats = {
-      ...machine.shared.stats,
-      imageMicros: built - started,
-      createMicros: created - built,
-      runMicros: now() - created,
-    };
+    const stats = { ...machine.shared.stats, runMicros: now() - started };
     const { exitCode, signal } = end;
     return { exitCode, ...(signal !== undefined && { signal }), stats };
   } finally {
     options.signal?.removeEventListener('abort', wake);
     options.stdin?.removeAllListeners('data');
     options.stdin?.pause();
-    machine.close();
   }
 }
 
@@ -130,7 +175,7 @@ interface Root {
   start: ProgramStart;
 }
 
-async function rootOf(options: RunOptions): Promise<Root> {
+async function rootOf(options: BootOptions): Promise<Root> {
   const { program, args, onBuild } = options;
   let { images, startsAsItIs = false } = options;
   if (images === undefined) {
@@ -143,7 +188,7 @@ async function rootOf(options: RunOptions): Promise<Root> {
   return { images, start };
 }
 
-function startIn(images: readonly string[], options: RunOptions): ProgramStart {
+function startIn(images: readonly string[], options: BootOptions): ProgramStart {
   const root = new ImageRoot(images);
   try {
     const { program, args, env, cwd } = options;
@@ -156,7 +201,7 @@ function startIn(images: readonly string[], options: RunOptions): ProgramStart {
 /** Input that the guest does not read yet waits where it comes from. */
 function connectStdin(machine: Machine, stdin: NodeJS.ReadableStream | undefined): void {
   const { console } = machine.devices;
-  if (stdin === undefined) {
+  if (stdin === undefined || console.inputEnded) {
     console.endInput();
     return;
   }
@@ -174,10 +219,10 @@ export interface End {
   timedOut?: boolean;
 }
 
-type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
+export type Limits = Pick<RunOptions, 'timeoutMs' | 'outputReady' | 'signal'>;
 
 /** To the end, with a debugger if one was asked for. */
-async function runObserved(machine: Machine, program: string, options: RunOptions): Promise<End> {
+async function runObserved(machine: Machine, program: string, options: DriveOptions): Promise<End> {
   if (options.gdbPort === undefined) return runToEnd(machine, options);
   const { GdbServer } = await import('../debug/gdb-server.js');
   const gdb = await GdbServer.listen(machine, program, options.gdbPort);
@@ -202,13 +247,14 @@ export async function runToEnd(machine: Machine, limits: Limits, gdb?: GdbServer
     if (stop.kind === 'failed') throw failureError(stop);
     if (performance.now() >= deadline) return { exitCode: 124, timedOut: true };
     const blocked = outputReady?.();
-    if (blocked !== undefined) await until(blocked, deadline);
+    if (blocked !== undefined) await waitUntil(blocked, deadline);
     else await betweenTurns(machine, stop, deadline);
     signal?.throwIfAborted();
   }
 }
 
-async function until(ready: Promise<unknown>, deadline: number): Promise<void> {
+/** Until the promise resolves, or the deadline is there (performance.now() ms). */
+export async function waitUntil(ready: Promise<unknown>, deadline: number): Promise<void> {
   if (deadline === Number.POSITIVE_INFINITY) return void (await ready);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise((resolve) => {

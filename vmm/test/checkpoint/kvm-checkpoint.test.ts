@@ -55,7 +55,7 @@ async function checkpoint(
     console: { stdout: keep, stderr: keep },
   });
   machine.devices.console.endInput();
-  const state = await runToMoment(machine, moment, 20_000);
+  const state = await runToMoment(machine, moment, { timeoutMs: 20_000 });
   await store.create(
     { name },
     { memory: machine.memory, state, images: [image.path], command: argv },

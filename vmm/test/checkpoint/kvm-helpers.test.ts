@@ -54,7 +54,7 @@ async function lives(name: string, { path, args, files = {} }: Program): Promise
     console: newConsole(),
   });
   machine.devices.console.endInput();
-  const state = await runToMoment(machine, 'asked', TIMEOUT_MS);
+  const state = await runToMoment(machine, 'asked', { timeoutMs: TIMEOUT_MS });
   await store.create(
     { name },
     { memory: machine.memory, state, images: [image.path], command: argv },

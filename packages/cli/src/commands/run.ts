@@ -2,58 +2,40 @@
 import { MayflyError } from '@mayfly/protocol';
 import type { RunResult } from '@mayfly/vmm/run';
 import type { Command } from 'commander';
-import { capturedOutput, type GuestOutput, streamedOutput } from '../guest-output.js';
-import { findHostProgram } from '../host-program.js';
+import {
+  type CapturedOutput,
+  capturedOutput,
+  type GuestOutput,
+  streamedOutput,
+} from '../guest-output.js';
 import { type Io, printError, printJson } from '../output.js';
+import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
-import type { FolderMapping } from '../run-root.js';
-import { parseDir, parseDuration, parseEnv, parsePort, parseSize, repeated } from '../units.js';
+import { parsePort } from '../units.js';
 
 /** As timeout(1): the tool itself failed, the program cannot be executed, there is no such program. */
 export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 } as const;
 /** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
 const EXIT_PIPE = 141;
 
-const MEMORY_BYTES_DEFAULT = 256 * 2 ** 20;
-
-interface RunFlags {
-  timeout?: number;
-  memory: number;
-  image: string[];
-  dir: FolderMapping[];
+interface RunFlags extends ProgramFlags {
   strace?: boolean;
   stats?: boolean;
   json?: boolean;
   core?: string;
   gdb?: number;
-  env?: Record<string, string>;
-  cwd?: string;
 }
 
 export function addRun(program: Command, io: Io): void {
-  program
-    .command('run')
-    .description('Run a Linux program, of this host or of an image, in a machine of its own.')
-    .argument('[program]', 'a path, or a name to be found in PATH')
-    .argument('[args...]')
-    .option(
-      '--image <image>',
-      'run a program of this image (repeatable, bottom first)',
-      repeated,
-      [],
-    )
-    .option(
-      '--dir <host:guest>',
-      'copy a folder of this host into the guest (repeatable)',
-      parseDir,
-      [],
-    )
-    .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
-    .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
+  addProgramOptions(
+    program
+      .command('run')
+      .description('Run a Linux program, of this host or of an image, in a machine of its own.')
+      .argument('[program]', 'a path, or a name to be found in PATH')
+      .argument('[args...]'),
+  )
     .option('--core <file>', 'write a core file when a signal or --timeout ends it')
     .option('--gdb <port>', 'wait for gdb on this port of 127.0.0.1', parsePort)
-    .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
-    .option('--cwd <dir>', 'working directory in the guest')
     .option('--strace', 'show its system calls on stderr')
     .option('--stats', 'print what the machine did on stderr, as JSON, at the end')
     .option('--json', 'print one JSON document at the end, with all output in it')
@@ -109,13 +91,18 @@ async function run(
     if (flags.stats) io.stderr(statsText(stats));
     return exitCode;
   } catch (error) {
-    if (isClosedOutput(error)) return EXIT_PIPE;
-    printError(io, error);
-    if (error instanceof MayflyError && typeof error.cause === 'string') {
-      io.stderr(`${error.cause}\n`);
-    }
-    return exitCodeOf(error);
+    return printFailure(error, io);
   }
+}
+
+/** Tells what went wrong with a run whose output went to the streams of this process; the exit code. */
+export function printFailure(error: unknown, io: Io): number {
+  if (isClosedOutput(error)) return EXIT_PIPE;
+  printError(io, error);
+  if (error instanceof MayflyError && typeof error.cause === 'string') {
+    io.stderr(`${error.cause}\n`);
+  }
+  return exitCodeOf(error);
 }
 
 async function runForJson(
@@ -125,27 +112,29 @@ async function runForJson(
   io: Io,
 ): Promise<number> {
   const output = capturedOutput();
-  const end: { exitCode: number; signal?: number; stats?: unknown; error?: unknown } = {
-    exitCode: 0,
-  };
-  try {
-    const { exitCode, signal, stats } = await runIn(name, args, flags, output, io);
-    Object.assign(end, {
-      exitCode,
-      ...(signal && { signal }),
-      stats: JSON.parse(statsText(stats)),
-    });
-  } catch (error) {
-    const known = error instanceof MayflyError;
-    end.exitCode = exitCodeOf(error);
-    end.error = {
-      code: known ? error.code : 'MAYFLY_INTERNAL',
-      message: error instanceof Error ? error.message : String(error),
-    };
-  }
+  const document = await outcomeDocument(output, () => runIn(name, args, flags, output, io));
+  printJson(io, document);
+  return document.exitCode;
+}
+
+interface EndDocument {
+  signal: number | undefined;
+  stats: unknown;
+  error: { code: string; message: string };
+}
+
+/** How a run ended, with its output, as the JSON of `mayfly run` and `mayfly clone` has it. */
+export async function outcomeDocument(
+  output: CapturedOutput,
+  run: () => Promise<{ exitCode: number; signal?: number; stats: object }>,
+) {
+  const end: { exitCode: number } & Partial<EndDocument> = await run().then(
+    ({ exitCode, signal, stats }) => ({ exitCode, signal, stats: JSON.parse(statsText(stats)) }),
+    (error: unknown) => ({ exitCode: exitCodeOf(error), error: errorDocument(error) }),
+  );
   const { stdout, stderr } = output.captured();
   const { exitCode, signal, stats, error } = end;
-  printJson(io, {
+  return {
     exitCode,
     signal,
     stdout: stdout.text,
@@ -154,8 +143,14 @@ async function runForJson(
     stderrEncoding: stderr.encoding,
     stats,
     error,
-  });
-  return exitCode;
+  };
+}
+
+function errorDocument(error: unknown) {
+  return {
+    code: error instanceof MayflyError ? error.code : 'MAYFLY_INTERNAL',
+    message: error instanceof Error ? error.message : String(error),
+  };
 }
 
 async function runIn(
@@ -168,30 +163,11 @@ async function runIn(
   const progress = new Progress(process.stderr);
   // Loaded here, so that the other commands start sooner and need no native addon.
   const { runProgram } = await import('@mayfly/vmm/run');
-  const { imageRoot } = await import('../run-root.js');
-  const { PATH_DEFAULT } = await import('@mayfly/image');
   try {
-    const root = await imageRoot({
-      images: flags.image,
-      dirs: flags.dir,
-      hostProgram: () => findHostProgram(name!, io.env.PATH ?? PATH_DEFAULT),
-      onProgress: (step) => progress.show(step),
-    });
+    const spec = await programSpec(name, args, flags, io, (step) => progress.show(step));
     progress.end();
-    const [program, ...rest] = name === undefined ? root.command : [root.program ?? name, ...args];
-    if (program === undefined) {
-      const message = 'the image names no program to start; name one after --';
-      throw new MayflyError('MAYFLY_IMAGE_NO_ENTRY', message);
-    }
-    const cwd = flags.cwd ?? root.cwd;
     return await runProgram({
-      program,
-      args: rest,
-      startsAsItIs: root.startsAsItIs,
-      images: root.images,
-      env: { PATH: PATH_DEFAULT, HOME: '/root', ...root.env, ...flags.env },
-      ...(cwd !== undefined && { cwd }),
-      memoryBytes: flags.memory,
+      ...spec,
       ...(flags.timeout !== undefined && { timeoutMs: flags.timeout }),
       strace: flags.strace ?? false,
       ...(flags.gdb !== undefined && { gdbPort: flags.gdb }),
@@ -235,7 +211,8 @@ function exitCodeOf(error: unknown): number {
   return (error instanceof MayflyError ? EXIT_CODES[error.code] : undefined) ?? EXIT.failure;
 }
 
-function statsText(stats: RunResult['stats']): string {
+/** One line of JSON. */
+export function statsText(stats: object): string {
   const plain = (_key: string, value: unknown) =>
     typeof value === 'bigint' ? Number(value) : value;
   return `${JSON.stringify(stats, plain)}\n`;

@@ -1,0 +1,218 @@
+/** mayfly checkpoint create: runs a program up to a moment, and stores its machine. */
+import { readFile } from 'node:fs/promises';
+import { MayflyError } from '@mayfly/protocol';
+import type { CheckpointStore, Manifest, Origin } from '@mayfly/vmm/checkpoint';
+import type { Machine } from '@mayfly/vmm/machine';
+import type { Command } from 'commander';
+import {
+  type CapturedOutput,
+  capturedOutput,
+  type GuestOutput,
+  streamedOutput,
+} from '../guest-output.js';
+import { type Io, printJson } from '../output.js';
+import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
+import { Progress } from '../progress.js';
+import { formatSize, parseDuration } from '../units.js';
+import { library, ofStore, openStore, PAGE, type StoreFlags } from './checkpoint-store.js';
+
+interface CreateFlags extends ProgramFlags, StoreFlags {
+  from?: string;
+  after?: number;
+  whenIdle?: boolean;
+  input?: string;
+  leaveRunning?: boolean;
+}
+
+const CREATE_HELP = `
+The checkpoint is taken when the program asks for it, by reading /dev/checkpoint: the read
+returns "clone" in clones, and "original" in a program that is left running. --when-idle
+takes it as soon as every thread waits for something that will not come soon, --after after
+a time, wherever the program is then.
+
+--from goes on from another checkpoint instead of starting a program. The new one stores
+what differs, and stays whole when the other one is removed.
+
+The program comes behind \`--\`. It has the bytes of --input in its standard input, which stays
+open: each clone goes on with an input of its own. The other options mean what they mean in
+\`mayfly run\`.
+
+Examples:
+  mayfly checkpoint create py --when-idle -- python3 -i -q
+  echo 'import json' | mayfly checkpoint create json --from py --when-idle --input -
+  echo 'print(json.dumps([1]))' | mayfly clone json
+`;
+
+export function addCreate(checkpoint: Command, io: Io): void {
+  const create = checkpoint
+    .command('create')
+    .argument('<name>', 'letters, digits and . _ -')
+    .argument('[program]', 'a path, or a name to be found in PATH')
+    .argument('[args...]')
+    .description('Run a program up to a moment, and store its machine for clones.')
+    .option('--from <checkpoint>', 'go on from this checkpoint, and store the difference')
+    .option('--after <duration>', 'take it after this time, for example 2s', parseDuration)
+    .option('--when-idle', 'take it when the program waits')
+    .option('--input <file>', 'give the program this input before; "-" is stdin')
+    .option('--leave-running', 'let the program go on afterwards, as in `mayfly run`');
+  ofStore(addProgramOptions(create))
+    .usage('<name> [options] -- <program> [args...]')
+    .addHelpText('after', CREATE_HELP)
+    .action(
+      async (
+        name: string,
+        program: string | undefined,
+        args: string[],
+        flags: CreateFlags,
+        command: Command,
+      ) => {
+        checkUsage(program, flags, command);
+        process.exitCode = await createCheckpoint(name, program, args, flags, io);
+      },
+    );
+}
+
+function checkUsage(program: string | undefined, flags: CreateFlags, command: Command): void {
+  const { from, image, after, whenIdle, json, leaveRunning } = flags;
+  const wrong = (text: string) => command.error(`error: ${text}`);
+  if (from === undefined && program === undefined && image.length === 0) {
+    wrong("missing required argument 'program'");
+  }
+  const booted = ['image', 'dir', 'memory', 'env', 'cwd'].filter(
+    (option) => command.getOptionValueSource(option) === 'cli',
+  );
+  if (from !== undefined && (program !== undefined || booted.length > 0)) {
+    const what = program !== undefined ? 'a program' : booted.map((o) => `--${o}`).join(', ');
+    wrong(`--from goes on with the machine that there is: ${what} cannot be chosen any more`);
+  }
+  if (after !== undefined && whenIdle) wrong('--after and --when-idle are two moments: give one');
+  if (json && leaveRunning) wrong('--json prints one document at the end: without --leave-running');
+}
+
+async function createCheckpoint(
+  name: string,
+  program: string | undefined,
+  args: string[],
+  flags: CreateFlags,
+  io: Io,
+): Promise<number> {
+  const store = await openStore(flags, io);
+  await store.checkFree(name); // before anything runs
+  const captured = flags.json ? capturedOutput() : undefined;
+  const output = captured ?? streamedOutput(process.stdout, process.stderr);
+  const input = flags.input === undefined ? undefined : await readInput(flags.input);
+  const progress = new Progress(process.stderr);
+  try {
+    const origin =
+      flags.from === undefined
+        ? await bootedMachine(program, args, flags, output, io, progress)
+        : await clonedMachine(store, flags.from, output);
+    const { machine, close } = origin;
+    try {
+      if (input !== undefined) machine.devices.console.pushInput(input);
+      const manifest = await takeCheckpoint(store, name, origin, flags, output, progress);
+      progress.end();
+      if (captured !== undefined) printJson(io, { ...manifest, output: documentOf(captured) });
+      else io.stderr(await createdText(store, manifest));
+      return flags.leaveRunning ? await goOn(origin, flags, output) : 0;
+    } finally {
+      close();
+    }
+  } finally {
+    progress.end();
+    process.stdin.unref?.();
+  }
+}
+
+/** A machine on its way to a checkpoint. */
+interface Running extends Origin {
+  machine: Machine;
+  close(): void;
+}
+
+async function bootedMachine(
+  program: string | undefined,
+  args: string[],
+  flags: CreateFlags,
+  output: GuestOutput,
+  io: Io,
+  progress: Progress,
+): Promise<Running> {
+  const spec = await programSpec(program, args, flags, io, (step) => progress.show(step));
+  progress.end();
+  const { bootProgram } = await import('@mayfly/vmm/run');
+  const { machine, start, images } = await bootProgram({ ...spec, ...output });
+  return { machine, images, command: start.argv, close: () => machine.close() };
+}
+
+async function clonedMachine(
+  store: CheckpointStore,
+  from: string,
+  output: GuestOutput,
+): Promise<Running> {
+  const { cloneMachine } = await library();
+  const parent = await store.load(from);
+  const machine = cloneMachine(parent, output);
+  const close = () => {
+    machine.close();
+    parent.close();
+  };
+  return { machine, parent, command: parent.manifest.command, close };
+}
+
+async function takeCheckpoint(
+  store: CheckpointStore,
+  name: string,
+  { machine, ...origin }: Running,
+  { timeout, after, whenIdle }: CreateFlags,
+  output: GuestOutput,
+  progress: Progress,
+): Promise<Manifest> {
+  const { runToMoment, storeMachine } = await library();
+  const { outputReady, signal } = output;
+  const limits = { outputReady, signal, ...(timeout !== undefined && { timeoutMs: timeout }) };
+  const moment = after !== undefined ? { afterMs: after } : whenIdle ? 'idle' : 'asked';
+  const state = await runToMoment(machine, moment, limits);
+  const onBytes = progress.counter(`storing ${name}`);
+  return storeMachine(store, { machine, state, ...origin }, { name, onBytes });
+}
+
+async function goOn(
+  { machine, command }: Running,
+  { input }: CreateFlags,
+  output: GuestOutput,
+): Promise<number> {
+  const { driveMachine } = await import('@mayfly/vmm/run');
+  const [program = '', ...args] = command;
+  const stdin = input === '-' ? {} : { stdin: process.stdin };
+  const start = { program, argv: [program, ...args] };
+  return (await driveMachine(machine, start, { ...output, ...stdin })).exitCode;
+}
+
+async function readInput(file: string): Promise<Uint8Array> {
+  try {
+    if (file !== '-') return await readFile(file);
+    return Buffer.concat(await process.stdin.toArray());
+  } catch (cause) {
+    const message = `cannot read ${file}: ${(cause as Error).message}`;
+    throw new MayflyError('MAYFLY_FILE', message, { cause });
+  }
+}
+
+function documentOf(captured: CapturedOutput) {
+  const { stdout, stderr } = captured.captured();
+  return {
+    stdout: stdout.text,
+    stdoutEncoding: stdout.encoding,
+    stderr: stderr.text,
+    stderrEncoding: stderr.encoding,
+  };
+}
+
+async function createdText(store: CheckpointStore, manifest: Manifest): Promise<string> {
+  const { name, memory, parent } = manifest;
+  const difference =
+    parent === undefined ? '' : `, the difference to ${(await store.get(parent)).name}`;
+  const stored = `${formatSize(memory.pages * PAGE)} of ${formatSize(memory.size)} stored`;
+  return `mayfly: created ${name}: ${stored}${difference}\n`;
+}

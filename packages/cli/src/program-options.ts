@@ -1,0 +1,72 @@
+/** The options that say which program is run in a machine, and how: for every command that boots one. */
+import type { ImportProgress } from '@mayfly/image';
+import { MayflyError } from '@mayfly/protocol';
+import type { Command } from 'commander';
+import { findHostProgram } from './host-program.js';
+import type { Io } from './output.js';
+import type { FolderMapping } from './run-root.js';
+import { parseDir, parseDuration, parseEnv, parseSize, repeated } from './units.js';
+
+const MEMORY_BYTES_DEFAULT = 256 * 2 ** 20;
+
+export interface ProgramFlags {
+  image: string[];
+  dir: FolderMapping[];
+  memory: number;
+  timeout?: number;
+  env?: Record<string, string>;
+  cwd?: string;
+}
+
+export function addProgramOptions(command: Command): Command {
+  return command
+    .option(
+      '--image <image>',
+      'run a program of this image (repeatable, bottom first)',
+      repeated,
+      [],
+    )
+    .option(
+      '--dir <host:guest>',
+      'copy a folder of this host into the guest (repeatable)',
+      parseDir,
+      [],
+    )
+    .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
+    .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
+    .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
+    .option('--cwd <dir>', 'working directory in the guest');
+}
+
+/** What runProgram() and bootProgram() want to know of the program. Makes images that are not there yet. */
+export async function programSpec(
+  name: string | undefined,
+  args: readonly string[],
+  flags: ProgramFlags,
+  io: Io,
+  onProgress: (progress: ImportProgress) => void,
+) {
+  const { imageRoot } = await import('./run-root.js');
+  const { PATH_DEFAULT } = await import('@mayfly/image');
+  const root = await imageRoot({
+    images: flags.image,
+    dirs: flags.dir,
+    hostProgram: () => findHostProgram(name!, io.env.PATH ?? PATH_DEFAULT),
+    onProgress,
+  });
+  const [program, ...rest] = name === undefined ? root.command : [root.program ?? name, ...args];
+  if (program === undefined) {
+    const message = 'the image names no program to start; name one after --';
+    throw new MayflyError('MAYFLY_IMAGE_NO_ENTRY', message);
+  }
+  const cwd = flags.cwd ?? root.cwd;
+  return {
+    program,
+    args: rest,
+    startsAsItIs: root.startsAsItIs,
+    images: root.images,
+    env: { PATH: PATH_DEFAULT, HOME: '/root', ...root.env, ...flags.env },
+    ...(cwd !== undefined && { cwd }),
+    memoryBytes: flags.memory,
+  };
+}
