@@ -32,13 +32,19 @@ function filesOf(files: FunctionFiles): Map<string, SourceFile> {
         : { bytes: Buffer.from(content.base64, 'base64'), executable: content.executable ?? false },
     );
   }
-  for (const path of result.keys()) {
+  const folder = fileAndFolder(result);
+  if (folder !== undefined) throw invalid(`"${folder}" is a file and a folder`);
+  return result;
+}
+
+/** The first path that is both, if there is one. */
+export function fileAndFolder(files: ReadonlyMap<string, unknown>): string | undefined {
+  for (const path of files.keys()) {
     for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
-      const folder = path.slice(0, end);
-      if (result.has(folder)) throw invalid(`"${folder}" is a file and a folder`);
+      if (files.has(path.slice(0, end))) return path.slice(0, end);
     }
   }
-  return result;
+  return undefined;
 }
 
 /** A path that says the same to everybody: relative, and without detours. @throws ApiError MAYFLY_SOURCE_INVALID */

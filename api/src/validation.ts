@@ -24,12 +24,13 @@ function refusal(error: TLocalizedValidationError, httpPart = ''): ApiError {
   return isName ? new ApiError(code) : new ApiError(code, problemOf(error, httpPart));
 }
 
-function problemOf(
+/** What is wrong, and where, in words. */
+export function problemOf(
   { keyword, instancePath, message, params }: TLocalizedValidationError,
-  httpPart: string,
+  whole: string,
 ): string {
   const path = instancePath.slice(1).replaceAll('/', '.');
-  const field = path === '' ? `the ${httpPart}` : path;
+  const field = path === '' ? `the ${whole}` : path;
   switch (keyword) {
     case 'boolean':
       return `"${path}" is no field, or no name that may be used there`;

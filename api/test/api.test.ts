@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import t from 'tap';
+import { pack } from 'tar-stream';
 import { type RunningServer, type StartOptions, startServer } from '../src/index.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
@@ -449,6 +451,28 @@ t.test('the environment changes without a deployment, and is there after a resta
   t.equal((await fetch(`${url}/v1/functions/f/env`, { method: 'DELETE' })).status, 204);
   t.same((await json('/fn/f')).body, ['deployed', null, null]);
   t.match((await json('/v1/functions/none/env')).body, { code: 'MAYFLY_FUNCTION_UNKNOWN' });
+});
+
+t.test('an archive is deployed over HTTP', async (t) => {
+  const { json } = await start(t);
+  const put = (body: Uint8Array, type: string) =>
+    json('/v1/functions/f', { method: 'PUT', headers: { 'content-type': type }, body });
+  const archive = pack();
+  archive.entry({ name: 'mayfly.json' }, '{"timeoutMs":1234,"env":{"A":"a"}}');
+  archive.entry({ name: 'index.js' }, 'export const handler = () => process.env.A');
+  archive.finalize();
+  const parts: Uint8Array[] = [];
+  for await (const part of archive) parts.push(part as Uint8Array);
+  const bytes = Buffer.concat(parts);
+  t.match(await put(bytes, 'application/x-tar'), { body: { version: 1, timeoutMs: 1234 } });
+  t.match(await put(gzipSync(bytes), 'application/gzip'), { body: { version: 2 } });
+  t.equal((await json('/fn/f')).body, 'a');
+  const invalid = { status: 400, body: { code: 'MAYFLY_ARCHIVE_INVALID' } };
+  t.match(await put(bytes.subarray(0, 700), 'application/x-tar'), invalid);
+  t.match(await put(bytes, 'image/png'), { status: 415, body: { code: 'MAYFLY_MEDIA_TYPE' } });
+  const huge = { status: 413, body: { code: 'MAYFLY_BODY_TOO_LARGE' } };
+  t.match(await put(Buffer.alloc(64 * 1024 * 1024 + 1), 'application/x-tar'), huge);
+  t.match((await json('/v1/functions/f')).body, { version: 2 });
 });
 
 t.test('the API is described, and the page that shows it needs no other host', async (t) => {

@@ -8,6 +8,7 @@ import {
 } from '@mayfly/protocol/api';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { ARCHIVE_BYTES_MAX, ARCHIVE_TYPES, deploymentFromArchive } from '../archive.js';
 import { deploymentOf } from '../deployment.js';
 import { ApiError } from '../errors.js';
 import type { Deployment, Registry } from '../registry.js';
@@ -16,10 +17,15 @@ import { answers, NameParams, nothing } from './schemas.js';
 const tags = ['functions'];
 const params = NameParams;
 
+const archive = Type.Unsafe<Uint8Array>({
+  description: 'a tar archive with a mayfly.json at its root; behind gzip or zstd, if so wished',
+});
+
 const source = {
   content: {
     'application/json': { schema: FunctionSource },
     'text/javascript': { schema: Type.String({ description: 'the one file of a node function' }) },
+    ...Object.fromEntries(ARCHIVE_TYPES.map((type) => [type, { schema: archive }])),
   },
 };
 
@@ -52,6 +58,7 @@ export function functionRoutes(app: FastifyInstance, registry: Registry): void {
   app.put<NameParams>(
     '/v1/functions/:name',
     {
+      bodyLimit: ARCHIVE_BYTES_MAX,
       schema: {
         tags,
         summary: 'Deploy a version',
@@ -61,7 +68,7 @@ export function functionRoutes(app: FastifyInstance, registry: Registry): void {
         response: answers(200, FunctionInfo, 'it serves'),
       },
     },
-    (request) => registry.deploy(request.params.name, readDeployment(request)),
+    async (request) => registry.deploy(request.params.name, await readDeployment(request)),
   );
 
   app.delete<NameParams>(
@@ -101,12 +108,11 @@ export function functionRoutes(app: FastifyInstance, registry: Registry): void {
   );
 }
 
-function readDeployment({ body, headers }: FastifyRequest): Deployment {
+async function readDeployment({ body, headers }: FastifyRequest): Promise<Deployment> {
   if (typeof body === 'string') return deploymentOf({ source: body });
-  if (body instanceof Uint8Array) {
-    const type = headers['content-type'] ?? 'no content type';
-    throw new ApiError('MAYFLY_MEDIA_TYPE', `a deployment of ${type} is not understood`);
-  }
   if (body === undefined) throw new ApiError('MAYFLY_SOURCE_INVALID', 'the source is empty');
-  return deploymentOf(body as FunctionSource);
+  if (!(body instanceof Uint8Array)) return deploymentOf(body as FunctionSource);
+  const type = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
+  if (ARCHIVE_TYPES.some((known) => known === type)) return deploymentFromArchive(body);
+  throw new ApiError('MAYFLY_MEDIA_TYPE', `a deployment of type ${type} is not understood`);
 }
