@@ -52,13 +52,4 @@ static void generate_machine_id(struct inode *inode, struct text *out) {
 #define GENERATED(name) const struct inode_ops name##_ops = {.file = &text_file_ops, .generate = generate_##name}
 GENERATED(random_uuid);
 GENERATED(boot_id);
-static GENERATED(machine_id);
-
-/* Over what the images have there: an image is shared by all machines. One without /etc has no use for it. */
-void machine_id_mount(void) {
-  i64 error;
-  struct dentry *etc = directory_lookup(root_dentry, "etc", 3, &error);
-  if (etc == NULL) return;
-  if (is_dir(etc->inode)) tree_file(etc, "machine-id", S_IFREG | 0444, &machine_id_ops);
-  dentry_put(etc);
-}
+GENERATED(machine_id);

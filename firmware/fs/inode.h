@@ -291,5 +291,5 @@ void proc_start(void);                   /* fs/proc_text.c: the program's age co
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
 void dev_mount(void);
 void sysfs_mount(void);
-extern const struct inode_ops random_uuid_ops, boot_id_ops; /* fs/ids.c */
-void machine_id_mount(void);                                /* /etc/machine-id */
+extern const struct inode_ops random_uuid_ops, boot_id_ops, machine_id_ops; /* fs/ids.c */
+void etc_mount(void);                                       /* fs/etc.c */

@@ -45,7 +45,7 @@ void fs_init(void) {
   proc_mount();
   dev_mount();
   sysfs_mount();
-  machine_id_mount();
+  etc_mount();
   make_missing("tmp", 01777);
   enter_start();
 }

@@ -188,6 +188,12 @@ extern struct wait_queue local_room; /* woken when a datagram was read or a conn
 /* net/unix.c, net/inet.c, net/netlink.c, net/vsock.c */
 extern const struct transport unix_transport, inet_transport, netlink_transport, vsock_transport;
 struct socket *inet_listener(u16 port); /* the TCP listener that a connection from outside reaches, or NULL */
+extern const u8 inet_own6[16];         /* this guest, besides NET_GUEST_IP */
 void inet_name_child(struct socket *child, const struct socket *listener, u16 peer_port);
+/* net/tunnel.c: what leaves this guest; ip in the IPv6 form */
+i64 tunnel_connect(struct socket *s, const u8 ip[16], u16 port, bool nonblock);
+i64 tunnel_wait(struct socket *s); /* for the end of SOCKET_CONNECTING */
+i64 tunnel_send(struct socket *s, struct message *m, const u8 ip[16], u16 port, const struct address *from);
+void tunnel_close(struct socket *s);
 void vsock_recycle(struct segment *s);
 bool vsock_start(void); /* sets the device up; false: there is none */

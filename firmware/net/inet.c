@@ -1,5 +1,7 @@
-/* AF_INET and AF_INET6: TCP and UDP among the sockets of this guest, over the loopback addresses. Whatever lies
- * beyond is unreachable. All addresses are compared in their IPv6 form (IPv4 ones mapped, RFC 4291 2.5.5.2). */
+/* AF_INET and AF_INET6: TCP and UDP among the sockets of this guest, over its own addresses. TCP beyond goes through
+ * tunnel.c, and so do the datagrams of the name server; others have no way out. All addresses are compared in their
+ * IPv6 form (IPv4 ones mapped, RFC 4291 2.5.5.2). */
+#include "abi.h"
 #include "errno.h"
 #include "lib.h"
 #include "socket.h"
@@ -15,6 +17,11 @@ struct endpoint {
 static const u8 mapped_prefix[12] = {[10] = 0xff, 0xff};
 static const u8 mapped_any[16] = {[10] = 0xff, 0xff};
 static const u8 mapped_loopback[16] = {[10] = 0xff, 0xff, 127, 0, 0, 1};
+#define MAPPED(ip) \
+  {[10] = 0xff, 0xff, (u8)((ip) >> 24), (u8)((ip) >> 16), (u8)((ip) >> 8), (u8)(ip)}
+static const u8 mapped_own[16] = MAPPED(NET_GUEST_IP);
+static const u8 mapped_name_server[16] = MAPPED(NET_DNS_IP);
+const u8 inet_own6[16] = {0xfd, 0x6d, 'a', 'y', 'f', 'l', 'y', [15] = 2};
 static const u8 any6[16];
 static const u8 loopback6[16] = {[15] = 1};
 
@@ -25,6 +32,10 @@ static bool is_mapped(const u8 *ip) { return memcmp(ip, mapped_prefix, sizeof ma
 static bool same_ip(const u8 *a, const u8 *b) { return memcmp(a, b, 16) == 0; }
 static bool is_any(const u8 *ip) { return same_ip(ip, mapped_any) || same_ip(ip, any6); }
 static bool is_loopback(const u8 *ip) { return same_ip(ip, loopback6) || (is_mapped(ip) && ip[12] == 127); }
+
+static bool is_own(const u8 *ip) {
+  return is_loopback(ip) || same_ip(ip, mapped_own) || same_ip(ip, inet_own6);
+}
 
 static struct endpoint endpoint_of(const struct address *a) {
   struct endpoint e = {{0}, 0};
@@ -127,7 +138,7 @@ static i64 inet_bind(struct socket *s, const struct address *a) {
   i64 error = read_address(s, a, &e);
   if (error != 0) return error;
   if (s->local.size > 0) return -EINVAL;
-  if (!is_any(e.ip) && !is_loopback(e.ip)) return -EADDRNOTAVAIL;
+  if (!is_any(e.ip) && !is_own(e.ip)) return -EADDRNOTAVAIL;
   if (e.port != 0 && conflicts(s, &e)) return -EADDRINUSE;
   return set_local(s, &e);
 }
@@ -154,16 +165,17 @@ static i64 inet_listen(struct socket *s) {
 }
 
 /* Where a packet to e really goes: "any" means this host. */
-static i64 route(struct endpoint *e) {
+static void route(struct endpoint *e) {
   if (same_ip(e->ip, mapped_any)) memcpy(e->ip, mapped_loopback, 16);
   if (same_ip(e->ip, any6)) memcpy(e->ip, loopback6, 16);
-  return is_loopback(e->ip) ? 0 : -ENETUNREACH;
 }
 
 /* The address that a packet to `to` comes from. */
 static struct endpoint source(const struct socket *s, const struct endpoint *to) {
   struct endpoint from = local_of(s);
-  if (is_any(from.ip)) memcpy(from.ip, is_mapped(to->ip) ? mapped_loopback : loopback6, 16);
+  const u8 *v4 = is_loopback(to->ip) ? mapped_loopback : mapped_own;
+  const u8 *v6 = is_loopback(to->ip) ? loopback6 : inet_own6;
+  if (is_any(from.ip)) memcpy(from.ip, is_mapped(to->ip) ? v4 : v6, 16);
   return from;
 }
 
@@ -172,14 +184,23 @@ static struct socket *find_listener(const struct socket *s, const struct address
   return find(SOCK_STREAM, &e);
 }
 
+static i64 connect_outside(struct socket *s, struct endpoint *from, struct endpoint *to, bool nonblock) {
+  if (is_loopback(from->ip)) return -EINVAL; /* as Linux: nothing of the outside would find it */
+  s->local = address_of(from, s->family);
+  s->remote = address_of(to, s->family);
+  return tunnel_connect(s, to->ip, to->port, nonblock);
+}
+
 static i64 inet_connect(struct socket *s, const struct address *a, bool nonblock) {
   struct endpoint to;
+  if (s->state == SOCKET_CONNECTING) return nonblock ? -EALREADY : tunnel_wait(s);
   i64 error = read_address(s, a, &to);
-  if (error == 0) error = route(&to);
   if (error == 0) error = bind_any(s);
   if (error != 0) return error;
+  route(&to);
   struct endpoint from = source(s, &to);
   struct address target = address_of(&to, s->family);
+  if (s->type != SOCK_DGRAM && !is_own(to.ip)) return connect_outside(s, &from, &to, nonblock);
   if (s->type == SOCK_DGRAM) {
     s->remote = target;
     s->state = SOCKET_CONNECTED;
@@ -193,6 +214,13 @@ static i64 inet_connect(struct socket *s, const struct address *a, bool nonblock
   return 0;
 }
 
+/* Only the name server of the outside takes datagrams; others are refused as by a firewall. */
+static i64 send_outside(struct socket *s, struct message *m, const struct endpoint *to) {
+  if (!same_ip(to->ip, mapped_name_server) || to->port != NET_DNS_PORT) return -EACCES;
+  struct address from = address_of(to, s->family);
+  return tunnel_send(s, m, to->ip, to->port, &from);
+}
+
 /* Datagrams that nobody can take are lost, as on a network; a connected sender is told that the port is closed. */
 static ssize_t send_datagram(struct socket *s, struct message *m) {
   struct endpoint to;
@@ -201,9 +229,10 @@ static ssize_t send_datagram(struct socket *s, struct message *m) {
   if (!named && s->state != SOCKET_CONNECTED) return -EDESTADDRREQ;
   if (m->size > DATAGRAM_MAX) return -EMSGSIZE;
   i64 error = read_address(s, named ? m->address : &s->remote, &to);
-  if (error == 0) error = route(&to);
   if (error == 0) error = bind_any(s);
   if (error != 0) return error;
+  route(&to);
+  if (!is_own(to.ip)) return send_outside(s, m, &to);
   struct endpoint from = source(s, &to);
   struct socket *target = find(SOCK_DGRAM, &to);
   if (target == NULL) {
@@ -218,7 +247,13 @@ static ssize_t send_datagram(struct socket *s, struct message *m) {
 }
 
 static ssize_t inet_send(struct socket *s, struct message *m, size_t offset) {
-  return s->type == SOCK_DGRAM ? send_datagram(s, m) : local_send(s, m, offset);
+  if (s->type == SOCK_DGRAM) return send_datagram(s, m);
+  return s->state == SOCKET_CONNECTING ? -EAGAIN : local_send(s, m, offset);
+}
+
+static void inet_close(struct socket *s) {
+  tunnel_close(s);
+  local_close(s);
 }
 
 const struct transport inet_transport = {.bind = inet_bind,
@@ -228,7 +263,7 @@ const struct transport inet_transport = {.bind = inet_bind,
                                          .can_send = local_can_send,
                                          .consumed = local_consumed,
                                          .shutdown = local_shutdown,
-                                         .close = local_close};
+                                         .close = inet_close};
 
 /* ---- for vsock ---- */
 

@@ -1,5 +1,6 @@
-/* AF_NETLINK, as far as getifaddrs() and its like need it: the list of links and of addresses, which are those of
- * the loopback interface. Answers are written while the question is sent, so nothing ever waits. */
+/* AF_NETLINK, as far as getifaddrs() and its like need it: the list of links and of addresses. There are the loopback
+ * interface and one that stands for tunnel.c: resolvers ask only for addresses of a family that an interface has. Answers are written while the question is sent, so nothing ever waits. */
+#include "abi.h"
 #include "errno.h"
 #include "lib.h"
 #include "socket.h"
@@ -15,8 +16,9 @@ enum {
   IFA_LOCAL = 2,
   IFA_LABEL = 3
 };
-enum { LOOPBACK_INDEX = 1, ARPHRD_LOOPBACK = 772, LOOPBACK_MTU = 65536, IFA_F_PERMANENT = 0x80, SCOPE_HOST = 254 };
-enum { IFF_UP = 1, IFF_LOOPBACK = 8, IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000 };
+enum { LOOPBACK_INDEX = 1, OUTSIDE_INDEX = 2, ARPHRD_ETHER = 1, ARPHRD_LOOPBACK = 772, LOOPBACK_MTU = 65536 };
+enum { IFA_F_PERMANENT = 0x80, SCOPE_UNIVERSE = 0, SCOPE_HOST = 254, OUTSIDE_MTU = 1500 };
+enum { IFF_UP = 1, IFF_BROADCAST = 2, IFF_LOOPBACK = 8, IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000 };
 #define REQUEST_MAX 4096
 
 struct nlmsghdr {
@@ -72,28 +74,45 @@ static void attribute(struct answer *a, u16 type, const void *data, u16 size) {
   put(a, data, size);
 }
 
-static void put_link(struct answer *a) {
-  static const u8 no_address[6];
-  u32 mtu = LOOPBACK_MTU;
+static const struct interface {
+  const char *name;
+  i32 index;
+  u16 type;
+  u32 flags, mtu;
+  u8 mac[6], broadcast[6];
+} interfaces[] = {
+    {"lo", LOOPBACK_INDEX, ARPHRD_LOOPBACK, IFF_LOOPBACK, LOOPBACK_MTU, {0}, {0}},
+    {"eth0",
+     OUTSIDE_INDEX,
+     ARPHRD_ETHER,
+     IFF_BROADCAST,
+     OUTSIDE_MTU,
+     {2, 0, NET_GUEST_IP >> 24, NET_GUEST_IP >> 16 & 0xff, NET_GUEST_IP >> 8 & 0xff, NET_GUEST_IP & 0xff},
+     {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+};
+
+static void put_link(struct answer *a, const struct interface *i) {
   struct ifinfomsg info = {
-      .type = ARPHRD_LOOPBACK, .index = LOOPBACK_INDEX, .flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP};
+      .type = i->type, .index = i->index, .flags = i->flags | IFF_UP | IFF_RUNNING | IFF_LOWER_UP};
   begin(a, RTM_NEWLINK, NLM_F_MULTI);
   put(a, &info, sizeof info);
-  attribute(a, IFLA_IFNAME, "lo", 3);
-  attribute(a, IFLA_MTU, &mtu, sizeof mtu);
-  attribute(a, IFLA_ADDRESS, no_address, sizeof no_address);
-  attribute(a, IFLA_BROADCAST, no_address, sizeof no_address);
+  attribute(a, IFLA_IFNAME, i->name, (u16)(strlen(i->name) + 1));
+  attribute(a, IFLA_MTU, &i->mtu, sizeof i->mtu);
+  attribute(a, IFLA_ADDRESS, i->mac, sizeof i->mac);
+  attribute(a, IFLA_BROADCAST, i->broadcast, sizeof i->broadcast);
   end(a);
 }
 
-static void put_address(struct answer *a, u8 family, const u8 *ip, u16 size, u8 prefix) {
-  struct ifaddrmsg info = {family, prefix, IFA_F_PERMANENT, SCOPE_HOST, LOOPBACK_INDEX};
+static void put_address(struct answer *a, const struct interface *i, u8 family, const u8 *ip, u8 prefix) {
+  u16 size = family == AF_INET ? 4 : 16;
+  u8 scope = i->index == LOOPBACK_INDEX ? SCOPE_HOST : SCOPE_UNIVERSE;
+  struct ifaddrmsg info = {family, prefix, IFA_F_PERMANENT, scope, (u32)i->index};
   begin(a, RTM_NEWADDR, NLM_F_MULTI);
   put(a, &info, sizeof info);
   attribute(a, IFA_ADDRESS, ip, size);
   if (family == AF_INET) {
     attribute(a, IFA_LOCAL, ip, size);
-    attribute(a, IFA_LABEL, "lo", 3);
+    attribute(a, IFA_LABEL, i->name, (u16)(strlen(i->name) + 1));
   }
   end(a);
 }
@@ -115,11 +134,19 @@ static void put_error(struct answer *a, i32 error) {
 /* The question's family byte picks the addresses; 0 = all. */
 static void fill(struct answer *a, u8 family) {
   static const u8 v4[4] = {127, 0, 0, 1}, v6[16] = {[15] = 1};
+  static const u8 own4[4] = {NET_GUEST_IP >> 24, NET_GUEST_IP >> 16 & 0xff, NET_GUEST_IP >> 8 & 0xff,
+                             NET_GUEST_IP & 0xff};
+  const struct interface *lo = &interfaces[0], *outside = &interfaces[1];
   switch (a->question->type) {
-    case RTM_GETLINK: put_link(a); return put_done(a);
+    case RTM_GETLINK:
+      put_link(a, lo);
+      put_link(a, outside);
+      return put_done(a);
     case RTM_GETADDR:
-      if (family != AF_INET6) put_address(a, AF_INET, v4, sizeof v4, 8);
-      if (family != AF_INET) put_address(a, AF_INET6, v6, sizeof v6, 128);
+      if (family != AF_INET6) put_address(a, lo, AF_INET, v4, 8);
+      if (family != AF_INET6) put_address(a, outside, AF_INET, own4, 24);
+      if (family != AF_INET) put_address(a, lo, AF_INET6, v6, 128);
+      if (family != AF_INET) put_address(a, outside, AF_INET6, inet_own6, 64);
       return put_done(a);
     default: return put_error(a, -EOPNOTSUPP);
   }

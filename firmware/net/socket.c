@@ -91,7 +91,7 @@ static ssize_t receive_now(struct socket *s, struct message *m, size_t offset) {
   }
   if (s->error != 0) return take_error(s);
   if (s->in_ended) return 0;
-  if (s->type != SOCK_DGRAM && s->state != SOCKET_CONNECTED) return -ENOTCONN;
+  if (s->type != SOCK_DGRAM && s->state != SOCKET_CONNECTED && s->state != SOCKET_CONNECTING) return -ENOTCONN;
   return -EAGAIN;
 }
 

@@ -16,6 +16,7 @@
 
 #define PORT_ANY 0xffffffffu
 #define PORT_EPHEMERAL 49152u
+#define HOST_CID 2
 #define CONNECT_TIMEOUT (2 * NS_PER_SEC)
 
 static struct list listeners = LIST_INIT(listeners); /* AF_VSOCK sockets with a port */
@@ -52,9 +53,7 @@ static bool vsock_can_send(struct socket *s) {
 
 static void vsock_consumed(struct socket *s, size_t n) {
   struct vsock *v = s->link;
-  if (v == NULL) return;
-  v->consumed += (u32)n;
-  if (v->consumed - v->consumed_told >= VSOCK_CREDIT / 2) vsock_send_op(v, OP_CREDIT_UPDATE, 0);
+  if (v != NULL) vsock_count(v, (u32)n);
 }
 
 static u32 choose_port(void) {
@@ -62,6 +61,12 @@ static u32 choose_port(void) {
   u32 port = next++;
   if (next == PORT_ANY) next = PORT_EPHEMERAL;
   return port;
+}
+
+struct vsock *vsock_dial(struct socket *s, u32 port) {
+  struct vsock *v = vsock_new(s, choose_port(), HOST_CID, port);
+  if (v != NULL) vsock_send_op(v, OP_REQUEST, 0);
+  return v;
 }
 
 static i64 vsock_bind(struct socket *s, const struct address *a) {
@@ -120,7 +125,8 @@ static void vsock_shutdown(struct socket *s, int how) {
 static void vsock_close(struct socket *s) {
   struct vsock *v = s->link;
   if (v == NULL) return;
-  bool polite = s->state == SOCKET_CONNECTED && v->peer_shutdown != SHUTDOWN_BOTH;
+  bool asked = s->linger.on && s->linger.seconds == 0;
+  bool polite = s->state == SOCKET_CONNECTED && v->peer_shutdown != SHUTDOWN_BOTH && !asked;
   vsock_send_op(v, polite ? OP_SHUTDOWN : OP_RESET, polite ? SHUTDOWN_BOTH : 0);
   vsock_free(v);
 }

@@ -1,5 +1,6 @@
 /* What the three files of vsock share: the device, its connections, and the sockets in front of them. */
 #pragma once
+#include "abi.h"
 #include "socket.h"
 #include "virtio.h"
 
@@ -27,6 +28,7 @@ struct vsock {
   u32 sent, peer_alloc, peer_forwarded; /* our bytes: sent; the peer's room; consumed by it */
   u32 consumed, consumed_told;          /* its bytes: consumed by us; what it knows of that */
   u8 peer_shutdown;
+  struct tunnel *tunnel; /* it is to lead outside: tunnel.c has the first word */
 };
 
 /* vsock_device.c */
@@ -44,10 +46,17 @@ void vsock_table_init(void);
 struct vsock *vsock_new(struct socket *s, u32 port, u64 peer_cid, u32 peer_port); /* NULL: no memory */
 void vsock_free(struct vsock *v);
 u32 vsock_credit(const struct vsock *v);                 /* bytes that the host has room for */
+void vsock_count(struct vsock *v, u32 n);                /* n of its bytes have been consumed */
 bool vsock_receive(struct segment *segment, u32 length); /* a packet; true: the inbox took the buffer over */
 void vsock_reset_all(void);
 void vsock_wake_all(u32 events);
 
 /* vsock.c */
+struct vsock *vsock_dial(struct socket *s, u32 port); /* asks the host for a stream; NULL: no memory */
 struct address vsock_address(u64 cid, u32 port);
 struct socket *vsock_listener(u32 port); /* the AF_VSOCK socket that listens there, or NULL */
+
+/* tunnel.c */
+void tunnel_opened(struct vsock *v);
+u32 tunnel_received(struct vsock *v, const u8 *bytes, u32 size);
+void tunnel_over(struct vsock *v);

@@ -36,12 +36,18 @@ struct vsock *vsock_new(struct socket *s, u32 port, u64 peer_cid, u32 peer_port)
 void vsock_free(struct vsock *v) {
   v->socket->link = NULL;
   list_remove(&v->chain);
+  kfree(v->tunnel);
   kfree(v);
 }
 
 u32 vsock_credit(const struct vsock *v) {
   u32 under_way = v->sent - v->peer_forwarded;
   return v->peer_alloc > under_way ? v->peer_alloc - under_way : 0;
+}
+
+void vsock_count(struct vsock *v, u32 n) {
+  v->consumed += n;
+  if (v->consumed - v->consumed_told >= VSOCK_CREDIT / 2) vsock_send_op(v, OP_CREDIT_UPDATE, 0);
 }
 
 static void refuse(const struct vsock_header *h) {
@@ -85,6 +91,10 @@ static void on_request(const struct vsock_header *h) {
 
 static void end_connection(struct vsock *v, int error) {
   struct socket *s = v->socket;
+  if (v->tunnel != NULL) {
+    tunnel_over(v);
+    return;
+  }
   if (s->state == SOCKET_CONNECTING) {
     s->error = ECONNRESET;
     s->state = SOCKET_FRESH;
@@ -98,6 +108,11 @@ static void end_connection(struct vsock *v, int error) {
 
 static void on_shutdown(struct vsock *v, u32 flags) {
   struct socket *s = v->socket;
+  if (v->tunnel != NULL) {
+    vsock_send_op(v, OP_RESET, 0);
+    tunnel_over(v);
+    return;
+  }
   v->peer_shutdown |= flags & SHUTDOWN_BOTH;
   if (v->peer_shutdown & SHUTDOWN_SEND) s->in_ended = true;
   if (v->peer_shutdown & SHUTDOWN_RECEIVE) s->out_ended = true;
@@ -108,15 +123,15 @@ static void on_shutdown(struct vsock *v, u32 flags) {
   wake(&s->queue, POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
 }
 
-/* Returns whether the inbox took the buffer over. */
-static bool on_data(struct vsock *v, struct segment *segment, u32 size) {
+/* Data behind a header and `skip` bytes. Returns whether the inbox took the buffer over. */
+static bool on_data(struct vsock *v, struct segment *segment, u32 skip, u32 size) {
   struct socket *s = v->socket;
   if (s->in_ended || size == 0) {
     v->consumed += size;
     return false;
   }
   /* Small packets that wait together share a buffer: else a slow reader would hold a page for each byte. */
-  struct span span = {segment->data + sizeof(struct vsock_header), size};
+  struct span span = {segment->data + sizeof(struct vsock_header) + skip, size};
   struct message m = {.spans = &span, .span_count = 1, .size = size};
   struct inbox *in = &s->in;
   const struct segment *tail = list_empty(&in->segments) ? NULL : CONTAINER(in->segments.prev, struct segment, link);
@@ -124,12 +139,30 @@ static bool on_data(struct vsock *v, struct segment *segment, u32 size) {
   if (copy) {
     inbox_append(in, &m, 0, size);
   } else {
-    segment->start = sizeof(struct vsock_header);
+    segment->start = (u32)sizeof(struct vsock_header) + skip;
     segment->end = segment->start + size;
     inbox_push(in, segment);
   }
   wake(&s->queue, POLLIN);
   return !copy;
+}
+
+/* A tunnel takes what is its own; once it is through, there may be more behind it. */
+static bool on_tunnel_data(struct vsock *v, struct segment *segment, u32 size) {
+  struct socket *s = v->socket;
+  u32 used = tunnel_received(v, segment->data + sizeof(struct vsock_header), size);
+  if (s->link == NULL) return false;
+  vsock_count(v, used);
+  return on_data(v, segment, used, size - used);
+}
+
+static void on_response(struct vsock *v) {
+  if (v->tunnel != NULL) {
+    tunnel_opened(v);
+  } else if (v->socket->state == SOCKET_CONNECTING) {
+    v->socket->state = SOCKET_CONNECTED;
+    wake(&v->socket->queue, POLLOUT);
+  }
 }
 
 /* Whom a packet of no connection concerns. News of credit for one that was closed here is no reason for a reset. */
@@ -151,15 +184,11 @@ bool vsock_receive(struct segment *segment, u32 length) {
   }
   update_credit(v, &h);
   switch (h.op) {
-    case OP_DATA: return on_data(v, segment, h.size);
+    case OP_DATA: return v->tunnel != NULL ? on_tunnel_data(v, segment, h.size) : on_data(v, segment, 0, h.size);
     case OP_RESET: end_connection(v, ECONNRESET); break;
     case OP_SHUTDOWN: on_shutdown(v, h.flags); break;
     case OP_CREDIT_REQUEST: vsock_send_op(v, OP_CREDIT_UPDATE, 0); break;
-    case OP_RESPONSE:
-      if (v->socket->state != SOCKET_CONNECTING) break;
-      v->socket->state = SOCKET_CONNECTED;
-      wake(&v->socket->queue, POLLOUT);
-      break;
+    case OP_RESPONSE: on_response(v); break;
     default: break; /* OP_CREDIT_UPDATE: the header said it all */
   }
   return false;

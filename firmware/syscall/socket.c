@@ -193,7 +193,7 @@ static i64 disconnect(struct socket *s) {
 static i64 connect_socket(struct socket *s, const struct address *address, bool nonblock) {
   if (address->size < 2) return -EINVAL;
   if (s->state == SOCKET_LISTENING) return -EISCONN;
-  if (s->state == SOCKET_CONNECTING) return -EALREADY;
+  if (s->state == SOCKET_CONNECTING && s->family == AF_VSOCK) return -EALREADY;
   if (address->family == AF_UNSPEC) return disconnect(s);
   if (s->error != 0) {
     i64 error = s->error;

@@ -56,7 +56,7 @@ t.test('a dynamic program brings loader and libraries, links kept', async (t) =>
   t.match(tree.get('/bin'), { type: 'symlink', target: 'usr/bin' });
   t.match(tree.get('/lib'), { type: 'symlink', target: 'usr/lib' });
   t.match(tree.get(`${lib}/libone.so.1`), { type: 'symlink', target: 'libone.so.1.5' });
-  has(t, tree, '/etc/passwd', '/etc/resolv.conf', '/dev', '/proc', '/sys', '/root', '/run');
+  has(t, tree, '/etc/passwd', '/etc/nsswitch.conf', '/dev', '/proc', '/sys', '/root', '/run');
   t.equal(tree.get('/tmp')?.mode, 0o1777);
 });
 

@@ -9,9 +9,13 @@ import {
 } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import type { GdbServer } from '../debug/gdb-server.js';
+import type { EgressOptions, EgressStats } from '../network/egress.js';
+import { WayOut } from '../network/way-out.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
+
+export { denialText } from '../network/denial.js';
 
 export interface RunOptions {
   /** Absolute path of the program on the host; with `images`, a path in them or a name to be found in PATH. */
@@ -34,6 +38,8 @@ export interface RunOptions {
   stdin?: NodeJS.ReadableStream;
   stdout(chunk: Uint8Array): void;
   stderr(chunk: Uint8Array): void;
+  /** What the guest may connect to, docs/networking.md; absent or empty: nothing. */
+  network?: EgressOptions;
   /** Asked between turns of the guest, which waits while there is a promise: the receiver of its output is slow. */
   outputReady?(): Promise<unknown> | undefined;
   /** Ends the run; runProgram throws the reason. */
@@ -60,6 +66,7 @@ export type DriveOptions = Pick<
   | 'signal'
   | 'onCrash'
   | 'coreFile'
+  | 'network'
   | 'gdbPort'
   | 'onDebugger'
 >;
@@ -67,6 +74,8 @@ export type DriveOptions = Pick<
 export interface DriveStats extends GuestStats {
   /** From the first instruction to the end, waiting included. */
   runMicros: number;
+  /** What went out; absent when nothing tried to. */
+  network?: EgressStats;
 }
 
 export interface RunStats extends DriveStats {
@@ -88,7 +97,8 @@ const now = () => Number(process.hrtime.bigint()) / 1000;
 
 /**
  * Throws MayflyError for what the host finds wrong (MAYFLY_ELF_*, MAYFLY_PROGRAM_*, MAYFLY_IMAGE_*, MAYFLY_KVM_*,
- * MAYFLY_BAD_MEMORY_SIZE, MAYFLY_LISTEN) and for a guest that broke (MAYFLY_GUEST_*), with the report in `cause`.
+ * MAYFLY_BAD_MEMORY_SIZE, MAYFLY_NETWORK_RULE, MAYFLY_LISTEN) and for a guest that broke (MAYFLY_GUEST_*), with the
+ * report in `cause`.
  */
 export async function runProgram(options: RunOptions): Promise<RunResult> {
   const { machine, start, imageMicros, createMicros } = await bootProgram(options);
@@ -144,6 +154,9 @@ export async function driveMachine(
   start: ProgramStart,
   options: DriveOptions,
 ): Promise<RunResult<DriveStats>> {
+  const { network = { allow: [] } } = options;
+  if (network.allow.length > 0) (await import('../network/egress.js')).checkRules(network.allow);
+  const wayOut = new WayOut(machine.devices.vsock, network);
   const wake = () => machine.bus.onInput?.();
   const started = now();
   try {
@@ -160,13 +173,18 @@ export async function driveMachine(
       const told = dumpCore(machine, options.coreFile, end.signal, start.argv);
       options.onCrash?.(told);
     }
-    const stats = { ...machine.shared.stats, runMicros: now() - started };
+    const stats = {
+      ...machine.shared.stats,
+      runMicros: now() - started,
+      ...(wayOut.stats && { network: { ...wayOut.stats } }),
+    };
     const { exitCode, signal } = end;
     return { exitCode, ...(signal !== undefined && { signal }), stats };
   } finally {
     options.signal?.removeEventListener('abort', wake);
     options.stdin?.removeAllListeners('data');
     options.stdin?.pause();
+    wayOut.close();
   }
 }
 

@@ -7,7 +7,7 @@ import type { VsockCloseReason, VsockStream } from '../devices/index.js';
 import { encodeAnswer, refusalOf } from './request.js';
 
 const CONNECT_TIMEOUT_MS = 60_000;
-/** What a guest has sent before it closed its end is still delivered, for so long. */
+/** What a guest has sent before its end of the connection closed is still delivered, for so long. */
 const LINGER_MS = 10_000;
 /** Of all guests of the process together; those beyond are cut off. */
 const LINGERING_MAX = 64;
@@ -56,7 +56,7 @@ export class OutboundConnection {
     );
   }
 
-  /** Ends both sides now; what the guest had closed itself is delivered to the end. */
+  /** Ends both sides; what the guest has sent is delivered, as of a program that ends. */
   destroy(): void {
     this.#stream.destroy();
   }
@@ -93,10 +93,10 @@ export class OutboundConnection {
   #guestClosed(reason: VsockCloseReason): void {
     clearTimeout(this.#timer);
     const socket = this.#socket;
-    if (socket.closed) return;
+    if (socket.destroyed) return;
     if (!this.#connected) socket.destroy();
-    else if (reason === 'closed' && lingering < LINGERING_MAX) this.#linger();
-    else socket.resetAndDestroy();
+    else if (reason === 'reset' || lingering >= LINGERING_MAX) socket.resetAndDestroy();
+    else this.#linger();
   }
 
   #linger(): void {

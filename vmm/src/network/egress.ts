@@ -6,16 +6,17 @@
  * allowed at what is not.
  */
 import { abi } from '@mayfly/protocol';
-import type { VsockDevice, VsockStream } from '../devices/index.js';
+import type { VsockStream } from '../devices/index.js';
 import { type Address, hasIpv6, isSame, NAME_SERVER, ownAddresses } from './address.js';
 import { OutboundConnection } from './connection.js';
+import type { Denial } from './denial.js';
 import { NameServer } from './name-server.js';
 import { NameStream } from './name-stream.js';
-import { type Denial, NetworkPolicy } from './policy.js';
+import { NetworkPolicy } from './policy.js';
 import { type ConnectRequest, decodeRequest, encodeAnswer, type Refusal } from './request.js';
 import { HostResolver, type NameResolver } from './resolver.js';
 
-const { NET_PORT, NET_REQUEST_SIZE, NET_DNS_PORT } = abi.network;
+const { NET_REQUEST_SIZE, NET_DNS_PORT } = abi.network;
 
 /** Connections and streams to the name server that a guest may have at once. */
 const OPEN_MAX = 128;
@@ -37,7 +38,6 @@ export interface EgressStats {
 }
 
 export interface EgressOptions {
-  vsock: VsockDevice;
   /** Lines of rule.ts; none: nothing is allowed. */
   allow: readonly string[];
   resolver?: NameResolver;
@@ -46,7 +46,7 @@ export interface EgressOptions {
   openMax?: number;
 }
 
-const none = (): EgressStats => ({
+export const NO_EGRESS: Readonly<EgressStats> = Object.freeze({
   connections: 0,
   failed: 0,
   denied: 0,
@@ -61,24 +61,17 @@ export function checkRules(allow: readonly string[]): void {
   new NetworkPolicy(allow, ownAddresses);
 }
 
-/** One line for a person: what was refused, why, and what would allow it. `option`: how rules are given. */
-export function denialText({ target, reason, rule }: Denial, option: string): string {
-  const hint = rule === undefined ? '' : `; ${option} ${rule} would allow it`;
-  return `network: ${target} is not allowed: ${reason}${hint}`;
-}
-
 export class Egress {
   readonly #options: EgressOptions;
   readonly #policy: NetworkPolicy;
   readonly #open = new Set<{ destroy(): void }>();
   #invocation: Invocation;
 
-  /** Listens from now on. MayflyError MAYFLY_NETWORK_RULE. */
+  /** MayflyError MAYFLY_NETWORK_RULE. */
   constructor(options: EgressOptions) {
     this.#options = options;
     this.#policy = new NetworkPolicy(options.allow, ownAddresses);
     this.#invocation = this.#begin();
-    options.vsock.listen(NET_PORT, (stream) => this.#accept(stream));
   }
 
   /** Of this invocation, so far. */
@@ -86,7 +79,20 @@ export class Egress {
     return this.#invocation.stats;
   }
 
-  /** Breaks all connections; what comes is another invocation. */
+  /** A stream that the guest opened to NET_PORT. */
+  accept(stream: VsockStream): void {
+    let head = new Uint8Array(0);
+    stream.onEnd = () => stream.destroy(); // before it said what it wants
+    stream.onData = (chunk) => {
+      head = concat(head, chunk);
+      if (head.length < NET_REQUEST_SIZE) return;
+      const request = decodeRequest(head);
+      if (request === undefined) stream.destroy();
+      else this.#serve(stream, request, head.subarray(NET_REQUEST_SIZE));
+    };
+  }
+
+  /** Ends all connections; what comes is another invocation. */
   end(): void {
     for (const connection of [...this.#open]) connection.destroy();
     this.#open.clear();
@@ -97,18 +103,6 @@ export class Egress {
     const { resolver, denied } = this.#options;
     hostResolver ??= resolver === undefined ? new HostResolver() : undefined;
     return new Invocation(this.#policy, resolver ?? hostResolver!, denied);
-  }
-
-  #accept(stream: VsockStream): void {
-    let head = new Uint8Array(0);
-    stream.onEnd = () => stream.destroy(); // before it said what it wants
-    stream.onData = (chunk) => {
-      head = concat(head, chunk);
-      if (head.length < NET_REQUEST_SIZE) return;
-      const request = decodeRequest(head);
-      if (request === undefined) stream.destroy();
-      else this.#serve(stream, request, head.subarray(NET_REQUEST_SIZE));
-    };
   }
 
   #serve(stream: VsockStream, request: ConnectRequest, early: Uint8Array): void {
@@ -154,7 +148,7 @@ export class Egress {
 
 /** What is known and counted from one rewind to the next; late answers find the one that they belong to. */
 class Invocation {
-  readonly stats = none();
+  readonly stats: EgressStats = { ...NO_EGRESS };
   readonly names: NameServer;
   readonly #told = new Set<string>();
   readonly #denied: ((denial: Denial) => void) | undefined;

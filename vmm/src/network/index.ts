@@ -1,3 +1,10 @@
-export { checkRules, denialText, Egress, type EgressOptions, type EgressStats } from './egress.js';
-export type { Denial } from './policy.js';
+export { type Denial, denialText } from './denial.js';
+export {
+  checkRules,
+  Egress,
+  type EgressOptions,
+  type EgressStats,
+  NO_EGRESS,
+} from './egress.js';
 export { HostResolver, type NameResolver } from './resolver.js';
+export { WayOut } from './way-out.js';

@@ -12,7 +12,8 @@ import {
   TRUNCATED_RESPONSE,
 } from 'dns-packet';
 import { type Address, HOST_ADDRESS, HOST_NAME, parseAddress } from './address.js';
-import type { Denial, NetworkPolicy } from './policy.js';
+import type { Denial } from './denial.js';
+import type { NetworkPolicy } from './policy.js';
 import type { NameRecord, NameResolver, RecordType } from './resolver.js';
 import { normalName } from './rule.js';
 

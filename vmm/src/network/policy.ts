@@ -10,15 +10,8 @@ import {
   isUnreachable,
   withPort,
 } from './address.js';
+import type { Denial } from './denial.js';
 import { hasPort, matchesName, parseRule, type Rule } from './rule.js';
-
-export interface Denial {
-  /** What the guest wanted: a name, or address and port. */
-  target: string;
-  reason: string;
-  /** The least rule that would allow it; undefined when none would. */
-  rule: string | undefined;
-}
 
 export type Decision = { allowed: true; connectTo: string } | { allowed: false; denial: Denial };
 

@@ -18,9 +18,14 @@ export const imageDir = join(scratch, 'images');
 /** Programs that want to know where. */
 const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
 
-/** One needs a peer on the host's side of the vsock, which the host itself does not have; the others make calls that a
- * host may not refuse. */
-const guestOnly = new Set(['socket_vsock.c', 'refused.c', 'spawn.c']);
+/** Some need a peer, the others make calls that a host may not refuse. */
+const guestOnly = new Set([
+  'net_outside.c',
+  'net_refused.c',
+  'refused.c',
+  'socket_vsock.c',
+  'spawn.c',
+]);
 
 /** The programs of firmware/test/guest that do the same on Linux and in a guest. */
 export function comparablePrograms(): { file: string; args: string[] }[] {

@@ -36,11 +36,11 @@ class World {
 
   constructor(options: Partial<EgressOptions> = {}) {
     this.egress = new Egress({
-      vsock: this.device,
       allow: [],
       denied: (denial) => this.denied.push(denial),
       ...options,
     });
+    this.device.listen(NET_PORT, (stream) => this.egress.accept(stream));
     this.guest.post(32);
   }
 

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { decode, encode, type Packet, type RecordType as PacketType } from 'dns-packet';
 import fc from 'fast-check';
 import t from 'tap';
+import type { Denial } from '../../src/network/denial.js';
 import { NameServer } from '../../src/network/name-server.js';
-import { type Denial, NetworkPolicy } from '../../src/network/policy.js';
+import { NetworkPolicy } from '../../src/network/policy.js';
 import { HostResolver, type Resolution } from '../../src/network/resolver.js';
 
 const records: Record<string, Resolution> = {

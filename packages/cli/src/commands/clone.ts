@@ -5,6 +5,7 @@ import type { CloneStats, Loaded } from '@mayfly/vmm/checkpoint';
 import type { RunResult } from '@mayfly/vmm/run';
 import { type Command, InvalidArgumentError } from 'commander';
 import { capturedOutput, type GuestOutput, streamedOutput } from '../guest-output.js';
+import { addNetworkOption, type NetworkFlags, networkOptions } from '../network-option.js';
 import { type Io, printJson } from '../output.js';
 import { parseDuration } from '../units.js';
 import { library, ofStore, openStore, type StoreFlags } from './checkpoint-store.js';
@@ -14,7 +15,7 @@ const COUNT_MAX = 10_000;
 /** A line that is longer gets an end. */
 const LINE_BYTES_MAX = 64 * 1024;
 
-interface CloneFlags extends StoreFlags {
+interface CloneFlags extends StoreFlags, NetworkFlags {
   count: number;
   timeout?: number;
   hostname?: string;
@@ -24,7 +25,8 @@ interface CloneFlags extends StoreFlags {
 
 const CLONE_HELP = `
 The program goes on where its checkpoint was taken, with a process id, random numbers and
-clocks of its own. Input, output, exit codes and Ctrl-C are those of \`mayfly run\`.
+clocks of its own. Input, output, exit codes, --allow-net and Ctrl-C are those of \`mayfly run\`;
+a connection that it had is reset.
 
 With --count, clones run side by side, each with a copy of the input. Each line of output
 begins with the number of its clone, and the exit code is that of the first that failed.
@@ -39,12 +41,14 @@ Examples:
 `;
 
 export function addClone(program: Command, io: Io): void {
-  ofStore(
-    program
-      .command('clone')
-      .argument('<checkpoint>', 'a name or an id of `mayfly checkpoint ls`')
-      .description('Start clones of a checkpoint.')
-      .option('--count <number>', 'so many clones, side by side', parseCount, 1),
+  addNetworkOption(
+    ofStore(
+      program
+        .command('clone')
+        .argument('<checkpoint>', 'a name or an id of `mayfly checkpoint ls`')
+        .description('Start clones of a checkpoint.')
+        .option('--count <number>', 'so many clones, side by side', parseCount, 1),
+    ),
   )
     .option('--timeout <duration>', 'stop them after this time, for example 10s', parseDuration)
     .option('--hostname <name>', 'what the clone calls itself; with --count, NAME-1 and so on')
@@ -69,6 +73,7 @@ function parseCount(text: string): number {
 
 async function clone(name: string, flags: CloneFlags, io: Io): Promise<number> {
   const started = performance.now();
+  await networkOptions(flags, io); // before anything is loaded
   const store = await openStore(flags, io);
   const loaded = await store.load(name);
   const loadMicros = (performance.now() - started) * 1000;
@@ -138,9 +143,10 @@ async function run(
   i: number,
   stdin: NodeJS.ReadableStream | undefined,
   output: GuestOutput,
-  { timeout, hostname, core, count }: CloneFlags,
+  flags: CloneFlags,
   io: Io,
 ): Promise<RunResult<CloneStats>> {
+  const { timeout, hostname, core, count } = flags;
   const { runClone } = await library();
   return runClone(loaded, {
     ...output,
@@ -148,6 +154,7 @@ async function run(
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(hostname !== undefined && { hostname: count === 1 ? hostname : `${hostname}-${i + 1}` }),
     ...(core !== undefined && { coreFile: core }),
+    network: await networkOptions(flags, io),
     onCrash: (report) => io.stderr(`mayfly: ${report}\n`),
   });
 }

@@ -8,6 +8,7 @@ import {
   type GuestOutput,
   streamedOutput,
 } from '../guest-output.js';
+import { addNetworkOption, type NetworkFlags, networkOptions } from '../network-option.js';
 import { type Io, printError, printJson } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
@@ -18,7 +19,7 @@ export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 
 /** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
 const EXIT_PIPE = 141;
 
-interface RunFlags extends ProgramFlags {
+interface RunFlags extends ProgramFlags, NetworkFlags {
   strace?: boolean;
   stats?: boolean;
   json?: boolean;
@@ -27,12 +28,14 @@ interface RunFlags extends ProgramFlags {
 }
 
 export function addRun(program: Command, io: Io): void {
-  addProgramOptions(
-    program
-      .command('run')
-      .description('Run a Linux program, of this host or of an image, in a machine of its own.')
-      .argument('[program]', 'a path, or a name to be found in PATH')
-      .argument('[args...]'),
+  addNetworkOption(
+    addProgramOptions(
+      program
+        .command('run')
+        .description('Run a Linux program, of this host or of an image, in a machine of its own.')
+        .argument('[program]', 'a path, or a name to be found in PATH')
+        .argument('[args...]'),
+    ),
   )
     .option('--core <file>', 'write a core file when a signal or --timeout ends it')
     .option('--gdb <port>', 'wait for gdb on this port of 127.0.0.1', parsePort)
@@ -61,6 +64,11 @@ the run starts; what the guest writes there stays in the guest and is gone at th
 tar file, an OCI image layout, an archive of \`docker save\`. The program is looked up in the
 image; without one, the image's own entry point is run.
 
+Its network is closed but for what --allow-net opens: example.com:443, *.example.com,
+10.0.0.0/8:80,443, [2001:db8::/32]:443, or * for every public address. Its 127.0.0.1 is its
+own; this host's is host.mayfly, as in --allow-net host.mayfly:5432. What is refused is told
+on stderr. See docs/networking.md.
+
 The program runs as root of its guest. Of this host's environment it gets nothing; PATH and
 HOME are set, then the image's variables, then those of --env.
 
@@ -76,6 +84,7 @@ Examples:
   mayfly run --timeout 10s --env LANG=C -- node -e 'console.log(1)'
   mayfly run --dir .:/work --cwd /work -- python3 app.py
   mayfly run --image alpine.tar -- /bin/busybox ls /
+  mayfly run --allow-net example.com:443 -- curl -s https://example.com/
 `;
 
 async function run(
@@ -164,6 +173,7 @@ async function runIn(
   // Loaded here, so that the other commands start sooner and need no native addon.
   const { runProgram } = await import('@mayfly/vmm/run');
   try {
+    const network = await networkOptions(flags, io);
     const spec = await programSpec(name, args, flags, io, (step) => progress.show(step));
     progress.end();
     return await runProgram({
@@ -175,6 +185,7 @@ async function runIn(
       ...(flags.core !== undefined && { coreFile: flags.core }),
       stdin: process.stdin,
       ...output,
+      network,
       onCrash: (report) => io.stderr(`mayfly: ${report}\n`),
     });
   } finally {
@@ -201,6 +212,7 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
   MAYFLY_ARGUMENTS_TOO_LARGE: EXIT.notExecutable,
   MAYFLY_BAD_MEMORY_SIZE: EXIT.usage,
   MAYFLY_BAD_ARGUMENT: EXIT.usage,
+  MAYFLY_NETWORK_RULE: EXIT.usage,
   MAYFLY_TOO_MANY_IMAGES: EXIT.usage,
   MAYFLY_IMAGE_NO_ENTRY: EXIT.usage,
   MAYFLY_IMAGE_NO_IMAGE: EXIT.usage,

@@ -23,9 +23,8 @@ const FILES: [path: string, content: string][] = [
   ['/etc/hosts', '127.0.0.1 localhost\n::1 localhost\n'],
   [
     '/etc/nsswitch.conf',
-    'passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n',
+    'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n',
   ],
-  ['/etc/resolv.conf', ''],
 ];
 
 /** Adds what every Linux program may expect of a root; what the tree has already stays. */
