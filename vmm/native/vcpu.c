@@ -23,6 +23,8 @@ _Static_assert(offsetof(struct kvm_xcrs, xcrs) == 8 && offsetof(struct kvm_xcr, 
 _Static_assert(offsetof(struct kvm_sregs, cr0) == 224 && offsetof(struct kvm_sregs, efer) == 264, "control registers");
 _Static_assert(offsetof(struct kvm_regs, rip) == 128 && offsetof(struct kvm_regs, rflags) == 136, "rip and rflags");
 _Static_assert(sizeof(struct kvm_segment) == 24 && offsetof(struct kvm_sregs, gdt) == 192, "segments");
+_Static_assert(sizeof(struct kvm_vcpu_events) == 64 && sizeof(struct kvm_debugregs) == 128, "events, debug registers");
+_Static_assert(offsetof(struct kvm_debugregs, dr7) == 40, "DR7");
 _Static_assert(offsetof(struct kvm_xsave, region) == 0 && sizeof(((struct kvm_xsave *)0)->region) == 4096, "XSAVE area");
 
 struct state_row {

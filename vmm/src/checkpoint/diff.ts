@@ -1,7 +1,7 @@
 /** What sets two checkpoints apart: pages by region, and vCPU, devices and manifest in words. */
 import { closeSync } from 'node:fs';
 import { GuestMemory, regsView, sregsView } from '../kvm/index.js';
-import type { VcpuState } from '../machine/vcpu-state.js';
+import { exceptionWaits, type VcpuState } from '../machine/vcpu-state.js';
 import type { BusState } from '../virtio/index.js';
 import type { Link } from './flatten.js';
 import type { Manifest } from './manifest.js';
@@ -132,6 +132,8 @@ function vcpuChanges(a: VcpuState, b: VcpuState): Change[] {
     ...regsView(state.regs),
     ...nested(sregsView(state.sregs)),
     ...xcrOf(state.xcrs),
+    ...debugRegsOf(state.debugRegs),
+    exception: waitingException(state.events),
     ...Object.fromEntries(state.msrs.map(([i, value]) => [`MSR 0x${i.toString(16)}`, value])),
     ...vectorOf(state.xsave),
   });
@@ -150,6 +152,15 @@ function nested(views: object): Record<string, unknown> {
 
 /** struct kvm_xcrs: XCR0 is the first and only one. */
 const xcrOf = (xcrs: ArrayBuffer) => ({ xcr0: new DataView(xcrs).getBigUint64(16, true) });
+
+function debugRegsOf(debugRegs: ArrayBuffer) {
+  const [dr0, dr1, dr2, dr3, dr6, dr7] = new BigUint64Array(debugRegs);
+  return { dr0, dr1, dr2, dr3, dr6, dr7 };
+}
+
+/** The vector that is to be delivered at the next entry (struct kvm_vcpu_events). */
+const waitingException = (events: ArrayBuffer) =>
+  exceptionWaits(events) ? new Uint8Array(events)[1] : undefined;
 
 /** Where vector registers lie in an XSAVE area (Intel SDM vol. 1, 13.4). */
 const VECTOR_PARTS = [

@@ -6,7 +6,7 @@ export const FORMAT = 'mayfly-checkpoint';
 /** Raised when an older build could not make sense of a checkpoint any more. */
 export const FORMAT_VERSION = 1;
 /** Raised when vCPU or devices are saved in another way; such a checkpoint can be listed and removed, and no more. */
-export const STATE_VERSION = 1;
+export const STATE_VERSION = 2;
 const BYTES_MAX = 1 << 20;
 /** Guest memory is one ArrayBuffer. */
 const MEMORY_BYTES_MAX = 4 * 1024 ** 3;

@@ -7,7 +7,15 @@ import { consoleLimits, vsockLimits } from '../devices/index.js';
 import type { VsockState } from '../devices/vsock.js';
 import type { ConnectionState } from '../devices/vsock-connection.js';
 import type { PendingReset } from '../devices/vsock-sender.js';
-import { REGS_SIZE, SREGS_SIZE, XCRS_SIZE, XSAVE_SIZE_MAX, XSAVE_SIZE_MIN } from '../kvm/index.js';
+import {
+  DEBUG_REGS_SIZE,
+  EVENTS_SIZE,
+  REGS_SIZE,
+  SREGS_SIZE,
+  XCRS_SIZE,
+  XSAVE_SIZE_MAX,
+  XSAVE_SIZE_MIN,
+} from '../kvm/index.js';
 import { SYSTEM_CALL_MSRS, type VcpuState } from '../machine/vcpu-state.js';
 import type { BusState, DeviceState, QueueState, TransportState } from '../virtio/index.js';
 import {
@@ -39,6 +47,8 @@ const vcpu = record<VcpuState>({
   sregs: bytes(SREGS_SIZE, SREGS_SIZE),
   xsave: optional(bytes(XSAVE_SIZE_MAX, XSAVE_SIZE_MIN)),
   xcrs: bytes(XCRS_SIZE, XCRS_SIZE),
+  events: bytes(EVENTS_SIZE, EVENTS_SIZE),
+  debugRegs: bytes(DEBUG_REGS_SIZE, DEBUG_REGS_SIZE),
   msrs: tuple(...SYSTEM_CALL_MSRS.map((index) => tuple(exactly(index), decimal))),
 });
 

@@ -18,13 +18,15 @@ const toBuffer = (bytes: Uint8Array) => Uint8Array.from(bytes).buffer;
 
 /** Numbers, texts, arrays and byte strings only: any MessagePack reader makes sense of it. */
 export function encodeState(state: StoredState): Buffer {
-  const { regs, sregs, xsave, xcrs, msrs } = state.vcpu;
+  const { regs, sregs, xsave, xcrs, events, debugRegs, msrs } = state.vcpu;
   return packr.pack({
     vcpu: {
       regs: toBytes(regs),
       sregs: toBytes(sregs),
       xsave: xsave === undefined ? null : toBytes(xsave),
       xcrs: toBytes(xcrs),
+      events: toBytes(events),
+      debugRegs: toBytes(debugRegs),
       msrs: msrs.map(([index, value]) => [index, value.toString()]),
     },
     devices: state.devices,
@@ -35,7 +37,7 @@ export function encodeState(state: StoredState): Buffer {
 
 /** What encodeState() wrote. */
 interface Unpacked {
-  vcpu: Record<'regs' | 'sregs' | 'xcrs', Uint8Array> & {
+  vcpu: Record<'regs' | 'sregs' | 'xcrs' | 'events' | 'debugRegs', Uint8Array> & {
     xsave: Uint8Array | null;
     msrs: [number, string][];
   };
@@ -70,6 +72,8 @@ export function decodeState(bytes: Uint8Array, memorySize: number): StoredState 
       sregs: toBuffer(vcpu.sregs),
       xsave: vcpu.xsave === null ? undefined : toBuffer(vcpu.xsave),
       xcrs: toBuffer(vcpu.xcrs),
+      events: toBuffer(vcpu.events),
+      debugRegs: toBuffer(vcpu.debugRegs),
       msrs: vcpu.msrs.map(([index, value]) => [index, BigInt(value)]),
     },
     devices,

@@ -4,7 +4,9 @@ export { type FileMapping, GuestMemory } from './guest-memory.js';
 export { Kvm } from './kvm.js';
 export type { Msr } from './msrs.js';
 export {
+  DEBUG_REGS_SIZE,
   type DescriptorTable,
+  EVENTS_SIZE,
   REGS_SIZE,
   type RegName,
   type RegsView,

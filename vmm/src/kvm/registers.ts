@@ -7,6 +7,9 @@ export const REGS_SIZE = 144;
 export const SREGS_SIZE = 312;
 /** Bytes of struct kvm_xcrs. */
 export const XCRS_SIZE = 392;
+/** Bytes of struct kvm_vcpu_events and struct kvm_debugregs. */
+export const EVENTS_SIZE = 64;
+export const DEBUG_REGS_SIZE = 128;
 /** Bytes of struct kvm_xsave: what processors without AMX need; more where KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2) says so. */
 export const XSAVE_SIZE_MIN = 4096;
 export const XSAVE_SIZE_MAX = 65536;

@@ -33,6 +33,7 @@ export function checkCpl0(ram: ArrayBuffer, kernel: KernelImage, vcpu: VcpuState
   checkBytes(ram, kernel);
   checkTables(ram);
   checkRegisters(kernel, vcpu);
+  checkBreakpoints(vcpu);
 }
 
 function tampered(what: string): MayflyError {
@@ -123,4 +124,12 @@ function checkRegisters(kernel: KernelImage, vcpu: VcpuState): void {
     now.ldt.selector === 0 &&
     systemCallMsrs(kernel.symbol('syscall_trap')).every(([i, value]) => msrs.get(i) === value);
   if (!same) throw tampered('system registers');
+}
+
+/** No address in DR0 to DR3, nothing enabled in DR7 (struct kvm_debugregs). DR6 keeps what a single step set there. */
+function checkBreakpoints({ debugRegs }: VcpuState): void {
+  const [dr0, dr1, dr2, dr3, , dr7] = new BigUint64Array(debugRegs);
+  if (dr0 || dr1 || dr2 || dr3 || dr7 === undefined || (dr7 & 0xffn) !== 0n) {
+    throw tampered('debug registers');
+  }
 }

@@ -32,7 +32,7 @@ import { type Devices, devicesOf, serveQueues } from './devices.js';
 import type { KernelImage } from './kernel-image.js';
 import { exitName } from './report.js';
 import { SharedPage } from './shared-page.js';
-import { INITIAL_RFLAGS, togglePge } from './vcpu-state.js';
+import { exceptionWaits, INITIAL_RFLAGS, togglePge } from './vcpu-state.js';
 
 const { layout, ports, selectors } = abi;
 
@@ -238,12 +238,17 @@ export class Machine {
 
   /**
    * The slice is over. The guest kernel gets an upcall, as an interrupt would: a frame on the running thread's kernel
-   * stack, which is empty while the thread runs its own code. In the kernel's own code it is only told.
+   * stack, which is empty while the thread runs its own code. In the kernel's own code it is only told, and while an
+   * exception waits, which would be the kernel's at the upcall's entry.
    */
   #preempt(): Stop {
     const rip = this.#run.getBigUint64(RIP, true);
     const { kernelStart, kernelEnd } = this.shared;
-    if (kernelEnd === 0n || (rip >= kernelStart && rip < kernelEnd) || this.#exceptionWaits()) {
+    if (
+      kernelEnd === 0n ||
+      (rip >= kernelStart && rip < kernelEnd) ||
+      exceptionWaits(this.vcpu.getEvents())
+    ) {
       this.shared.setPreemptPending();
       return SLICE;
     }
@@ -263,16 +268,6 @@ export class Machine {
     this.vcpu.dirty(true, false);
     this.serve();
     return SLICE;
-  }
-
-  /**
-   * KVM has an exception that it delivers at the next entry: one of its own, of an instruction that it emulates, or one
-   * whose delivery was cut short. At the upcall's entry it would be the kernel's. (struct kvm_vcpu_events: injected, nr,
-   * has_error_code, pending.)
-   */
-  #exceptionWaits(): boolean {
-    const events = new Uint8Array(this.vcpu.getEvents());
-    return events[0] !== 0 || events[3] !== 0;
   }
 
   #panicFailure(): Failure {

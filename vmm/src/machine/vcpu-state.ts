@@ -109,6 +109,10 @@ export interface VcpuState {
   xsave: ArrayBuffer | undefined;
   /** struct kvm_xcrs */
   xcrs: ArrayBuffer;
+  /** struct kvm_vcpu_events: what is to be delivered at the next entry. */
+  events: ArrayBuffer;
+  /** struct kvm_debugregs */
+  debugRegs: ArrayBuffer;
   /** Index and value: what `syscall` needs. CPL 3 cannot write others. */
   msrs: [index: number, value: bigint][];
 }
@@ -123,8 +127,19 @@ export function saveVcpu(vcpu: Vcpu, idle: boolean): VcpuState {
     sregs: vcpu.getSregs(),
     xsave: idle ? undefined : vcpu.getXsave(),
     xcrs: vcpu.getXcrs(),
+    events: vcpu.getEvents(),
+    debugRegs: vcpu.getDebugRegs(),
     msrs: SYSTEM_CALL_MSRS.map((index, i) => [index, values[i]!]),
   };
+}
+
+/**
+ * KVM has an exception that it delivers at the next entry: one of its own, of an instruction that it emulates (pending),
+ * or one whose delivery was cut short (injected).
+ */
+export function exceptionWaits(events: ArrayBuffer): boolean {
+  const [injected, , , pending] = new Uint8Array(events);
+  return injected !== 0 || pending !== 0;
 }
 
 /** Into a new vCPU. */
@@ -134,4 +149,6 @@ export function restoreVcpu(vcpu: Vcpu, state: VcpuState): void {
   vcpu.setSregs(state.sregs);
   vcpu.setRegs(state.regs);
   if (state.xsave !== undefined) vcpu.setXsave(state.xsave);
+  vcpu.setDebugRegs(state.debugRegs);
+  vcpu.setEvents(state.events); // last: new registers drop an exception that waits
 }

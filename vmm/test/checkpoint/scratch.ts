@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { abi } from '@mayfly/protocol';
 import type { Captured } from '../../src/checkpoint/store.js';
-import { GuestMemory, REGS_SIZE, regsView, SREGS_SIZE, XCRS_SIZE } from '../../src/kvm/index.js';
+import {
+  DEBUG_REGS_SIZE,
+  EVENTS_SIZE,
+  GuestMemory,
+  REGS_SIZE,
+  regsView,
+  SREGS_SIZE,
+  XCRS_SIZE,
+} from '../../src/kvm/index.js';
 import { createDevices, type Devices, devicesOf } from '../../src/machine/devices.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
 import { systemCallMsrs, writeInitialSregs } from '../../src/machine/vcpu-state.js';
@@ -65,6 +73,8 @@ export function stateOf(memory: GuestMemory, mark = 1): MachineState {
       sregs,
       xsave: undefined,
       xcrs: new ArrayBuffer(XCRS_SIZE),
+      events: new ArrayBuffer(EVENTS_SIZE),
+      debugRegs: new ArrayBuffer(DEBUG_REGS_SIZE),
       msrs: systemCallMsrs(0x1234),
     },
     devices: devicesFor(memory).bus.save(),

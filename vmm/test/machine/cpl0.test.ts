@@ -1,7 +1,7 @@
 /** Each thing that would let a guest run code of its own at CPL 0 unseen. */
 import { abi } from '@mayfly/protocol';
 import t from 'tap';
-import { SREGS_SIZE, type SregsView, sregsView } from '../../src/kvm/index.js';
+import { DEBUG_REGS_SIZE, SREGS_SIZE, type SregsView, sregsView } from '../../src/kvm/index.js';
 import { writeBootMemory } from '../../src/machine/boot.js';
 import { checkCpl0, cpl0Ranges } from '../../src/machine/cpl0.js';
 import { KernelImage } from '../../src/machine/kernel-image.js';
@@ -39,7 +39,16 @@ function freshGuest(): Guest {
   writeInitialSregs(sregs);
   const msrs = systemCallMsrs(kernel.symbol('syscall_trap'));
   const none = new ArrayBuffer(0);
-  const vcpu = { regs: none, sregs, xsave: undefined, xcrs: none, msrs };
+  const debugRegs = new ArrayBuffer(DEBUG_REGS_SIZE);
+  const vcpu = {
+    regs: none,
+    sregs,
+    xsave: undefined,
+    xcrs: none,
+    events: none,
+    debugRegs,
+    msrs,
+  };
   return { ram: new DataView(ram), sregs: sregsView(sregs), vcpu };
 }
 
@@ -50,6 +59,8 @@ t.test('what a program may change', async (t) => {
   guest.sregs.fs.base = 0x1234n;
   guest.sregs.cr2 = 16n;
   togglePge(new DataView(guest.vcpu.sregs), 0);
+  new DataView(guest.vcpu.debugRegs).setBigUint64(32, 0xffff4ff0n, true); // DR6.BS
+  new DataView(guest.vcpu.debugRegs).setBigUint64(40, 0x400n, true);
   guest.ram.setUint8(layout.SHARED_GPA, 1);
   guest.ram.setUint8(layout.KERNEL_GPA + 0x1000, 0xcc);
   t.doesNotThrow(() => check(guest));
@@ -87,6 +98,7 @@ const attacks: [what: string, message: RegExp, change: (guest: Guest) => void][]
   ['CR3', /registers/, ({ sregs }) => (sregs.cr3 = 0x20000n)],
   ['CR4', /registers/, ({ sregs }) => (sregs.cr4 |= 1n << 22n)],
   ['CPL', /registers/, ({ sregs }) => (sregs.cs.selector = 0x10)],
+  ['a breakpoint', /debug registers/, ({ vcpu }) => new DataView(vcpu.debugRegs).setUint8(40, 1)],
   ['LSTAR', /registers/, ({ vcpu }) => (vcpu.msrs = [...systemCallMsrs(0x1234)])],
 ];
 
