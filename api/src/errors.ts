@@ -196,16 +196,24 @@ export class ApiError extends MayflyError {
   readonly details: ErrorDetails;
   /** What the invocation took, if a guest ran. */
   readonly timing: GuestTiming | undefined;
+  /** When it makes sense to try again, if that is known. */
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(
     code: ApiErrorCode,
     message: string = ERRORS[code].message,
-    details: ErrorDetails & { status?: number; timing?: GuestTiming; cause?: unknown } = {},
+    details: ErrorDetails & {
+      status?: number;
+      timing?: GuestTiming;
+      retryAfterSeconds?: number;
+      cause?: unknown;
+    } = {},
   ) {
-    const { status, timing, cause, ...rest } = details;
+    const { status, timing, retryAfterSeconds, cause, ...rest } = details;
     super(code, message, cause === undefined ? undefined : { cause });
     this.status = status ?? ERRORS[code].status;
     this.timing = timing;
+    this.retryAfterSeconds = retryAfterSeconds;
     this.details = rest;
   }
 }

@@ -9,11 +9,12 @@ import {
   type ResponseHead,
   type ResultHead,
 } from '@mayfly/protocol';
-import type { Body, InvokeStats, Pool } from '@mayfly/vmm';
+import type { Body, InvokeStats } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
 import { ApiError, type GuestTiming } from './errors.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
-import type { Template, Templates } from './templates.js';
+import type { ScheduledPool } from './scheduler/index.js';
+import type { Template } from './templates.js';
 
 /** Which function is meant. */
 export interface Target {
@@ -43,15 +44,13 @@ type KeepLines = (lines: LogLine[]) => void;
 
 export class Invoker {
   readonly #registry: Registry;
-  readonly #templates: Templates;
-  readonly #pool: Pool;
+  readonly #pool: ScheduledPool;
   readonly #inFlightMax: number;
   #inFlight = 0;
 
   /** @param inFlightMax invocations admitted at once, queued ones included; beyond them: MAYFLY_OVERLOADED */
-  constructor(registry: Registry, templates: Templates, pool: Pool, inFlightMax: number) {
+  constructor(registry: Registry, pool: ScheduledPool, inFlightMax: number) {
     this.#registry = registry;
-    this.#templates = templates;
     this.#pool = pool;
     this.#inFlightMax = inFlightMax;
   }
@@ -102,14 +101,9 @@ export class Invoker {
     const common = newInvocation(timeoutMs, env);
     const keep: KeepLines = (lines) => log.append(lines, version, common.id);
     const onLogs = (lines: unknown) => keep(logLines(lines));
-    const options = { timeoutMs, onLogs, ...(signal && { signal }) };
+    const options = { onLogs, ...(signal && { signal }) };
     const frame = { head: { ...request, ...common }, body };
-    const release = this.#templates.hold(template);
-    const result = await this.#pool.invoke(template.name, frame, options).catch((error) => {
-      release();
-      throw error;
-    });
-    result.end.then(release, release);
+    const result = await this.#pool.invoke(template.name, frame, options);
     const { guestMicros, queueMicros } = result;
     const timing = { guestMicros, queueMicros };
     try {

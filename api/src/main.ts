@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import { Invoker } from './invoker.js';
 import { ImageLayers, type Layers } from './layers.js';
 import { Registry } from './registry.js';
+import { defaultLimits, ScheduledPool, type SharedLimits } from './scheduler/index.js';
 import { buildServer } from './server.js';
 import { gracefulClose } from './shutdown.js';
 import { Database } from './store/database.js';
@@ -15,15 +16,14 @@ import { FunctionStore } from './store/functions.js';
 import { Templates } from './templates.js';
 
 export interface Limits {
-  /** Invocations admitted at once, queued ones included; beyond them the answer is MAYFLY_OVERLOADED. */
+  /** Invocations admitted at once, of all functions and whatever they wait for: what memory has to hold. */
   inFlightMax: number;
   bootTimeoutMs: number;
 }
 
 const LIMITS: Readonly<Limits> = Object.freeze({
-  // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes. At 100 µs an invocation, 512 are
-  // 50 ms of work for one core: a client that waits longer is better told to come back.
-  inFlightMax: 512,
+  // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes.
+  inFlightMax: 4096,
   bootTimeoutMs: 60_000,
 });
 
@@ -39,6 +39,8 @@ export interface StartOptions {
   /** What guests see; images in the data directory by default. */
   layers?: Layers;
   limits?: Partial<Limits>;
+  /** What all functions share of this host; see defaultLimits() for what is not said. */
+  scheduling?: Partial<SharedLimits>;
   bodyBytesMax?: number;
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
@@ -75,21 +77,25 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
 
 function serve(
   database: Database,
-  pool: Pool,
+  pool: ScheduledPool,
   layers: Layers,
   { limits, logLevel, bodyBytesMax }: StartOptions,
 ): FastifyInstance {
   const { inFlightMax, bootTimeoutMs } = { ...LIMITS, ...limits };
   const templates = new Templates(pool, layers, bootTimeoutMs);
   const registry = new Registry(templates, new FunctionStore(database));
-  const invoker = new Invoker(registry, templates, pool, inFlightMax);
+  const invoker = new Invoker(registry, pool, inFlightMax);
   const logger = pino({ level: logLevel ?? 'warn' }, pino.destination(2));
   return buildServer({ registry, invoker }, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
 }
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */
-async function openPool({ pool, dataDir }: StartOptions): Promise<Pool> {
-  if (pool) return pool;
+async function openPool(options: StartOptions): Promise<ScheduledPool> {
+  const pool = options.pool ?? (await machinePool(options.dataDir));
+  return new ScheduledPool(pool, { ...defaultLimits(), ...options.scheduling });
+}
+
+async function machinePool(dataDir: string): Promise<Pool> {
   const { MachinePool } = await import('@mayfly/vmm');
   return new MachinePool({ directory: join(dataDir, 'templates') });
 }

@@ -62,7 +62,8 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     const own = reply.getHeader('server-timing');
     const timing = serverTiming(request.timing);
     reply.header('server-timing', own === undefined ? timing : `${own}, ${timing}`);
-    if (reply.statusCode === 429 || reply.statusCode === 503) reply.header('retry-after', '1');
+    const busy = reply.statusCode === 429 || reply.statusCode === 503;
+    if (busy && !reply.hasHeader('retry-after')) reply.header('retry-after', '1');
     done();
   });
   app.setErrorHandler((error, request, reply) => {

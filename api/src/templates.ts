@@ -1,8 +1,7 @@
-/** Templates of versions: made in the pool, and removed from it when they are retired and the last invocation is over. */
+/** Templates of versions: made in the pool, and removed from it when they are retired. */
 import { randomBytes } from 'node:crypto';
 import type { FunctionExport } from '@mayfly/protocol';
 import type { Runtime as RuntimeName } from '@mayfly/protocol/api';
-import type { Pool } from '@mayfly/vmm';
 import { checkReadyHead } from './agent-head.js';
 import { ApiError } from './errors.js';
 import type { FunctionLog } from './function-log.js';
@@ -10,7 +9,8 @@ import type { Layers } from './layers.js';
 import { nodeProgram } from './runtimes/node.js';
 import { pythonProgram } from './runtimes/python.js';
 import type { Program, Runtime, Source } from './runtimes/runtime.js';
-import type { SourceFiles, VersionRecord } from './store/functions.js';
+import type { ScheduledPool, SchedulingSettings } from './scheduler/index.js';
+import type { Settings, SourceFiles, VersionRecord } from './store/functions.js';
 
 const RUNTIMES: Partial<Record<RuntimeName, Runtime>> = {
   node: nodeProgram,
@@ -22,16 +22,14 @@ export interface Template {
   name: string;
   exports: FunctionExport;
   bootMicros: number;
-  inFlight: number;
-  retired: boolean;
 }
 
 export class Templates {
-  readonly #pool: Pool;
+  readonly #pool: ScheduledPool;
   readonly #layers: Layers;
   readonly #bootTimeoutMs: number;
 
-  constructor(pool: Pool, layers: Layers, bootTimeoutMs: number) {
+  constructor(pool: ScheduledPool, layers: Layers, bootTimeoutMs: number) {
     this.#pool = pool;
     this.#layers = layers;
     this.#bootTimeoutMs = bootTimeoutMs;
@@ -40,10 +38,11 @@ export class Templates {
   /** @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool */
   async make(
     name: string,
-    { version, runtime, entry, command, port, memoryBytes, env }: VersionRecord,
+    record: VersionRecord,
     files: SourceFiles,
     log: FunctionLog,
   ): Promise<Template> {
+    const { version, runtime, entry, command, port, memoryBytes, env } = record;
     const program = await programOf({ name, files, entry, command, port }, runtime, this.#layers);
     const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
     const { bootMicros, readyHead } = await this.#pool.deploy({
@@ -52,6 +51,7 @@ export class Templates {
       env: { ...env, ...program.env },
       memoryBytes,
       bootTimeoutMs: this.#bootTimeoutMs,
+      scheduling: schedulingOf(record),
     });
     try {
       const head = checkReadyHead(readyHead);
@@ -60,31 +60,35 @@ export class Templates {
         const { type: _, code, message, ...details } = head;
         throw new ApiError(code, message, { ...details, status: 400 });
       }
-      return { name: template, exports: head.exports, bootMicros, inFlight: 0, retired: false };
+      return { name: template, exports: head.exports, bootMicros };
     } catch (error) {
       await this.#pool.remove(template);
       throw error;
     }
   }
 
-  /** The template is there until what is returned is called. */
-  hold(template: Template): () => void {
-    template.inFlight++;
-    return () => {
-      template.inFlight--;
-      this.#removeIfUnused(template);
-    };
-  }
-
-  retire(template: Template): void {
-    template.retired = true;
-    this.#removeIfUnused(template);
-  }
-
-  #removeIfUnused({ retired, inFlight, name }: Template): void {
+  /** Invocations under way finish first. */
+  retire({ name }: Template): void {
     // A failure to remove costs memory until the pool closes, and there is nobody to tell.
-    if (retired && inFlight === 0) this.#pool.remove(name).catch(() => {});
+    this.#pool.remove(name).catch(() => {});
   }
+}
+
+/** What was deployed says; the rest is the scheduler's default. */
+function schedulingOf({
+  timeoutMs,
+  minClones,
+  maxClones,
+  queueMax,
+  idleSeconds,
+}: Settings): Partial<SchedulingSettings> {
+  return {
+    timeoutMs,
+    ...(minClones !== undefined && { minClones }),
+    ...(maxClones !== undefined && { maxClones }),
+    ...(queueMax !== undefined && { queueMax }),
+    ...(idleSeconds !== undefined && { idleMs: idleSeconds * 1000 }),
+  };
 }
 
 function programOf(source: Source, name: RuntimeName, layers: Layers): Promise<Program> {

@@ -49,7 +49,7 @@ async function invoke(
   const result = await pool.invoke(
     name,
     { head: { ...COMMON, ...head }, body },
-    { timeoutMs: 20_000, ...options },
+    { place: { worker: 0, clone: 0 }, timeoutMs: 20_000, ...options },
   );
   return result as InvokeResult & { head: Record<string, unknown> };
 }

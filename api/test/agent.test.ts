@@ -56,7 +56,7 @@ async function invoke(
   timeoutMs = 10_000,
 ) {
   const frame = { head: { ...COMMON, ...head }, body: Buffer.from(body) };
-  const result = await pool.invoke(name, frame, { timeoutMs });
+  const result = await pool.invoke(name, frame, { place: { worker: 0, clone: 0 }, timeoutMs });
   const pieces = result.body instanceof Uint8Array ? [result.body] : result.body;
   const all: Uint8Array[] = [];
   for await (const piece of pieces) all.push(piece);

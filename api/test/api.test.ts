@@ -310,6 +310,18 @@ t.test('more invocations than admitted are told to come back', async (t) => {
   t.match(await refused?.json(), { code: 'MAYFLY_OVERLOADED' });
 });
 
+t.test('a function runs, and lets wait, as many invocations as it was deployed for', async (t) => {
+  const { deploy, url, pool } = await start(t);
+  const source = 'export const handler = () => new Promise((r) => setTimeout(r, 300));';
+  await deploy('slow', { source, maxClones: 1, queueMax: 1 });
+  const answers = await Promise.all([1, 2, 3, 4].map(() => fetch(`${url}/fn/slow`)));
+  t.same(answers.map((answer) => answer.status).sort(), [204, 204, 429, 429]);
+  t.equal(pool.runningMost, 1);
+  await deploy('late', { source, maxClones: 1, timeoutMs: 450 });
+  const [, late] = await Promise.all([1, 2].map(() => fetch(`${url}/fn/late`)));
+  t.equal(late?.status, 504);
+});
+
 t.test('a client that goes away stops its invocation', async (t) => {
   const { deploy, url, pool, json } = await start(t);
   await deploy('spin', 'export const handler = () => { for (;;); };');

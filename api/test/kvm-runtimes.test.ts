@@ -47,7 +47,10 @@ async function allRuntimes(): Promise<void> {
       now: Date.now(),
     };
     const frame = { head: { ...common, ...head }, body: Buffer.from(body) };
-    const result = await pool.invoke(name, frame, { timeoutMs: 60_000 });
+    const result = await pool.invoke(name, frame, {
+      place: { worker: 0, clone: 0 },
+      timeoutMs: 60_000,
+    });
     return {
       head: result.head as Record<string, unknown>,
       text: Buffer.from(result.body as Uint8Array).toString(),

@@ -53,6 +53,7 @@ export class FileLayers implements Layers {
 }
 
 export class ProcessPool implements Pool {
+  readonly workers = 2;
   readonly #templates = new Map<string, TemplateSpec>();
   readonly #children = new Set<AgentProcess>();
   /** How many clones were started; tests look at it. */
@@ -61,6 +62,9 @@ export class ProcessPool implements Pool {
   get templates(): string[] {
     return [...this.#templates.keys()];
   }
+
+  /** Clones that ran at once. */
+  runningMost = 0;
 
   /** Clones and templates that run now. */
   get running(): number {
@@ -167,6 +171,13 @@ export class ProcessPool implements Pool {
     };
   }
 
+  /** Clones are started when they are used. */
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  async unload(): Promise<void> {}
+
   async remove(name: string): Promise<void> {
     this.#templates.delete(name);
   }
@@ -179,6 +190,7 @@ export class ProcessPool implements Pool {
   #start(spec: TemplateSpec): AgentProcess {
     const child = new AgentProcess(spec);
     this.#children.add(child);
+    this.runningMost = Math.max(this.runningMost, this.running);
     return child;
   }
 

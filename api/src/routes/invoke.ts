@@ -74,7 +74,10 @@ async function timed(
     request.timing.guestMicros = invocation.guestMicros;
     return invocation;
   } catch (error) {
-    if (error instanceof ApiError && error.timing) Object.assign(request.timing, error.timing);
+    if (error instanceof ApiError) {
+      if (error.timing) Object.assign(request.timing, error.timing);
+      if (error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds);
+    }
     throw error;
   }
 }

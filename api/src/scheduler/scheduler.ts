@@ -98,12 +98,12 @@ export class Scheduler {
     return { running, parked, waiting: state.line.size, clones, coldStarts };
   }
 
-  /** A function that was not known; its minimum of clones is started. */
+  /** A function that was not known; its minimum of clones is started, and one at least: its first caller is near. */
   add(name: string, settings: SchedulingSettings): Effect[] {
     if (this.#functions.has(name)) throw new Error(`the scheduler knows "${name}" already`);
     const state = new FunctionState(name, settings, this.#limits.workers, this.#clock());
     this.#functions.set(name, state);
-    this.#startKept(state);
+    this.#startUpTo(state, Math.max(1, state.kept));
     this.#wakeBy(state.lastUsedMs + settings.idleMs);
     return this.#settle();
   }
@@ -454,13 +454,17 @@ export class Scheduler {
 
   /** Starts what the function's minimum lacks, as far as there is memory for it without taking any away. */
   #startKept(state: FunctionState): void {
+    this.#startUpTo(state, state.kept);
+    this.#wakeIfLacking(state);
+  }
+
+  #startUpTo(state: FunctionState, count: number): void {
     if (this.#draining) return;
-    while (state.clones < state.kept && this.#fits(state)) {
+    while (state.clones < count && this.#fits(state)) {
       const clone = this.#newClone(state, this.#fewestIdle(state));
       state.pushIdle(clone);
       this.#effects.push({ type: 'start', ...placeOf(clone) });
     }
-    this.#wakeIfLacking(state);
   }
 
   /** Clones that there was no memory for are tried again later. */

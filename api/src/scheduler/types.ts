@@ -17,14 +17,17 @@ export interface SchedulingSettings {
 }
 
 /** What all functions share. */
-export interface SchedulerLimits {
-  workers: number;
+export interface SharedLimits {
   /** Invocations that one worker is given at once, not counting parked ones. */
   runningPerWorker: number;
   /** Host memory of all clones. */
   memoryBytes: number;
   /** Invocations of all functions that may wait. */
   waitingMax: number;
+}
+
+export interface SchedulerLimits extends SharedLimits {
+  workers: number;
 }
 
 /** A place for one invocation at a time. The scheduler names it; it stays with its worker for life. */

@@ -12,6 +12,7 @@ const LINE = { level: 'info', time: 0, text: 'log\u001b[2J\tged' };
 
 /** Answers every event with {got: event}; refuses to load what says so. */
 class EchoPool implements Pool {
+  readonly workers = 1;
   source = '';
 
   async deploy() {
@@ -38,6 +39,9 @@ class EchoPool implements Pool {
     return { head: answer, body: got, ...timing, end };
   }
 
+  async start() {}
+  async stop() {}
+  async unload() {}
   async remove() {}
   async close() {}
 }

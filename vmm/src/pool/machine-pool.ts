@@ -1,4 +1,7 @@
-/** The pool: templates by name, worker threads that own the clones. One worker per core: more only adds waiting. */
+/**
+ * The pool: templates by name, worker threads that own the clones. One worker per core: more only adds waiting. Each is a
+ * Piscina of one thread, so that a clone can be asked for where it is; a thread that dies is replaced.
+ */
 import { closeSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -7,56 +10,52 @@ import { Piscina } from 'piscina';
 import type { CloneSettings } from '../worker/clone-settings.js';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import type { InvokeFrame, InvokeOptions, InvokeResult, Pool, TemplateSpec } from './types.js';
+import type {
+  InvokeFrame,
+  InvokeOptions,
+  InvokeResult,
+  Place,
+  Pool,
+  TemplateSpec,
+} from './types.js';
 
 export interface MachinePoolOptions {
   /** Where the memory files of templates are made; a real file system, best one with large folios. */
   directory: string;
   workers?: number;
-  /** Invocations that may wait for a worker. */
-  queueMax?: number;
-  /** Invocations of one worker that may be under way at once: those that wait for time or input give way to others. */
-  perWorker?: number;
   /** How clones are made; see CLONE_SETTINGS for what is not said. */
   clones?: Partial<CloneSettings>;
 }
 
-const QUEUE_MAX = 1024;
-const PER_WORKER = 4;
+/** Tasks of one worker that may be under way at once. Who places invocations decides how many there are. */
+const TASKS_MAX = 1 << 20;
 
 const sharedNow = () => performance.timeOrigin + performance.now();
 
 export class MachinePool implements Pool {
-  readonly #threads: Piscina;
+  readonly #threads: readonly Piscina[];
   readonly #directory: string;
-  readonly #workers: number;
   readonly #templates = new Map<string, Template>();
   #nextId = 1;
 
   constructor(options: MachinePoolOptions) {
     this.#directory = options.directory;
-    this.#workers = options.workers ?? availableParallelism();
     mkdirSync(options.directory, { recursive: true });
-    this.#threads = new Piscina({
-      filename: fileURLToPath(new URL('../worker/worker.js', import.meta.url)),
-      minThreads: this.#workers,
-      maxThreads: this.#workers,
-      concurrentTasksPerWorker: options.perWorker ?? PER_WORKER,
-      maxQueue: options.queueMax ?? QUEUE_MAX,
-      workerData: options.clones ?? {},
-      // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
-      atomics: 'disabled',
-      // Templates' memory files are opened by one worker and used by all: they outlive it.
-      trackUnmanagedFds: false,
-    });
+    const count = options.workers ?? availableParallelism();
+    this.#threads = Array.from({ length: count }, () => newThread(options.clones));
+  }
+
+  get workers(): number {
+    return this.#threads.length;
   }
 
   async deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }> {
     const [program] = spec.argv;
     if (program === undefined) throw new MayflyError('MAYFLY_BAD_ARGUMENT', 'argv is empty');
-    const result = await this.#run<BootResult>({
+    const id = this.#nextId++;
+    const result = await this.#run<BootResult>(id % this.workers, {
       kind: 'boot',
-      id: this.#nextId++,
+      id,
       name: spec.name,
       program,
       argv: spec.argv,
@@ -79,10 +78,7 @@ export class MachinePool implements Pool {
     { head, body }: InvokeFrame,
     options: InvokeOptions,
   ): Promise<InvokeResult & { replaced: number }> {
-    const template = this.#templates.get(name);
-    if (template === undefined) {
-      throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `no template is named ${name}`);
-    }
+    const template = this.#template(name);
     options.signal?.throwIfAborted();
     const abort =
       options.signal === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
@@ -91,6 +87,7 @@ export class MachinePool implements Pool {
     const task: InvokeTask = {
       kind: 'invoke',
       templateId: template.id,
+      clone: options.place.clone,
       template: undefined,
       frame: encodeFrame(head, body instanceof Uint8Array ? body : await bytesOf(body)),
       timeoutMs: options.timeoutMs,
@@ -98,7 +95,7 @@ export class MachinePool implements Pool {
       abort,
     };
     try {
-      const reply = await this.#invoke(task, template);
+      const reply = await this.#invoke(options.place.worker, task, template);
       const { queueMicros, guestMicros, rewoundPages } = reply;
       return { ...reply, end: Promise.resolve({ queueMicros, guestMicros, rewoundPages }) };
     } catch (error) {
@@ -109,27 +106,51 @@ export class MachinePool implements Pool {
     }
   }
 
+  async start(name: string, { worker, clone }: Place): Promise<void> {
+    const template = this.#template(name);
+    await this.#run(worker, { kind: 'start', templateId: template.id, clone, template });
+  }
+
+  async stop(name: string, { worker, clone }: Place): Promise<void> {
+    const templateId = this.#templates.get(name)?.id;
+    if (templateId !== undefined) await this.#run(worker, { kind: 'stop', templateId, clone });
+  }
+
+  async unload(name: string): Promise<void> {
+    const template = this.#templates.get(name);
+    if (template !== undefined) await this.#forget(template);
+  }
+
   async remove(name: string): Promise<void> {
     const template = this.#templates.get(name);
     if (template === undefined) return;
     this.#templates.delete(name);
-    // Every worker may hold clones, and tasks cannot be addressed: ask often enough that each hears of it.
-    const task: Task = { kind: 'forget', templateId: template.id };
-    await Promise.all(Array.from({ length: this.#workers * 2 }, () => this.#run(task)));
+    await this.#forget(template);
     closeSync(template.memoryFd);
   }
 
   async close(): Promise<void> {
-    await this.#threads.destroy();
+    await Promise.all(this.#threads.map((thread) => thread.destroy()));
     for (const template of this.#templates.values()) closeSync(template.memoryFd);
     this.#templates.clear();
   }
 
+  #template(name: string): Template {
+    const template = this.#templates.get(name);
+    if (template !== undefined) return template;
+    throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `no template is named ${name}`);
+  }
+
+  async #forget({ id }: Template): Promise<void> {
+    const task: Task = { kind: 'forget', templateId: id };
+    await Promise.all(this.#threads.map((_, worker) => this.#run(worker, task)));
+  }
+
   /** Templates travel to a worker only when it says that it lacks one. */
-  async #invoke(task: InvokeTask, template: Template): Promise<InvokeReply> {
+  async #invoke(worker: number, task: InvokeTask, template: Template): Promise<InvokeReply> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#run<InvokeReply>(attempt === 0 ? task : { ...task, template });
+        return await this.#run<InvokeReply>(worker, attempt === 0 ? task : { ...task, template });
       } catch (error) {
         const missing = error instanceof MayflyError && error.code === 'MAYFLY_TEMPLATE_NOT_HERE';
         if (!missing || attempt > 0) throw error;
@@ -137,11 +158,8 @@ export class MachinePool implements Pool {
     }
   }
 
-  async #run<Result>(task: Task): Promise<Result> {
-    if (this.#threads.queueSize >= this.#threads.options.maxQueue) {
-      throw new MayflyError('MAYFLY_OVERLOADED', 'too many invocations wait already');
-    }
-    const result = (await this.#threads.run(task)) as Result | TaskError | undefined;
+  async #run<Result>(worker: number, task: Task): Promise<Result> {
+    const result = (await this.#threads[worker]!.run(task)) as Result | TaskError | undefined;
     if (typeof result === 'object' && result !== null && 'error' in result) {
       const { code, message, detail } = result.error;
       throw new MayflyError(code, message, detail === undefined ? undefined : { cause: detail });
@@ -154,4 +172,18 @@ async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const all: Uint8Array[] = [];
   for await (const piece of pieces) all.push(piece);
   return Buffer.concat(all);
+}
+
+function newThread(clones: Partial<CloneSettings> = {}): Piscina {
+  return new Piscina({
+    filename: fileURLToPath(new URL('../worker/worker.js', import.meta.url)),
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: TASKS_MAX,
+    workerData: clones,
+    // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
+    atomics: 'disabled',
+    // Templates' memory files are opened by one worker and used by all: they outlive it.
+    trackUnmanagedFds: false,
+  });
 }

@@ -18,6 +18,15 @@ export interface TemplateSpec {
 /** Bytes that are at hand, or that come piece by piece. */
 export type Body = Uint8Array | AsyncIterable<Uint8Array>;
 
+/**
+ * A clone by its worker, from 0, and a number that the caller chose. It exists from its first use on, is busy with one
+ * invocation at a time, and is gone when an invocation in it fails.
+ */
+export interface Place {
+  worker: number;
+  clone: number;
+}
+
 export interface InvokeFrame {
   /** A JSON object; see HostHead. The pool adds `more` where the body comes piece by piece. */
   head: object;
@@ -25,6 +34,7 @@ export interface InvokeFrame {
 }
 
 export interface InvokeOptions {
+  place: Place;
   /** Longest time from the entry into the guest to the end of the invocation. */
   timeoutMs: number;
   /** Ends the invocation: invoke(), the answer's body or `end` reject with its reason. */
@@ -62,7 +72,7 @@ export interface InvokeResult extends InvokeTiming {
 
 /**
  * What a pool throws, as a MayflyError: MAYFLY_GUEST_TIMEOUT, MAYFLY_GUEST_EXITED, MAYFLY_GUEST_PANIC,
- * MAYFLY_GUEST_OOM, MAYFLY_BOOT_FAILED, MAYFLY_TEMPLATE_TAMPERED, MAYFLY_OVERLOADED, MAYFLY_TEMPLATE_UNKNOWN, ...
+ * MAYFLY_GUEST_OOM, MAYFLY_BOOT_FAILED, MAYFLY_TEMPLATE_TAMPERED, MAYFLY_TEMPLATE_UNKNOWN, ...
  */
 export interface MachineFailure {
   code: string;
@@ -70,7 +80,9 @@ export interface MachineFailure {
   detail?: string;
 }
 
+/** Clones are the caller's to place and to count: the pool makes and stops those that it is told. */
 export interface Pool {
+  readonly workers: number;
   /**
    * Boots the program and captures a template when it waits for its first frame. Resolves with the head of the first
    * frame that the guest sent, whatever it says: an agent that could not load its function sends an error and exits,
@@ -79,6 +91,12 @@ export interface Pool {
   deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }>;
   /** Runs one invocation in a pristine clone. Resolves with the head of its answer. */
   invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult>;
+  /** Makes a clone ahead of its first invocation. */
+  start(name: string, place: Place): Promise<void>;
+  /** Ends an idle clone; one that is not there is no error. */
+  stop(name: string, place: Place): Promise<void>;
+  /** Lets go of everything of a template without clones that its next invocation can have again. */
+  unload(name: string): Promise<void>;
   /** Forgets a template; unknown names are no error. Invocations under way are the caller's to wait for. */
   remove(name: string): Promise<void>;
   close(): Promise<void>;

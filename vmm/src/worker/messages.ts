@@ -29,6 +29,7 @@ export interface BootResult {
 export interface InvokeTask {
   kind: 'invoke';
   templateId: number;
+  clone: number;
   /** Sent along when the worker may not have it yet. */
   template: Template | undefined;
   frame: Uint8Array;
@@ -49,12 +50,25 @@ export interface InvokeReply {
   replaced: number;
 }
 
+export interface StartTask {
+  kind: 'start';
+  templateId: number;
+  clone: number;
+  template: Template;
+}
+
+export interface StopTask {
+  kind: 'stop';
+  templateId: number;
+  clone: number;
+}
+
 export interface ForgetTask {
   kind: 'forget';
   templateId: number;
 }
 
-export type Task = BootTask | InvokeTask | ForgetTask;
+export type Task = BootTask | InvokeTask | StartTask | StopTask | ForgetTask;
 
 /** Errors lose their class between threads: they travel as data. */
 export interface TaskError {

@@ -13,8 +13,8 @@ export class Stock {
   readonly template: Template;
   readonly memory: GuestMemory;
   readonly images: readonly GuestMemory[];
-  /** Rewound, or used and about to be. */
-  readonly idle: Clone[] = [];
+  /** Rewound, or used and about to be, by their numbers. */
+  readonly idle = new Map<number, Clone>();
   forgotten = false;
   readonly #supplies: Supplies;
   readonly #settings: CloneSettings;
@@ -53,7 +53,8 @@ export class Stock {
 
   close(): void {
     this.forgotten = true;
-    for (const clone of this.idle.splice(0)) clone.close();
+    for (const clone of this.idle.values()) clone.close();
+    this.idle.clear();
     this.memory.close();
     for (const image of this.images) image.close();
   }

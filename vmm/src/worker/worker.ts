@@ -5,7 +5,15 @@ import { Supplies } from '../machine/supplies.js';
 import { boot } from './boot.js';
 import type { Clone } from './clone.js';
 import { CLONE_SETTINGS, type CloneSettings } from './clone-settings.js';
-import type { BootResult, BootTask, InvokeReply, InvokeTask, Task, TaskError } from './messages.js';
+import type {
+  BootResult,
+  InvokeReply,
+  InvokeTask,
+  StartTask,
+  StopTask,
+  Task,
+  TaskError,
+} from './messages.js';
 import { Stock } from './stock.js';
 import type { Template } from './template.js';
 
@@ -32,9 +40,10 @@ function addStock(template: Template): Stock {
   return stock;
 }
 
-/** A clone in its first state: a rewound one, else a used one that is rewound now, else a new one. */
-function takeClone(stock: Stock): Clone {
-  const clone = stock.idle.pop();
+/** The clone of this number in its first state: it may be used and is rewound now, and is made if there is none. */
+function takeClone(stock: Stock, number: number): Clone {
+  const clone = stock.idle.get(number);
+  stock.idle.delete(number);
   return clone === undefined ? newClone(stock) : renewed(stock, clone);
 }
 
@@ -65,7 +74,7 @@ const sharedNow = () => performance.timeOrigin + performance.now();
 
 async function invoke(task: InvokeTask): Promise<InvokeReply> {
   const stock = stockOf(task);
-  const clone = takeClone(stock);
+  const clone = takeClone(stock, task.clone);
   const { abort } = task;
   const started = performance.now();
   const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
@@ -73,7 +82,7 @@ async function invoke(task: InvokeTask): Promise<InvokeReply> {
   try {
     const frame = await clone.invoke(task.frame, started + task.timeoutMs, stopped);
     const guestMicros = (performance.now() - started) * 1000;
-    putBack(stock, clone);
+    putBack(stock, task.clone, clone);
     const { rewoundPages } = clone;
     const { head, body } = frame;
     return { head, body, guestMicros, queueMicros, rewoundPages, replaced };
@@ -87,16 +96,26 @@ async function invoke(task: InvokeTask): Promise<InvokeReply> {
  * The next invocation may take the clone at once and then rewinds it itself; otherwise it happens off the critical
  * path, when the answer is on its way.
  */
-function putBack(stock: Stock, clone: Clone): void {
+function putBack(stock: Stock, number: number, clone: Clone): void {
   if (stock.forgotten) {
     clone.close();
     return;
   }
-  stock.idle.push(clone);
+  stock.idle.set(number, clone);
   setImmediate(() => {
-    const at = stock.idle.indexOf(clone);
-    if (at >= 0) stock.idle[at] = renewed(stock, clone);
+    if (stock.idle.get(number) === clone) stock.idle.set(number, renewed(stock, clone));
   });
+}
+
+function start({ templateId, template, clone }: StartTask): void {
+  const stock = stocks.get(templateId) ?? addStock(template);
+  if (!stock.idle.has(clone)) stock.idle.set(clone, newClone(stock));
+}
+
+function stop({ templateId, clone }: StopTask): void {
+  const stock = stocks.get(templateId);
+  stock?.idle.get(clone)?.close();
+  stock?.idle.delete(clone);
 }
 
 function forget(templateId: number): void {
@@ -106,24 +125,16 @@ function forget(templateId: number): void {
   stock.close();
 }
 
-/** The first clone waits where the template was made: the first caller does not wait for it. */
-async function bootAndStock(task: BootTask): Promise<BootResult> {
-  const result = await boot(task);
-  if (result.template !== undefined) {
-    const stock = addStock(result.template);
-    stock.idle.push(newClone(stock));
-  }
-  return result;
-}
-
 /** Piscina's entry point. Errors come back as data with their codes. */
 export default async function run(
   task: Task,
 ): Promise<BootResult | InvokeReply | TaskError | undefined> {
   try {
-    if (task.kind === 'boot') return await bootAndStock(task);
+    if (task.kind === 'boot') return await boot(task);
     if (task.kind === 'invoke') return await invoke(task);
-    forget(task.templateId);
+    if (task.kind === 'start') start(task);
+    else if (task.kind === 'stop') stop(task);
+    else forget(task.templateId);
     return undefined;
   } catch (error) {
     return { error: describe(error) };

@@ -43,10 +43,21 @@ interface Answer {
   stained: boolean;
 }
 
-async function call(command: string, timeoutMs = 5000): Promise<Answer> {
+/** Clones that are idle: a few, so that calls at once use them in turns. */
+const places = Array.from({ length: 8 }, (_, clone) => ({ worker: clone % 2, clone }));
+const waiting: (() => void)[] = [];
+
+async function call(command: string, timeoutMs = 5000, name = 'agent'): Promise<Answer> {
   const frame = { head: { command }, body: new Uint8Array(0) };
-  const { head } = await pool.invoke('agent', frame, { timeoutMs });
-  return head as Answer;
+  while (places.length === 0) await new Promise<void>((resolve) => waiting.push(resolve));
+  const place = places.pop()!;
+  try {
+    const { head } = await pool.invoke(name, frame, { timeoutMs, place });
+    return head as Answer;
+  } finally {
+    places.push(place);
+    waiting.shift()?.();
+  }
 }
 
 await t.test('every invocation is the first', async (t) => {
@@ -105,7 +116,8 @@ await t.test('a guest that only touches what decides on CPL 0 is not rewound eit
     const frame = { head: { command }, body: new Uint8Array(0) };
     const counts: number[] = [];
     for (let i = 0; i < 6; i++) {
-      counts.push((await single.invoke('agent', frame, { timeoutMs: 5000 })).replaced);
+      const place = { worker: 0, clone: 0 };
+      counts.push((await single.invoke('agent', frame, { timeoutMs: 5000, place })).replaced);
     }
     return counts.at(-1)! - counts[1]!;
   };
@@ -131,7 +143,8 @@ await t.test('no template is made of a guest that changed what runs at CPL 0', a
 await t.test('a caller that goes away stops its guest', async (t) => {
   const frame = { head: { command: 'spin' }, body: new Uint8Array(0) };
   const signal = AbortSignal.timeout(200);
-  await t.rejects(pool.invoke('agent', frame, { timeoutMs: 60_000, signal }), {
+  const place = { worker: 1, clone: 100 };
+  await t.rejects(pool.invoke('agent', frame, { timeoutMs: 60_000, signal, place }), {
     name: 'TimeoutError',
   });
 });
@@ -144,14 +157,22 @@ await t.test('what cannot boot says why', async (t) => {
   await t.rejects(pool.deploy({ ...spec, memoryBytes: 1 << 20 }), {
     code: 'MAYFLY_BAD_MEMORY_SIZE',
   });
-  await t.rejects(call2('nobody'), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
+  await t.rejects(call('none', 1000, 'nobody'), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
 });
 
-function call2(name: string): Promise<unknown> {
-  return pool.invoke(name, { head: {}, body: new Uint8Array(0) }, { timeoutMs: 1000 });
-}
+await t.test('clones are made ahead and ended when they are told to', async () => {
+  const place = { worker: 0, clone: 200 };
+  await pool.start('agent', place);
+  await pool.stop('agent', place);
+  await pool.stop('agent', place);
+});
+
+await t.test('a template that was let go of is there again when it is used', async (t) => {
+  await pool.unload('agent');
+  t.equal((await call('none')).counter, 1);
+});
 
 await t.test('a removed template is gone', async (t) => {
   await pool.remove('agent');
-  await t.rejects(call2('agent'), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
+  await t.rejects(call('none', 1000), { code: 'MAYFLY_TEMPLATE_UNKNOWN' });
 });
