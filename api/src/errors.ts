@@ -89,6 +89,11 @@ export const ERRORS = Object.freeze({
     'Mayfly failed; the log of the server says why',
     'try again; if it stays, report it with the line of the log',
   ),
+  MAYFLY_INVOCATION_LOST: row(
+    500,
+    'the server ended before the invocation did, again and again',
+    'invoke again; if it stays, look in the log of the server for what ended it',
+  ),
   FUNCTION_THREW: row(502, 'the function threw', 'see its logs for the stack'),
   FUNCTION_UNCAUGHT: row(
     502,

@@ -1,5 +1,5 @@
-/** From an invocation to the pool and back: admission, the head that each clone gets, the answer checked. */
-import { randomBytes, randomUUID } from 'node:crypto';
+/** From an invocation to the pool and back: admission, the head that each clone gets, the answer checked, the trace kept. */
+import { randomBytes } from 'node:crypto';
 import {
   type EventHead,
   type InvocationHead,
@@ -12,9 +12,20 @@ import {
 import type { Body, InvokeStats } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
 import { ApiError, type GuestTiming } from './errors.js';
+import { newInvocationId } from './invocation-id.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
 import type { ScheduledPool } from './scheduler/index.js';
+import type { InvocationStore } from './store/invocations.js';
 import type { Template } from './templates.js';
+import {
+  keepLines,
+  noteFailure,
+  noteSuccess,
+  outcomeOf,
+  type Trace,
+  wholeBody,
+  withoutLongOutcome,
+} from './trace.js';
 
 /** Which function is meant. */
 export interface Target {
@@ -29,9 +40,7 @@ export type InvocationRequest =
   | Omit<EventHead, keyof InvocationHead>;
 
 export interface Invocation {
-  id: string;
-  version: number;
-  receivedAt: string;
+  trace: Trace;
   head: ResponseHead | ResultHead;
   body: Body;
   guestMicros: number;
@@ -40,18 +49,33 @@ export interface Invocation {
   end: Promise<InvokeStats>;
 }
 
+export interface InvokerOptions {
+  signal?: AbortSignal | undefined;
+  /** Called when the invocation has an id and a record. */
+  onAdmitted?: ((trace: Trace) => void) | undefined;
+}
+
 type KeepLines = (lines: LogLine[]) => void;
+
+const NO_TIMING: GuestTiming = { queueMicros: 0, guestMicros: 0 };
 
 export class Invoker {
   readonly #registry: Registry;
   readonly #pool: ScheduledPool;
+  readonly #store: InvocationStore;
   readonly #inFlightMax: number;
   #inFlight = 0;
 
   /** @param inFlightMax invocations admitted at once, queued ones included; beyond them: MAYFLY_OVERLOADED */
-  constructor(registry: Registry, pool: ScheduledPool, inFlightMax: number) {
+  constructor(
+    registry: Registry,
+    pool: ScheduledPool,
+    store: InvocationStore,
+    inFlightMax: number,
+  ) {
     this.#registry = registry;
     this.#pool = pool;
+    this.#store = store;
     this.#inFlightMax = inFlightMax;
   }
 
@@ -60,7 +84,7 @@ export class Invoker {
   }
 
   /**
-   * Runs one invocation in a pristine clone.
+   * Passes a request to a pristine clone; its answer may be streaming when this resolves.
    *
    * @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_VERSION_UNKNOWN, MAYFLY_OVERLOADED, MAYFLY_GUEST_ANSWER, FUNCTION_*;
    *   MayflyError of the pool
@@ -69,40 +93,93 @@ export class Invoker {
     target: Target,
     request: InvocationRequest,
     body: Body,
-    signal?: AbortSignal,
+    options: InvokerOptions = {},
   ): Promise<Invocation> {
+    const startMs = performance.now();
+    const trace = this.#admit(newTrace(target.name, request), target, options);
+    const fail = (error: unknown) => this.#fail(trace, error, startMs);
+    try {
+      const invocation = await this.#run(trace, request, body, options.signal);
+      const succeed = (stats: InvokeStats) => this.#succeed(trace, stats, startMs);
+      invocation.end.then(succeed, fail);
+      return invocation;
+    } catch (error) {
+      fail(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Runs one event in a pristine clone to its end; the record has what the function gave.
+   *
+   * @param accepted its trace, if it was accepted before: it stays as it is when there is no room
+   * @throws what invoke() throws
+   */
+  async invokeEvent(
+    target: Target,
+    event: Uint8Array,
+    options: InvokerOptions = {},
+    accepted?: Trace,
+  ): Promise<Trace> {
+    const startMs = performance.now();
+    const request = { type: 'event' } as const;
+    const trace = this.#admit(accepted ?? newTrace(target.name, request), target, options);
+    try {
+      const { head, body, end } = await this.#run(trace, request, event, options.signal);
+      const bytes = await wholeBody(body);
+      const outcome = outcomeOf(head, bytes);
+      const stats = await end;
+      Object.assign(trace, outcome);
+      this.#succeed(trace, stats, startMs, bytes.byteLength);
+      return trace;
+    } catch (error) {
+      if (accepted && isOverload(error)) this.#giveBack(trace);
+      else this.#fail(trace, error, startMs);
+      throw error;
+    }
+  }
+
+  #admit(trace: Trace, target: Target, { onAdmitted }: InvokerOptions): Trace {
     const deployed = this.#registry.get(target.name);
     const version = this.#registry.version(deployed, target.version);
     if (this.#inFlight >= this.#inFlightMax) throw new ApiError('MAYFLY_OVERLOADED');
     this.#inFlight++;
-    const over = () => {
-      this.#inFlight--;
-    };
-    try {
-      const template = version.template ?? (await this.#registry.template(deployed, version));
-      const invocation = await this.#invokeIn(template, deployed, version, request, body, signal);
-      invocation.end.then(over, over);
-      return invocation;
-    } catch (error) {
-      over();
-      throw error;
-    }
+    trace.version = version.record.version;
+    trace.status = 'running';
+    this.#store.begin(trace);
+    onAdmitted?.(trace);
+    return trace;
+  }
+
+  async #run(
+    trace: Trace,
+    request: InvocationRequest,
+    body: Body,
+    signal: AbortSignal | undefined,
+  ): Promise<Invocation> {
+    const deployed = this.#registry.get(trace.function);
+    const version = this.#registry.version(deployed, trace.version);
+    trace.cold = version.template === undefined;
+    const template = version.template ?? (await this.#registry.template(deployed, version));
+    return this.#invokeIn(template, deployed, version, trace, request, body, signal);
   }
 
   async #invokeIn(
     template: Template,
     { env, log }: DeployedFunction,
     { record: { timeoutMs, version } }: Version,
+    trace: Trace,
     request: InvocationRequest,
     body: Body,
     signal: AbortSignal | undefined,
   ): Promise<Invocation> {
-    const receivedAt = new Date().toISOString();
-    const common = newInvocation(timeoutMs, env);
-    const keep: KeepLines = (lines) => log.append(lines, version, common.id);
+    const keep: KeepLines = (lines) => {
+      log.append(lines, version, trace.id);
+      keepLines(trace, lines);
+    };
     const onLogs = (lines: unknown) => keep(logLines(lines));
     const options = { onLogs, ...(signal && { signal }) };
-    const frame = { head: { ...request, ...common }, body };
+    const frame = { head: { ...request, ...commonHead(trace.id, timeoutMs, env) }, body };
     const result = await this.#pool.invoke(template.name, frame, options);
     const { guestMicros, queueMicros } = result;
     const timing = { guestMicros, queueMicros };
@@ -112,12 +189,55 @@ export class Invoker {
         throw failureBehindHead(error, keep);
       });
       end.catch(() => {});
-      return { id: common.id, version, receivedAt, head, body: result.body, ...timing, end };
+      return { trace, head, body: result.body, ...timing, end };
     } catch (error) {
       stopReading(result.body);
       throw error;
     }
   }
+
+  #succeed(trace: Trace, stats: InvokeStats, startMs: number, bytes = 0): void {
+    this.#inFlight--;
+    noteSuccess(trace, stats, startMs);
+    this.#store.end(withoutLongOutcome(trace, bytes));
+  }
+
+  #fail(trace: Trace, error: unknown, startMs: number): void {
+    this.#inFlight--;
+    const timing = error instanceof ApiError ? error.timing : undefined;
+    noteFailure(trace, error, timing ?? NO_TIMING, startMs);
+    this.#store.end(trace);
+  }
+
+  #giveBack(trace: Trace): void {
+    this.#inFlight--;
+    trace.status = 'queued';
+    this.#store.forget(trace);
+  }
+}
+
+/** Before the version is known. */
+export function newTrace(name: string, request: InvocationRequest): Trace {
+  const receivedMs = Date.now();
+  const id = newInvocationId(receivedMs);
+  const trace: Trace = {
+    id,
+    function: name,
+    version: 0,
+    status: 'queued',
+    trigger: request.type,
+    receivedMs,
+    logs: [],
+  };
+  if (request.type === 'request') {
+    const { method, url } = request;
+    trace.request = { method, path: url.slice(url.indexOf('/', 'http://'.length)).slice(0, 1024) };
+  }
+  return trace;
+}
+
+export function isOverload(error: unknown): boolean {
+  return error instanceof MayflyError && error.code === 'MAYFLY_OVERLOADED';
 }
 
 /** The head of an answer that fits the request; its log lines are kept. @throws ApiError MAYFLY_GUEST_ANSWER, FUNCTION_* */
@@ -157,11 +277,15 @@ function failureBehindHead(error: unknown, keep: KeepLines): unknown {
   return new ApiError(code, message, { stack, logs });
 }
 
-function newInvocation(timeoutMs: number, env: Record<string, string> | undefined): InvocationHead {
+function commonHead(
+  id: string,
+  timeoutMs: number,
+  env: Record<string, string> | undefined,
+): InvocationHead {
   const now = Date.now();
   const random = randomBytes(48);
   const head = {
-    id: randomUUID(),
+    id,
     deadlineMs: now + timeoutMs,
     generation: random.toString('hex', 32),
     entropy: random.toString('base64', 0, 32),

@@ -6,13 +6,15 @@ import type { Pool } from '@mayfly/vmm';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { Invoker } from './invoker.js';
+import { LaterInvocations } from './later.js';
 import { ImageLayers, type Layers } from './layers.js';
 import { Registry } from './registry.js';
 import { defaultLimits, ScheduledPool, type SharedLimits } from './scheduler/index.js';
-import { buildServer } from './server.js';
+import { buildServer, type Services } from './server.js';
 import { gracefulClose } from './shutdown.js';
 import { Database } from './store/database.js';
 import { FunctionStore } from './store/functions.js';
+import { InvocationStore } from './store/invocations.js';
 import { Templates } from './templates.js';
 
 export interface Limits {
@@ -65,28 +67,39 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   try {
     const layers =
       options.layers ?? new ImageLayers(await ImageStore.open(join(dataDir, 'images')));
-    const app = serve(database, pool, layers, options);
+    const services = assemble(database, pool, layers, options);
+    const logger = pino({ level: options.logLevel ?? 'warn' }, pino.destination(2));
+    const { bodyBytesMax } = options;
+    const app = buildServer(services, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
     const closeServer = gracefulClose(app);
     const url = await listen(app, port, host);
-    return { url, close: () => closeServer().then(close) };
+    services.later.resume();
+    const drain = async () => {
+      await Promise.all([closeServer(), services.later.close()]);
+      await pool.drain(); // what goes on behind an answer, too
+      await services.invocations.close();
+      await close();
+    };
+    return { url, close: drain };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function serve(
+function assemble(
   database: Database,
   pool: ScheduledPool,
   layers: Layers,
-  { limits, logLevel, bodyBytesMax }: StartOptions,
-): FastifyInstance {
+  { limits }: StartOptions,
+): Services {
   const { inFlightMax, bootTimeoutMs } = { ...LIMITS, ...limits };
   const templates = new Templates(pool, layers, bootTimeoutMs);
   const registry = new Registry(templates, new FunctionStore(database));
-  const invoker = new Invoker(registry, pool, inFlightMax);
-  const logger = pino({ level: logLevel ?? 'warn' }, pino.destination(2));
-  return buildServer({ registry, invoker }, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
+  const invocations = new InvocationStore(database);
+  const invoker = new Invoker(registry, pool, invocations, inFlightMax);
+  const later = new LaterInvocations(registry, invoker, invocations);
+  return { registry, invoker, later, invocations };
 }
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */

@@ -8,14 +8,19 @@ import Fastify, {
 } from 'fastify';
 import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
+import type { LaterInvocations } from './later.js';
 import type { Registry } from './registry.js';
 import { parseBodies } from './routes/bodies.js';
 import { environmentRoutes } from './routes/environment.js';
+import { answerTo } from './routes/errors.js';
 import { functionRoutes } from './routes/functions.js';
 import { healthRoutes } from './routes/health.js';
+import { INVOCATION_HEADER } from './routes/invocation.js';
+import { eventRoutes, recordRoutes } from './routes/invocations.js';
 import { invokeRoutes } from './routes/invoke.js';
 import { logRoutes } from './routes/logs.js';
 import { describeRoutes } from './routes/openapi.js';
+import type { InvocationStore } from './store/invocations.js';
 import { type RequestTiming, serverTiming, startTiming } from './timing.js';
 import { validatorCompiler } from './validation.js';
 
@@ -28,6 +33,8 @@ declare module 'fastify' {
 export interface Services {
   registry: Registry;
   invoker: Invoker;
+  later: LaterInvocations;
+  invocations: InvocationStore;
 }
 
 export interface ServerOptions {
@@ -67,9 +74,9 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     done();
   });
   app.setErrorHandler((error, request, reply) => {
-    const { status, body, expected } = errorAnswer(error);
-    if (!expected) request.log.error(error);
-    return reply.code(status).send(body);
+    const { status, body } = answerTo(error, request, reply);
+    const invocation = reply.getHeader(INVOCATION_HEADER) as string | undefined;
+    return reply.code(status).send(invocation === undefined ? body : { ...body, invocation });
   });
   app.setNotFoundHandler((request) => {
     throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
@@ -80,8 +87,12 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     healthRoutes(scope, services);
     functionRoutes(scope, services.registry);
     environmentRoutes(scope, services.registry);
+    recordRoutes(scope, services);
     logRoutes(scope, services.registry);
   });
-  invokeRoutes(app, services.invoker, options.bodyBytesMax ?? BODY_BYTES_MAX);
+  app.register(async (scope) => eventRoutes(scope, services));
+  app.register(async (scope) => {
+    invokeRoutes(scope, services.invoker, options.bodyBytesMax ?? BODY_BYTES_MAX);
+  });
   return app;
 }

@@ -1,0 +1,92 @@
+/** A pool that answers from memory as a test says: for what is about the server and not about agents or guests. */
+import type { AnswerHead, EventHead, RequestHead } from '@mayfly/protocol';
+import type {
+  Body,
+  InvokeFrame,
+  InvokeOptions,
+  InvokeResult,
+  Pool,
+  TemplateSpec,
+} from '@mayfly/vmm';
+import type { Layers } from '../src/index.js';
+
+export interface Answer {
+  head: object;
+  body?: Body;
+  end?: Promise<void>;
+}
+
+export type Behave = (
+  head: RequestHead | EventHead,
+  body: Body,
+  options: InvokeOptions,
+) => Promise<Answer>;
+
+const NO_LOGS: AnswerHead = { logs: [] };
+
+export const result = (value: unknown): Answer => ({
+  head: { ...NO_LOGS, type: 'result' },
+  body: Buffer.from(JSON.stringify(value)),
+});
+
+export const response = (status: number, body: Body, headers: [string, string][] = []): Answer => ({
+  head: { ...NO_LOGS, type: 'response', status, headers },
+  body,
+});
+
+/** Gives events back, and answers requests with their method and URL. */
+export const echo: Behave = async (head, body) =>
+  head.type === 'event'
+    ? result(JSON.parse(Buffer.from(body as Uint8Array).toString()))
+    : response(200, Buffer.from(`${head.method} ${head.url}`));
+
+export const noLayers: Layers = { programs: async () => '/', files: async () => '/' };
+
+export class MemoryPool implements Pool {
+  readonly workers = 2;
+  readonly templates = new Map<string, TemplateSpec>();
+  behave: Behave;
+  /** What deploy() waits for. */
+  boot: () => Promise<void> = async () => {};
+
+  constructor(behave: Behave = echo) {
+    this.behave = behave;
+  }
+
+  async deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }> {
+    await this.boot();
+    this.templates.set(spec.name, spec);
+    const readyHead = { type: 'ready', exports: 'handler', version: 'v20', pid: 1, logs: [] };
+    return { bootMicros: 1000, readyHead };
+  }
+
+  async invoke(
+    _name: string,
+    { head, body }: InvokeFrame,
+    options: InvokeOptions,
+  ): Promise<InvokeResult> {
+    const aborted = new Promise<never>((_, reject) => {
+      options.signal?.addEventListener('abort', () => reject(options.signal?.reason));
+    });
+    aborted.catch(() => {});
+    const behaved = this.behave(head as RequestHead | EventHead, body, options);
+    const answer = await Promise.race([behaved, aborted]);
+    const timing = { queueMicros: 10, guestMicros: 20 };
+    const stats = { ...timing, rewoundPages: 7 };
+    const end = Promise.race([answer.end ?? Promise.resolve(), aborted]).then(() => stats);
+    end.catch(() => {});
+    return { head: answer.head, body: answer.body ?? new Uint8Array(0), ...timing, end };
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {}
+
+  async unload(): Promise<void> {}
+
+  async remove(name: string): Promise<void> {
+    this.templates.delete(name);
+  }
+
+  async close(): Promise<void> {}
+}
