@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kvm.h"
 #include "pagemap.h"
@@ -57,6 +58,35 @@ napi_value export_kvm_check_extension(napi_env env, napi_callback_info info) {
   return failed(o) ? throw_outcome(env, o) : make_number(env, result);
 }
 
+/* Entries come and go in an ArrayBuffer of struct kvm_cpuid_entry2. */
+napi_value export_kvm_get_cpuid(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct kvm *kvm;
+  void *bytes;
+  napi_value buffer;
+  if (!call_begin(env, info, &call) || !(kvm = get_object(&call, 0, HANDLE_KVM))) return NULL;
+  size_t length = kvm->cpuid->nent * sizeof(struct kvm_cpuid_entry2);
+  if (!napi_check(env, napi_create_arraybuffer(env, length, &bytes, &buffer))) return NULL;
+  memcpy(bytes, kvm->cpuid->entries, length);
+  return buffer;
+}
+
+napi_value export_kvm_set_cpuid(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct kvm *kvm;
+  void *bytes;
+  size_t length;
+  if (!call_begin(env, info, &call) || !(kvm = get_object(&call, 0, HANDLE_KVM)) ||
+      !get_buffer(&call, 1, "entries", NULL, &bytes, &length))
+    return NULL;
+  size_t count = length / sizeof(struct kvm_cpuid_entry2);
+  if (count > CPUID_ENTRIES_MAX || count * sizeof(struct kvm_cpuid_entry2) != length)
+    return throw_argument(env, "entries (argument 2) must be %d entries of 40 bytes at most", CPUID_ENTRIES_MAX);
+  memcpy(kvm->cpuid->entries, bytes, length);
+  kvm->cpuid->nent = (uint32_t)count;
+  return make_undefined(env);
+}
+
 napi_value export_kvm_create_vm(napi_env env, napi_callback_info info) {
   struct call call;
   struct kvm *kvm;
@@ -101,6 +131,14 @@ napi_value export_vm_set_memory(napi_env env, napi_callback_info info) {
   return failed(o) ? throw_outcome(env, o) : make_undefined(env);
 }
 
+napi_value export_vm_deny_msrs(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct vm *vm;
+  if (!call_begin(env, info, &call) || !(vm = get_object(&call, 0, HANDLE_VM))) return NULL;
+  outcome o = vm_deny_msrs(vm);
+  return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+}
+
 static const struct {
   const char *name;
   napi_callback function;
@@ -109,8 +147,11 @@ static const struct {
     {"close", handle_close},
     {"kvmOpen", export_kvm_open},
     {"kvmCheckExtension", export_kvm_check_extension},
+    {"kvmGetCpuid", export_kvm_get_cpuid},
+    {"kvmSetCpuid", export_kvm_set_cpuid},
     {"kvmCreateVm", export_kvm_create_vm},
     {"vmSetMemory", export_vm_set_memory},
+    {"vmDenyMsrs", export_vm_deny_msrs},
     {"memoryCreate", export_memory_create},
     {"memoryBuffer", export_memory_buffer},
     {"memoryAddress", export_memory_address},

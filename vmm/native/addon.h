@@ -5,12 +5,16 @@
 #include "handle.h"
 
 /* addon.c: setErrorClass(class), kvmOpen(path), kvmCheckExtension(kvm, extension),
- * kvmCreateVm(kvm), vmSetMemory(vm, slot, gpa, memory, offset, size, readonly) */
+ * kvmGetCpuid(kvm), kvmSetCpuid(kvm, entries), kvmCreateVm(kvm),
+ * vmSetMemory(vm, slot, gpa, memory, offset, size, readonly), vmDenyMsrs(vm) */
 napi_value export_set_error_class(napi_env env, napi_callback_info info);
 napi_value export_kvm_open(napi_env env, napi_callback_info info);
 napi_value export_kvm_check_extension(napi_env env, napi_callback_info info);
+napi_value export_kvm_get_cpuid(napi_env env, napi_callback_info info);
+napi_value export_kvm_set_cpuid(napi_env env, napi_callback_info info);
 napi_value export_kvm_create_vm(napi_env env, napi_callback_info info);
 napi_value export_vm_set_memory(napi_env env, napi_callback_info info);
+napi_value export_vm_deny_msrs(napi_env env, napi_callback_info info);
 
 /* addon_memory.c: memoryCreate(kind, size, fd, offset, huge), memoryBuffer(memory),
  * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size),
@@ -43,7 +47,8 @@ napi_value export_vcpu_set_slice(napi_env env, napi_callback_info info);
 napi_value export_vcpu_kick_token(napi_env env, napi_callback_info info);
 napi_value export_kick(napi_env env, napi_callback_info info);
 
-/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded, pagesMax),
+/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded, pagesMax,
+ * flush),
  * rewinderRewind(rewinder), rewinderDirtyPages(rewinder), rewinderRewindAndRun(rewinder),
  * rewinderPagesCopied(rewinder), rewinderGuardWritten(rewinder),
  * rewinderOverBudget(rewinder) */

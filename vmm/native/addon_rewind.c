@@ -41,6 +41,7 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
   struct vcpu *vcpu;
   void *regs, *sregs, *excluded, *guarded;
   uint64_t pages_max;
+  bool flush;
   size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length, excluded_bytes,
          guarded_bytes;
   if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
@@ -49,7 +50,8 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
       !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
       !get_buffer(&call, 5, "exclude", NULL, &excluded, &excluded_bytes) ||
       !get_buffer(&call, 6, "guard", NULL, &guarded, &guarded_bytes) ||
-      !get_integer(&call, 7, "pagesMax", 1ull << 53, &pages_max) || !check_memories(env, memory, template))
+      !get_integer(&call, 7, "pagesMax", 1ull << 53, &pages_max) || !get_bool(&call, 8, "flush", &flush) ||
+      !check_memories(env, memory, template))
     return NULL;
   /* A kernel without PAGEMAP_SCAN should be noticed now and not at the first rewind. */
   bool populated;
@@ -64,6 +66,7 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
     return NULL;
   }
   rewinder->pages_max = pages_max;
+  rewinder->flush = flush;
   memcpy(&rewinder->regs, regs, sizeof(rewinder->regs));
   memcpy(&rewinder->sregs, sregs, sizeof(rewinder->sregs));
   return handle_create(env, HANDLE_REWINDER, rewinder);

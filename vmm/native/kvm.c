@@ -88,6 +88,16 @@ outcome vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region *r
   return success();
 }
 
+outcome vm_deny_msrs(struct vm *vm) {
+  /* KVM wants one range at least: MSR 0, in whose bitmap nothing is allowed either. */
+  uint8_t nothing = 0;
+  struct kvm_msr_filter filter = {
+      .flags = KVM_MSR_FILTER_DEFAULT_DENY,
+      .ranges[0] = {.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = 0, .bitmap = &nothing},
+  };
+  return ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0 ? failure("KVM_X86_SET_MSR_FILTER") : success();
+}
+
 void vm_unref(struct vm *vm) {
   if (atomic_fetch_sub(&vm->refs, 1) != 1) return;
   /* The VM goes before its memory: a guest must never see what is mapped at that address next. */

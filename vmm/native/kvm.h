@@ -21,7 +21,7 @@ struct kvm {
   int fd;
   size_t run_bytes;         /* size of the mapping of kvm_run */
   uint64_t sync_fields;     /* KVM_SYNC_X86_* that this kernel supports */
-  struct kvm_cpuid2 *cpuid; /* KVM_GET_SUPPORTED_CPUID */
+  struct kvm_cpuid2 *cpuid; /* what vCPUs get: KVM_GET_SUPPORTED_CPUID, until somebody changes it */
   atomic_uint refs;
 };
 
@@ -69,6 +69,8 @@ outcome vm_create(struct kvm *kvm, struct vm **out);
 /* The VM keeps the mapping until the VM itself is gone. The caller has checked ranges and that the
  * slot is free. */
 outcome vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region *region, struct mapping *mapping);
+/* RDMSR and WRMSR fault in the guest, whatever the MSR; what the host reads and writes is not concerned. */
+outcome vm_deny_msrs(struct vm *vm);
 void vm_unref(struct vm *vm);
 
 outcome vcpu_create(struct vm *vm, int id, struct vcpu **out);

@@ -8,7 +8,7 @@
 
 #include "outcome.h"
 
-enum { ARGUMENTS_MAX = 8 };
+enum { ARGUMENTS_MAX = 9 };
 
 /* The arguments of one call. A getter that finds a wrong one throws, and returns false. */
 struct call {

@@ -14,6 +14,8 @@
  * makes no progress. */
 enum { COMPLETIONS_MAX = 64 };
 
+static const uint64_t CR4_PGE = 1 << 7;
+
 struct rewinder *rewinder_create(struct mapping *memory, struct mapping *template, struct vcpu *vcpu,
                                  size_t excluded_count, size_t guarded_count) {
   struct rewinder *rewinder = calloc(1, sizeof(*rewinder));
@@ -58,8 +60,13 @@ static bool has_pending_io(const struct rewinder *rewinder) {
   }
 }
 
+/* Whether the sync area says what the vCPU is to have, and not what it has. */
+static bool has_pending_sregs(const struct rewinder *rewinder) {
+  return (rewinder->vcpu->run->kvm_dirty_regs & KVM_SYNC_X86_SREGS) != 0;
+}
+
 static outcome complete_pending_io(struct rewinder *rewinder) {
-  if (!has_pending_io(rewinder)) return success();
+  if (!has_pending_io(rewinder) && !(rewinder->flush && has_pending_sregs(rewinder))) return success();
   /* Registers that the caller marked dirty would be in force while the old instruction completes.
      */
   rewinder->vcpu->run->kvm_dirty_regs = 0;
@@ -74,12 +81,17 @@ static outcome complete_pending_io(struct rewinder *rewinder) {
 static void load_registers(struct rewinder *rewinder) {
   struct kvm_run *run = rewinder->vcpu->run;
   uint64_t dirty = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  uint64_t pge = run->s.regs.sregs.cr4 & CR4_PGE;
   run->s.regs.regs = rewinder->regs;
   run->s.regs.sregs = rewinder->sregs;
-  /* A run that was cut short may have left an exception half delivered: it must not reach the
-     * next run. */
+  run->cr8 = rewinder->sregs.cr8; /* without an APIC, each entry takes it from here */
+  /* A change of CR4.PGE flushes the whole TLB (SDM vol. 3, 4.10.4.1). */
+  if (rewinder->flush) run->s.regs.sregs.cr4 = (rewinder->sregs.cr4 & ~CR4_PGE) | (pge ^ CR4_PGE);
+  /* A run that was cut short may have left an exception half delivered, or an interrupt shadow: they must not reach
+   * the next run. */
   if (rewinder->vcpu->vm->kvm->sync_fields & KVM_SYNC_X86_EVENTS) {
     memset(&run->s.regs.events, 0, sizeof(run->s.regs.events));
+    run->s.regs.events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
     dirty |= KVM_SYNC_X86_EVENTS;
   }
   run->kvm_dirty_regs = dirty;

@@ -20,6 +20,7 @@ struct rewinder {
   struct byte_range *guarded; /* sorted, disjoint */
   size_t guarded_count;
   bool guard_written;    /* a page of a guarded range has been written since the memory was mapped */
+  bool flush;            /* the next entry after a rewind flushes the guest's TLB */
   uint64_t pages_max;    /* copied by one rewind */
   bool over_budget;      /* the last rewind found more pages and left the rest as it was: use the memory no more */
   uint64_t pages_copied; /* by the last rewind */

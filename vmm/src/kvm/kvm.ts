@@ -19,6 +19,16 @@ export class Kvm {
     return native.kvmCheckExtension(this.#handle, extension);
   }
 
+  /** What CPUID tells guests: an array of struct kvm_cpuid_entry2. At first KVM_GET_SUPPORTED_CPUID. */
+  get cpuid(): ArrayBuffer {
+    return native.kvmGetCpuid(this.#handle);
+  }
+
+  /** For vCPUs that are made from now on. */
+  set cpuid(entries: ArrayBuffer) {
+    native.kvmSetCpuid(this.#handle, entries);
+  }
+
   createVm(): Vm {
     return new Vm(native.kvmCreateVm(this.#handle));
   }

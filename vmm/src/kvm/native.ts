@@ -31,6 +31,8 @@ export interface Native {
   close(handle: Handle<string>): void;
   kvmOpen(path: string): KvmHandle;
   kvmCheckExtension(kvm: KvmHandle, extension: number): number;
+  kvmGetCpuid(kvm: KvmHandle): ArrayBuffer;
+  kvmSetCpuid(kvm: KvmHandle, entries: ArrayBuffer): void;
   kvmCreateVm(kvm: KvmHandle): VmHandle;
   vmSetMemory(
     vm: VmHandle,
@@ -41,6 +43,7 @@ export interface Native {
     size: number,
     readonly: boolean,
   ): void;
+  vmDenyMsrs(vm: VmHandle): void;
   memoryCreate(kind: number, size: number, fd: number, offset: number, huge: boolean): MemoryHandle;
   memoryBuffer(memory: MemoryHandle): ArrayBuffer;
   memoryAddress(memory: MemoryHandle): bigint;
@@ -71,6 +74,7 @@ export interface Native {
     exclude: ArrayBuffer,
     guard: ArrayBuffer,
     pagesMax: number,
+    flush: boolean,
   ): RewinderHandle;
   rewinderRewind(rewinder: RewinderHandle): number;
   rewinderDirtyPages(rewinder: RewinderHandle): Uint32Array;

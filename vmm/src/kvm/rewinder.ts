@@ -18,6 +18,11 @@ export interface RewinderOptions {
   readonly guard?: readonly ByteRange[];
   /** Pages that one rewind copies at most; see overBudget. Default: all. */
   readonly pagesMax?: number;
+  /**
+   * The next run() flushes the guest's TLB: for page tables that are put back. CR4.PGE is then the template's in every
+   * other run only. Default: false.
+   */
+  readonly flush?: boolean;
 }
 
 export type ByteRange = readonly [offset: number, length: number];
@@ -48,7 +53,7 @@ export class Rewinder {
 
   static create(options: RewinderOptions): Rewinder {
     const { memory, template, vcpu, regs, sregs, exclude = [], guard = [] } = options;
-    const { pagesMax = Number.MAX_SAFE_INTEGER } = options;
+    const { pagesMax = Number.MAX_SAFE_INTEGER, flush = false } = options;
     const handle = native.rewinderCreate(
       memory.handle,
       template.handle,
@@ -58,6 +63,7 @@ export class Rewinder {
       encodeRanges('exclude', exclude),
       encodeRanges('guard', guard),
       pagesMax,
+      flush,
     );
     return new Rewinder(handle, vcpu);
   }

@@ -27,6 +27,11 @@ export class Vm {
     native.vmSetMemory(this.#handle, slot, gpa, memory.handle, offset, size, readonly);
   }
 
+  /** From now on RDMSR and WRMSR fault in the guest, at any privilege level. Vcpu.setMsrs() works as before. */
+  denyMsrs(): void {
+    native.vmDenyMsrs(this.#handle);
+  }
+
   createVcpu(id: number): Vcpu {
     const vcpu = new Vcpu(native.vcpuCreate(this.#handle, id), () => this.#vcpus.delete(vcpu));
     this.#vcpus.add(vcpu);

@@ -4,6 +4,9 @@
  * `syscall` and the page fault enter CPL 0 for a few instructions, all in one page of the guest kernel. Nothing keeps a
  * guest from writing to that page, to the descriptor tables or to page tables, but a page that was written is known: the
  * clone is thrown away, and with it whatever its guest did at CPL 0 to registers that no rewind puts back.
+ *
+ * With nested paging the processor writes to page tables whenever it walks them. There they are put back with the other
+ * pages, and so is all that code at CPL 0 can change: docs/decisions/0011-cpl0-is-one-page.md
  */
 import { abi, MayflyError } from '@mayfly/protocol';
 import { type ByteRange, SREGS_SIZE, sregsView } from '../kvm/index.js';
@@ -15,12 +18,16 @@ const { layout } = abi;
 const DESCRIPTORS_END = layout.IDT_GPA + 0x1000;
 const BLOCK = 0x200000;
 
-/** What decides which code runs at CPL 0: byte ranges of RAM, rising. */
-export function cpl0Ranges(kernel: KernelImage): ByteRange[] {
+/**
+ * Byte ranges of RAM, rising, that a clone may not write: what decides which code runs at CPL 0, but for page tables where
+ * `nestedPaging`.
+ */
+export function guardedRanges(kernel: KernelImage, nestedPaging: boolean): ByteRange[] {
   const start = kernel.symbol('cpl0_start');
+  const tables: ByteRange = [layout.PT_GPA, layout.PT_END_GPA - layout.PT_GPA];
   return [
     [layout.GDT_GPA, DESCRIPTORS_END - layout.GDT_GPA],
-    [layout.PT_GPA, layout.PT_END_GPA - layout.PT_GPA],
+    ...(nestedPaging ? [] : [tables]),
     [start - layout.WINDOW_VA, kernel.symbol('cpl0_end') - start],
   ];
 }

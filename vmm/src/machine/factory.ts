@@ -7,7 +7,8 @@ import { GuestMemory, Kvm, REGS_SIZE, regsView, type Vcpu, type Vm } from '../kv
 import { GuestRam } from '../memory/index.js';
 import { imageAddresses, writeBootMemory } from './boot.js';
 import { createDevices, DEVICE_COUNT } from './devices.js';
-import { startError } from './host-cpu.js';
+import { guestCpuid } from './guest-cpuid.js';
+import { NESTED_PAGING, startError } from './host-cpu.js';
 import { firstIdentity } from './identity.js';
 import { KernelImage } from './kernel-image.js';
 import { Machine } from './machine.js';
@@ -45,7 +46,9 @@ let kvm: Kvm | undefined;
 
 /** This thread's /dev/kvm. */
 function system(): Kvm {
-  kvm ??= Kvm.open();
+  if (kvm !== undefined) return kvm;
+  kvm = Kvm.open();
+  if (NESTED_PAGING) kvm.cpuid = guestCpuid(kvm.cpuid);
   return kvm;
 }
 
@@ -92,6 +95,7 @@ export interface Shell {
 /** Throws MAYFLY_KVM_*. */
 export function createShell(): Shell {
   const vm = system().createVm();
+  if (NESTED_PAGING) vm.denyMsrs(); // a rewind puts back what else a guest can change: resetVcpu
   const vcpu = vm.createVcpu(0);
   vcpu.setMsrs(systemCallMsrs(KernelImage.default().symbol('syscall_trap')));
   enableVectorState(vcpu);

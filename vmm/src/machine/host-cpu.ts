@@ -1,9 +1,10 @@
-/** What the guest kernel uses of a processor without asking. */
+/** What Mayfly needs of the host's processor, and what KVM makes of it. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import { KvmError } from '../kvm/index.js';
 
-/** Names as in /proc/cpuinfo. KVM refuses the control register bits that a missing one would need. */
+/** What the guest kernel uses without asking: names as in /proc/cpuinfo. KVM refuses the control register bits that a missing one would need. */
 const REQUIRED = ['lm', 'nx', 'syscall', 'fsgsbase', 'xsave'] as const;
 
 /** A field of the first processor in the text of proc_cpuinfo(5); '' when it is not there. */
@@ -31,3 +32,20 @@ export function startError(
   const message = `the processor lacks what guests need: ${missing.join(', ')}`;
   return new MayflyError('MAYFLY_HOST_CPU', message, { cause: error });
 }
+
+/**
+ * Whether the processor itself walks guests' page tables (EPT, nested paging), as kvm_intel and kvm_amd say. Everywhere else
+ * KVM shadows them, and does not see what the VMM writes there. `modules`: where sysfs tells of kernel modules.
+ */
+export function hasNestedPaging(modules = '/sys/module'): boolean {
+  return ['kvm_intel/parameters/ept', 'kvm_amd/parameters/npt'].some((parameter) => {
+    try {
+      return /^[Y1]/.test(readFileSync(join(modules, parameter), 'latin1'));
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Of this host. */
+export const NESTED_PAGING = hasNestedPaging();

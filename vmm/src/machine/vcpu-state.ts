@@ -14,8 +14,8 @@ const EFER_LONG = 0xd01n; // NXE LMA LME SCE
  */
 export const TSS_LIMIT = 0x3ff;
 
-/** XCR0 masks to try, best first: with PKRU and AVX-512, AVX-512, AVX, SSE. All include x87. */
-export const XCR0_CANDIDATES = [0x2e7n, 0xe7n, 0x7n, 0x3n];
+/** XCR0 masks to try, best first: AVX-512 and PKRU, AVX-512, AVX and PKRU, AVX, SSE. All include x87. */
+export const XCR0_CANDIDATES = [0x2e7n, 0xe7n, 0x207n, 0x7n, 0x3n];
 
 /**
  * Lets the guest use every vector extension that the host can save. XSETBV is privileged, so the guest cannot do it;
@@ -151,4 +151,17 @@ export function restoreVcpu(vcpu: Vcpu, state: VcpuState): void {
   if (state.xsave !== undefined) vcpu.setXsave(state.xsave);
   vcpu.setDebugRegs(state.debugRegs);
   vcpu.setEvents(state.events); // last: new registers drop an exception that waits
+}
+
+/** What `swapgs` exchanges with the base of GS. Nobody uses it. */
+const KERNEL_GS_BASE = 0xc0000102;
+
+/**
+ * What code at CPL 0 can have changed and a Rewinder does not put back, where the guest is denied MSRs and told of no other
+ * features than guestCpuid() leaves. Vector state is the guest kernel's to load.
+ */
+export function resetVcpu(vcpu: Vcpu, state: VcpuState): void {
+  vcpu.setXcrs(state.xcrs);
+  vcpu.setMsrs([[KERNEL_GS_BASE, 0n]]);
+  vcpu.setDebugRegs(state.debugRegs);
 }

@@ -9,12 +9,14 @@
 import { AnswerOrder, answerBroken, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
-import { type ByteRange, type GuestMemory, Rewinder } from '../kvm/index.js';
-import { cpl0Ranges } from '../machine/cpl0.js';
+import { type GuestMemory, Rewinder } from '../kvm/index.js';
+import { guardedRanges } from '../machine/cpl0.js';
+import { NESTED_PAGING } from '../machine/host-cpu.js';
 import { newIdentity } from '../machine/identity.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Failure, Machine } from '../machine/machine.js';
 import { machineFromState, type Provisions } from '../machine/machine-state.js';
+import { resetVcpu } from '../machine/vcpu-state.js';
 import { OutputTail } from './output-tail.js';
 import type { Template } from './template.js';
 
@@ -27,8 +29,6 @@ const TURN_SLICES = 4;
 export interface CloneParts extends Provisions {
   workingSet?: Uint32Array | undefined;
   dirtyPagesMax?: number;
-  /** Byte ranges of which no page may be written; default: what decides on CPL 0. */
-  guard?: readonly ByteRange[];
 }
 
 export class Clone {
@@ -55,7 +55,7 @@ export class Clone {
   constructor(
     template: Template,
     templateMemory: GuestMemory,
-    { workingSet, dirtyPagesMax, guard, ...provisions }: CloneParts = {},
+    { workingSet, dirtyPagesMax, ...provisions }: CloneParts = {},
   ) {
     this.template = template;
     const keep = (chunk: Uint8Array) => this.#output.add(chunk);
@@ -72,7 +72,8 @@ export class Clone {
       vcpu: this.machine.vcpu,
       regs: template.state.vcpu.regs,
       sregs: template.state.vcpu.sregs,
-      guard: guard ?? cpl0Ranges(KernelImage.default()),
+      guard: guardedRanges(KernelImage.default(), NESTED_PAGING),
+      flush: NESTED_PAGING,
       ...(dirtyPagesMax !== undefined && { pagesMax: dirtyPagesMax }),
     });
   }
@@ -112,15 +113,16 @@ export class Clone {
 
   /**
    * Puts everything back: memory, registers, devices, the stream. False: this clone cannot be rewound and must be
-   * replaced, because its guest wrote to page tables or to what runs at CPL 0, or to too many pages. Tables that are copied
-   * back would go unseen by a KVM that shadows them, and old translations would live on; what a guest did at CPL 0 nobody
-   * knows.
+   * replaced, because its guest wrote to what runs at CPL 0, or to too many pages, or, without nested paging, to page tables.
+   * Tables that are copied back would go unseen by a KVM that shadows them, and old translations would live on; what a guest
+   * did at CPL 0 is put back with nested paging only.
    */
   rewind(): boolean {
     if (this.#ready) return true;
     this.rewoundPages = this.#rewinder.rewind();
     if (this.#rewinder.guardWritten || this.#rewinder.overBudget) return false;
     const { vcpu, devices } = this.template.state;
+    if (NESTED_PAGING) resetVcpu(this.machine.vcpu, vcpu);
     if (vcpu.xsave !== undefined) this.machine.vcpu.setXsave(vcpu.xsave);
     this.machine.bus.restore(devices);
     this.#decoder = new FrameDecoder();

@@ -8,6 +8,8 @@ const PML4 = 0x1000n;
 const PDPT = 0x2000n;
 const PD = 0x3000n;
 const TSS = 0x5000n;
+/** Where these are, as page numbers. */
+export const TABLE_PAGES = [PML4, PDPT, PD].map((gpa) => Number(gpa / 4096n));
 export const CODE = 0x10000;
 export const STACK_TOP = 0x20000n;
 /** Where guests in these tests write. */

@@ -3,7 +3,7 @@ import { abi } from '@mayfly/protocol';
 import t from 'tap';
 import { DEBUG_REGS_SIZE, SREGS_SIZE, type SregsView, sregsView } from '../../src/kvm/index.js';
 import { writeBootMemory } from '../../src/machine/boot.js';
-import { checkCpl0, cpl0Ranges } from '../../src/machine/cpl0.js';
+import { checkCpl0, guardedRanges } from '../../src/machine/cpl0.js';
 import { KernelImage } from '../../src/machine/kernel-image.js';
 import {
   systemCallMsrs,
@@ -111,9 +111,11 @@ for (const [what, message, change] of attacks) {
 }
 
 t.test('the ranges rise and lie in RAM', async (t) => {
-  let end = 0;
-  for (const [offset, length] of cpl0Ranges(kernel)) {
-    t.ok(offset >= end && length > 0 && length % 4096 === 0);
-    end = offset + length;
+  for (const nestedPaging of [false, true]) {
+    let end = 0;
+    for (const [offset, length] of guardedRanges(kernel, nestedPaging)) {
+      t.ok(offset >= end && length > 0 && length % 4096 === 0);
+      end = offset + length;
+    }
   }
 });

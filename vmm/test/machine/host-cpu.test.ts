@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { KvmError } from '../../src/kvm/index.js';
-import { missingCpuFeatures, startError } from '../../src/machine/host-cpu.js';
+import { hasNestedPaging, missingCpuFeatures, startError } from '../../src/machine/host-cpu.js';
 import { skip } from '../kvm/tiny-guest.js';
 
 const cpuinfo = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: spectre_v1\n\n`;
@@ -29,4 +30,21 @@ t.test('a host without KVM is not blamed on the processor', async (t) => {
 
 t.test('this processor is good enough', { skip }, async (t) => {
   t.same(missingCpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')), []);
+});
+
+t.test('nested paging is what the modules of KVM say', async (t) => {
+  const modules = (files: Record<string, string>) =>
+    t.testdir(
+      Object.fromEntries(
+        Object.entries(files).map(([module, parameters]) => {
+          const [name = '', value = ''] = parameters.split('=');
+          return [module, { parameters: { [name]: `${value}\n` } }];
+        }),
+      ),
+    );
+  t.equal(hasNestedPaging(modules({ kvm_amd: 'npt=Y' })), true);
+  t.equal(hasNestedPaging(modules({ kvm_intel: 'ept=1' })), true);
+  t.equal(hasNestedPaging(modules({ kvm_intel: 'ept=N' })), false, 'told not to');
+  t.equal(hasNestedPaging(modules({ kvm_other: 'npt=Y' })), false, 'KVM of another kind');
+  t.equal(hasNestedPaging(join(t.testdirName, 'missing')), false);
 });

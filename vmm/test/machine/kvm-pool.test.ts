@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
+import { NESTED_PAGING } from '../../src/machine/host-cpu.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
 import { compile } from './guest.js';
 
@@ -104,7 +105,7 @@ await t.test('a guest that spins is stopped at its deadline', async (t) => {
   t.equal((await call('none')).counter, 1);
 });
 
-await t.test('a guest that changes its page tables is not rewound', async (t) => {
+await t.test('a guest that changes its page tables leaves nothing of it', async (t) => {
   for (let i = 0; i < 5; i++) t.equal((await call('grow')).counter, 1);
 });
 
@@ -123,7 +124,7 @@ await t.test('a guest that only touches what decides on CPL 0 is not rewound eit
   };
   t.equal(await replacements('stain'), 0, 'what others write');
   t.equal(await replacements('interrupts'), 4, 'the interrupt table');
-  t.equal(await replacements('tables'), 4, 'page tables');
+  t.equal(await replacements('tables'), NESTED_PAGING ? 0 : 4, 'page tables');
   t.equal(await replacements('entry'), 4, "the guest kernel's entry");
 });
 

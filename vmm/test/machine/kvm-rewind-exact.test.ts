@@ -7,7 +7,10 @@ import { encodeFrame } from '@mayfly/protocol';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Vcpu } from '../../src/kvm/index.js';
-import { GuestMemory } from '../../src/kvm/index.js';
+import { GuestMemory, sregsView } from '../../src/kvm/index.js';
+import { NESTED_PAGING } from '../../src/machine/host-cpu.js';
+import { KernelImage } from '../../src/machine/kernel-image.js';
+import { CR4_PGE } from '../../src/machine/vcpu-state.js';
 import { boot } from '../../src/worker/boot.js';
 import { Clone, type CloneParts } from '../../src/worker/clone.js';
 import type { Template } from '../../src/worker/template.js';
@@ -47,11 +50,7 @@ t.teardown(() => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-/**
- * Without guards: where the processor walks page tables as if it wrote them (SVM with nested paging), no clone is rewound
- * with them, though its tables are what they were. Memory is compared here, tables included.
- */
-const newClone = (parts?: CloneParts) => new Clone(template, original, { guard: [], ...parts });
+const newClone = (parts?: CloneParts) => new Clone(template, original, parts);
 
 /** MSRs that user code can change, or that would matter if it could; those that this host has. */
 const MSRS = [
@@ -74,9 +73,11 @@ const hex = (bytes: ArrayBuffer) => Buffer.from(bytes).toString('hex');
 /** Everything of a vCPU that is about to enter, but what the guest loads itself before it goes on: vector state. */
 function vcpuState({ machine: { vcpu } }: Clone) {
   vcpu.completeIo(); // takes over the registers that the next entry would
+  const sregs = vcpu.getSregs();
+  sregsView(sregs).cr4 &= ~CR4_PGE; // each flush of the TLB changes it
   return {
     regs: hex(vcpu.getRegs()),
-    sregs: hex(vcpu.getSregs()),
+    sregs: hex(sregs),
     xcrs: hex(vcpu.getXcrs()),
     events: hex(vcpu.getEvents()),
     debugRegs: hex(vcpu.getDebugRegs()),
@@ -86,9 +87,10 @@ function vcpuState({ machine: { vcpu } }: Clone) {
 }
 
 /** What the guest sees when it goes on: registers, flags, segments, x87, vectors, opmasks, PKRU, fs and gs. */
-async function life(clone: Clone, seed: number, pages: number, tables = 0): Promise<string> {
-  const digits = `${seed}${pages}`.length; // frames of one length, for read() tells it
-  const frame = encodeFrame({ seed, pages, tables, padding: '.'.repeat(32 - digits) });
+async function life(clone: Clone, seed: number, pages: number, more = {}): Promise<string> {
+  const head = { seed, pages, ...more, padding: '' };
+  head.padding = '.'.repeat(120 - JSON.stringify(head).length); // frames of one length, for read() tells it
+  const frame = encodeFrame(head);
   const { body } = await clone.invoke(frame, performance.now() + 60_000, () => false);
   return hex(Uint8Array.from(body).buffer);
 }
@@ -135,18 +137,47 @@ await t.test('a prefetched clone begins like any other', async (t) => {
   t.ok((await life(clone, 8, 300)) === firstSeen);
 });
 
-await t.test(
-  'a clone that edited its page tables, or wrote too much, is not rewound',
-  async (t) => {
-    const edited = new Clone(template, original);
-    t.teardown(() => edited.close());
-    await life(edited, 1, 10, 1);
-    t.notOk(edited.rewind());
-    const large = newClone({ dirtyPagesMax: 600 });
-    t.teardown(() => large.close());
-    await life(large, 1, 10);
-    t.ok(large.rewind(), 'within the budget');
-    await life(large, 2, 1500);
-    t.notOk(large.rewind());
-  },
-);
+await t.test('page tables are put back, or their clone is replaced', async (t) => {
+  const clone = newClone();
+  t.teardown(() => clone.close());
+  await life(clone, 1, 10, { tables: 1 });
+  t.equal(clone.rewind(), NESTED_PAGING);
+  if (!NESTED_PAGING) return;
+  t.ok(sameMemory(clone));
+  t.ok((await life(clone, 2, 10)) === firstSeen);
+});
+
+await t.test('a clone that wrote to what runs at CPL 0, or too much, is not rewound', async (t) => {
+  const written = newClone();
+  t.teardown(() => written.close());
+  await life(written, 1, 10, { gate: 1 });
+  t.notOk(written.rewind());
+  const large = newClone({ dirtyPagesMax: 700 });
+  t.teardown(() => large.close());
+  await life(large, 1, 10);
+  t.ok(large.rewind(), 'within the budget');
+  await life(large, 2, 1500);
+  t.notOk(large.rewind());
+});
+
+/** The guest maps another block where its kernel is, and `syscall` leads to code of the program at CPL 0. */
+const entry = KernelImage.default().symbol('syscall_trap');
+
+await t.test('what a guest did at CPL 0 does not survive', async (t) => {
+  const clone = newClone();
+  t.teardown(() => clone.close());
+  await life(clone, 1, 0, { entry });
+  const { machine } = clone;
+  if (!NESTED_PAGING) return t.notOk(clone.rewind());
+  t.equal(new DataView(machine.vcpu.getDebugRegs()).getBigUint64(40, true), 0x401n, 'it was there');
+  t.ok(clone.rewind());
+  t.ok(sameMemory(clone));
+  t.same(vcpuState(clone), first.vcpu);
+  t.ok((await life(clone, 2, 10)) === firstSeen);
+});
+
+await t.test('no code of a guest writes to MSRs', { skip: !NESTED_PAGING }, async (t) => {
+  const clone = newClone();
+  t.teardown(() => clone.close());
+  await t.rejects(life(clone, 1, 0, { entry, msr: 1 }), { code: 'MAYFLY_UNEXPECTED_EXIT' });
+});

@@ -1,7 +1,8 @@
 /* An agent that tells everything of its processor that CPL 3 can read, right after each read of a frame, and then changes
  * as much of it, of its memory and of its devices as it can, as a seed says.
  *
- * Frame in: {"seed":N,"pages":N}. Frame out: {}, with struct seen as its body. */
+ * Frame in: {"seed":N,"pages":N}, and {"tables":1} to map memory, {"gate":1} to write to the IDT, {"entry":N} to run code of its
+ * own at CPL 0, {"msr":1} to write to an MSR there. Frame out: {}, with struct seen as its body. */
 #include <cpuid.h>
 #include <fcntl.h>
 #include <immintrin.h>
@@ -22,6 +23,7 @@ struct seen {
   uint64_t gprs[16]; /* rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 ... r15 */
   uint64_t rflags, fs_base, gs_base, xcr0;
   uint16_t selectors[4]; /* ds, es, fs, gs */
+  uint64_t word;         /* of `spare` */
   uint8_t xsave[XSAVE_BYTES] __attribute__((aligned(64)));
 };
 
@@ -32,6 +34,7 @@ NAMED uint8_t scrambled_xsave[XSAVE_BYTES] __attribute__((aligned(64)));
 NAMED uint64_t scrambled_gprs[16];
 NAMED uint64_t scrambled_fs, scrambled_gs, scrambled_flags;
 NAMED char frame[4096];
+NAMED char *spare;
 static char arena[ARENA_PAGES * PAGE];
 static char *heap;
 NAMED struct {
@@ -53,6 +56,7 @@ __asm__(
     "  mov $4096, %edx\n"
     "  mov $0, %eax\n"
     "  syscall\n"
+    "looking:\n"
     "  mov %rax, seen(%rip)\n"
     "  lea seen(%rip), %rax\n"
     "  mov %rbx, 8(%rax); mov %rcx, 16(%rax); mov %rdx, 24(%rax); mov %rsi, 32(%rax); mov %rdi, 40(%rax)\n"
@@ -64,6 +68,7 @@ __asm__(
     "  rdgsbase %rax; mov %rax, 144(%r12)\n"
     "  xor %ecx, %ecx; xgetbv; mov %eax, 152(%r12); mov %edx, 156(%r12)\n"
     "  mov %ds, 160(%r12); mov %es, 162(%r12); mov %fs, 164(%r12); mov %gs, 166(%r12)\n"
+    "  mov spare(%rip), %rax; mov (%rax), %rax; mov %rax, 168(%r12)\n"
     "  mov $-1, %eax; mov $-1, %edx\n"
     "  xsave64 192(%r12)\n"
     "  mov (%r12), %rax\n"
@@ -183,6 +188,84 @@ static void scramble_files_and_devices(void) {
   if (chdir("/tmp") < 0) perror("/tmp");
 }
 
+/* ---- what a program gets by writing to page tables, all of which are mapped ---- */
+
+enum { KERNEL_VA = 0x70000000, KERNEL_GPA = 0x200000, BLOCK = 0x200000 };
+
+static uint64_t *at_gpa(uint64_t gpa) { return (uint64_t *)(0x7e0000000000 + gpa); }
+
+/* The entry of the 2 MiB at `va`. */
+static volatile uint64_t *entry_of(uint64_t va) {
+  uint64_t table = 0x10000;
+  for (int shift = 39; shift > 21; shift -= 9) table = at_gpa(table)[va >> shift & 511] & 0xffffffffff000;
+  return &at_gpa(table)[va >> 21 & 511];
+}
+
+static const uint64_t FRAME = 0xfffffffe00000;
+
+/* `spare`: 2 MiB in one entry. */
+static void take_spare(void) {
+  char *p = mmap(NULL, 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  spare = (char *)(((uintptr_t)p + BLOCK - 1) & -(uintptr_t)BLOCK);
+  memset(spare, 3, BLOCK);
+  if (!(*entry_of((uintptr_t)spare) & 0x80)) exit(3);
+}
+
+static void flush_tlb(void) { __asm__ volatile("out %%eax, %%dx" : : "a"(0), "d"(0x60c) : "memory"); }
+
+/* At CPL 0, where `syscall` leads when the guest kernel was replaced: r10 is what to do. Where `syscall` stays at CPL 3, this
+ * does nothing. DR0 stops whoever goes on from the template. */
+void at_cpl0(void);
+extern char looking[];
+__asm__(".text\n"
+        "at_cpl0:\n"
+        "  mov %cs, %eax; test $3, %al; jz 1f\n"
+        "  jmp *%rcx\n"
+        "1: mov %rcx, %r8\n"
+        "  test %r10, %r10; jz 1f\n"
+        "  mov $0xc0000102, %ecx; mov $7, %eax; xor %edx, %edx; wrmsr\n"
+        "1: lea looking(%rip), %rax; mov %rax, %dr0; mov %rax, %dr3; mov $0x401, %eax; mov %rax, %dr7\n"
+        "  rdgsbase %r9; mov $0x123456, %eax; wrgsbase %rax; swapgs; wrgsbase %r9\n"
+        "  mov $5, %eax; mov %rax, %cr8\n"
+        "  mov %cr0, %rax; and $~0x10000, %rax; mov %rax, %cr0\n"
+        "  mov %cr4, %rax; or $0x100, %rax; mov %rax, %cr4\n"
+        "  xor %ecx, %ecx; mov $3, %eax; xor %edx, %edx; xsetbv\n"
+        "  mov %r8, %rcx\n"
+        "  sysretq\n");
+
+/* `entry`: where `syscall` leads to. For as long as other code is there, no upcall may come. */
+static void run_at_cpl0(uint64_t entry, long msr) {
+  volatile uint64_t *shared = at_gpa(0x4000), *kernel = entry_of(KERNEL_VA), *own = entry_of((uintptr_t)spare);
+  uint64_t start = shared[0x98 / 8], end = shared[0xa0 / 8], was = *kernel, mine = *own;
+  shared[0x98 / 8] = 0;
+  shared[0xa0 / 8] = ~0ull;
+  memcpy(spare, at_gpa(KERNEL_GPA), BLOCK);
+  char *code = spare + (entry - KERNEL_VA);
+  memcpy(code, "\xff\x25\0\0\0\0", 6); /* jmp *(%rip) */
+  memcpy(code + 6, &(void *){at_cpl0}, 8);
+  *kernel = (was & ~FRAME) | (mine & FRAME);
+  flush_tlb();
+  register long to_do __asm__("r10") = msr;
+  __asm__ volatile("syscall" : : "r"(to_do) : "rax", "rcx", "rdx", "r8", "r9", "r11", "memory");
+  *kernel = was;
+  flush_tlb();
+  *own = (mine & ~FRAME) | KERNEL_GPA; /* stays in the TLB */
+  (void)*(volatile char *)spare;
+  *own = mine;
+  shared[0x98 / 8] = start;
+  shared[0xa0 / 8] = end;
+}
+
+/* write(fd, answer), read(fd, frame), with no vector register and none of the C library. */
+_Noreturn static void leave_plainly(long fd) {
+  long result = 1;
+  __asm__ volatile("syscall" : "+a"(result) : "D"(fd), "S"(&answer), "d"(sizeof answer) : "rcx", "r11", "memory");
+  for (;;) {
+    result = 0;
+    __asm__ volatile("syscall" : "+a"(result) : "D"(fd), "S"(frame), "d"(sizeof frame) : "rcx", "r11", "memory");
+  }
+}
+
 static unsigned long number(const char *name) {
   const char *at = strstr(frame + 8, name);
   return at == NULL ? 0 : strtoul(at + strlen(name), NULL, 10);
@@ -202,6 +285,7 @@ static void warm_up(void) {
   heap = malloc(ARENA_PAGES * PAGE);
   memset(heap, 1, ARENA_PAGES * PAGE);
   memset(arena, 2, sizeof arena);
+  take_spare();
   scramble_memory(500);
   scramble_msrs();
   scramble_files_and_devices();
@@ -224,6 +308,12 @@ int main(void) {
   scramble_msrs();
   scramble_files_and_devices();
   if (number("\"tables\":")) edit_tables();
+  volatile uint64_t *gate = at_gpa(0x3000);
+  if (number("\"gate\":")) *gate = *gate;
+  if (number("\"entry\":")) {
+    run_at_cpl0(number("\"entry\":"), (long)number("\"msr\":"));
+    leave_plainly(stream);
+  }
   scramble_vectors();
   scramble_registers();
   leave_scrambled(stream);
