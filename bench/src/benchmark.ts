@@ -7,11 +7,16 @@ export interface Measurement {
   floor?: number[];
   /** Operations per second, for benchmarks that run several at once. */
   throughput?: number;
+  /** What else was seen, by name. */
+  details?: Readonly<Record<string, number>>;
 }
+
+/** 'x': so many times. */
+export type Unit = 'us' | 'ns' | 'KiB' | 'x';
 
 export interface Benchmark {
   name: string;
-  unit: 'us' | 'ns' | 'KiB';
+  unit: Unit;
   /** One line for --list. */
   about: string;
   run(): Promise<Measurement>;
@@ -27,12 +32,13 @@ export interface Host {
 /** One element of the --json array; `floor` and `ratio` compare medians. */
 export interface BenchmarkResult {
   name: string;
-  unit: 'us' | 'ns' | 'KiB';
+  unit: Unit;
   n: number;
   median: number;
   p99: number;
   throughput?: number;
   floor?: number;
   ratio?: number;
+  details?: Readonly<Record<string, number>>;
   host: Host;
 }

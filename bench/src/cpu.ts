@@ -1,6 +1,7 @@
 /** CPU-bound programs that time themselves, on the host and in a guest in turns. */
 import type { Benchmark, Measurement } from './benchmark.js';
 import { runInGuest, runOnHost } from './programs.js';
+import { scaled } from './scale.js';
 
 const TURNS = 4;
 /** V8 sizes its heap, and so how often it collects, by the memory that there is: the host has more. */
@@ -48,9 +49,10 @@ for _ in range(${ROUNDS}):
 const rounds = (stdout: string) => stdout.trim().split('\n').map(Number).slice(WARM_UP);
 
 async function measure(program: string, args: readonly string[]): Promise<Measurement> {
+  const turns = scaled(TURNS);
   const samples: number[] = [];
   const floor: number[] = [];
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn < turns; turn++) {
     floor.push(...rounds(runOnHost(program, args).stdout));
     samples.push(...rounds((await runInGuest(program, args, MEMORY_BYTES)).stdout));
   }

@@ -1,6 +1,7 @@
 import { encodeFrame, FrameDecoder } from '@mayfly/protocol';
 import { Bench } from 'tinybench';
 import type { Benchmark, Measurement } from './benchmark.js';
+import { scaled } from './scale.js';
 
 const RUN_MS = 500;
 
@@ -30,7 +31,7 @@ export const frame: Benchmark = {
   about: 'encode and decode one request frame with 1 KiB of body',
   async run(): Promise<Measurement> {
     const decoder = new FrameDecoder();
-    const bench = new Bench({ time: RUN_MS, retainSamples: true });
+    const bench = new Bench({ time: scaled(RUN_MS), retainSamples: true });
     bench.add('frame', () => {
       decoder.push(encodeFrame(head, body));
       if (decoder.next() === undefined) throw new Error('the frame did not come back');

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Pool } from 'undici';
 import type { Benchmark, Measurement } from './benchmark.js';
 import type { ServerUrls } from './http-servers.js';
+import { scaled } from './scale.js';
 
 const SERVERS = fileURLToPath(new URL('./http-servers.js', import.meta.url));
 const ROUNDS = 10;
@@ -71,15 +72,15 @@ async function measure(): Promise<Measurement> {
   const [mayfly, plain] = [new Target(urls.mayfly, 1), new Target(urls.plain, 1)];
   const loaded = new Target(urls.mayfly, CONNECTIONS);
   try {
-    await Promise.all([mayfly.batch(BATCH), plain.batch(BATCH)]);
+    await Promise.all([mayfly.batch(scaled(BATCH)), plain.batch(scaled(BATCH))]);
     const samples: number[] = [];
     const floor: number[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      floor.push(...(await plain.batch(BATCH)));
-      samples.push(...(await mayfly.batch(BATCH)));
+    for (let round = 0; round < scaled(ROUNDS); round++) {
+      floor.push(...(await plain.batch(scaled(BATCH))));
+      samples.push(...(await mayfly.batch(scaled(BATCH))));
     }
-    await loaded.load(CONNECTIONS, LOAD_MS); // the workers make as many clones as this load needs
-    const throughput = await loaded.load(CONNECTIONS, LOAD_MS);
+    await loaded.load(CONNECTIONS, scaled(LOAD_MS)); // the workers make as many clones as this load needs
+    const throughput = await loaded.load(CONNECTIONS, scaled(LOAD_MS));
     return { samples, floor, throughput };
   } finally {
     await Promise.all([mayfly.close(), plain.close(), loaded.close()]);
@@ -91,8 +92,8 @@ async function measureProcess(): Promise<Measurement> {
   const { child, urls } = await startServers();
   const [one, loaded] = [new Target(urls.process, 1), new Target(urls.process, CONNECTIONS)];
   try {
-    const samples = await one.batch(PROCESS_BATCH);
-    const throughput = await loaded.load(CONNECTIONS, LOAD_MS);
+    const samples = await one.batch(scaled(PROCESS_BATCH));
+    const throughput = await loaded.load(CONNECTIONS, scaled(LOAD_MS));
     return { samples, throughput };
   } finally {
     await Promise.all([one.close(), loaded.close()]);

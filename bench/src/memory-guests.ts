@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { defaultImageDir, ImageStore, treeFromPrograms } from '@mayfly/image';
 import { bootMachine, type Machine } from '@mayfly/vmm/machine';
 import { guestProgram } from './programs.js';
+import { scaled } from './scale.js';
 
 const BATCHES = 8;
 const BATCH = 20;
@@ -51,7 +52,7 @@ function start(image: string): Machine {
 const store = await ImageStore.open(defaultImageDir());
 const { path } = await store.build(await treeFromPrograms([{ path: guestProgram('hello') }]));
 const machines = [start(path)];
-for (let batch = 0; batch < BATCHES; batch++) {
+for (let batch = 0; batch < scaled(BATCHES); batch++) {
   const [free, pages] = [available(), guestPages()];
   for (let i = 0; i < BATCH; i++) machines.push(start(path));
   const own = guestPages() - pages;

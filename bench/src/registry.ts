@@ -1,20 +1,30 @@
 import type { Benchmark } from './benchmark.js';
+import { clones } from './clone.js';
+import { colds } from './cold.js';
 import { cpus } from './cpu.js';
+import { densities } from './density.js';
 import { frame } from './frame.js';
 import { httpNode, httpNodeProcess } from './http-node.js';
 import { memories } from './memory.js';
 import { rewinds } from './rewind.js';
+import { rewindNode } from './rewind-node.js';
+import { scaling } from './scaling.js';
 import { starts } from './start.js';
 import { syscalls } from './syscall.js';
 
 /** Every benchmark, in the order in which they run. */
 export const benchmarks: readonly Benchmark[] = [
   ...rewinds,
+  rewindNode,
+  ...clones,
+  ...colds,
   ...syscalls,
   ...cpus,
   ...starts,
   ...memories,
+  ...densities,
   frame,
   httpNode,
   httpNodeProcess,
+  scaling,
 ];

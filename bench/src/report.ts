@@ -15,7 +15,7 @@ export function thisHost(): Host {
 
 export function summarise(
   benchmark: Benchmark,
-  { samples, floor, throughput }: Measurement,
+  { samples, floor, throughput, details }: Measurement,
   host: Host,
 ): BenchmarkResult {
   const median = quantile(samples, 0.5);
@@ -30,6 +30,7 @@ export function summarise(
     ...(floorMedian === undefined
       ? {}
       : { floor: rounded(floorMedian), ratio: rounded(median / floorMedian) }),
+    ...(details === undefined ? {} : { details }),
     host,
   };
 }
@@ -38,11 +39,17 @@ const COLUMNS = ['name', 'unit', 'n', 'median', 'p99', 'throughput', 'floor', 'r
 
 /** The results as aligned text: numbers to the right, a dash where a benchmark has no such figure. */
 export function table(results: readonly BenchmarkResult[], host: Host): string {
-  const rows = [[...COLUMNS], ...results.map((r) => COLUMNS.map((key) => String(r[key] ?? '-')))];
+  const rows: string[][] = [
+    [...COLUMNS],
+    ...results.map((r) => COLUMNS.map((key) => String(r[key] ?? '-'))),
+  ];
   const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   const lines = rows.map((row) =>
     row.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
   );
+  results.forEach(({ details = {} }, i) => {
+    for (const [name, value] of Object.entries(details)) lines[i + 1] += `  ${name} ${value}`;
+  });
   const where = `${host.cpu}, ${host.cores} cores, Linux ${host.kernel}, Node.js ${host.node}`;
   return `${lines.join('\n')}\n${where}`;
 }

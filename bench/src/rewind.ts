@@ -1,7 +1,7 @@
-import { spawnSync } from 'node:child_process';
-import { cpus } from 'node:os';
 import type { Benchmark, Measurement } from './benchmark.js';
 import { Floor } from './floor.js';
+import { pinMainThread } from './processor.js';
+import { scaled } from './scale.js';
 import { TinyGuest } from './tiny-guest.js';
 
 const ROUNDS = 12;
@@ -19,35 +19,24 @@ function batch(guest: TinyGuest, pages: number, count: number): number[] {
   return times;
 }
 
-function allowProcessors(list: string): void {
-  const { status } = spawnSync('taskset', ['-c', '-p', list, String(process.pid)]);
-  if (status !== 0) throw new Error(`taskset did not allow processors ${list}`);
-}
-
-/** Keeps this thread, and processes that it starts from now on, on the last processor. Returns what ends that. */
-function pinMainThread(): () => void {
-  const last = cpus().length - 1;
-  allowProcessors(String(last));
-  return () => allowProcessors(`0-${last}`);
-}
-
 /**
  * Floor and ours take turns on the same processor, so that whatever disturbs one disturbs the other: the processors of
  * a shared machine differ by half at times.
  */
 async function measure(pages: number): Promise<Measurement> {
+  const count = scaled(BATCH);
   const unpin = pinMainThread();
   const guest = new TinyGuest(pages);
   const floor = new Floor();
   try {
     guest.invoke();
-    batch(guest, pages, BATCH);
-    await floor.batch(`rewind ${pages} ${BATCH}`);
+    batch(guest, pages, count);
+    await floor.batch(`rewind ${pages} ${count}`);
     const samples: number[] = [];
     const floorSamples: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
-      floorSamples.push(...(await floor.batch(`rewind ${pages} ${BATCH}`)));
-      samples.push(...batch(guest, pages, BATCH));
+      floorSamples.push(...(await floor.batch(`rewind ${pages} ${count}`)));
+      samples.push(...batch(guest, pages, count));
     }
     return { samples, floor: floorSamples };
   } finally {

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Benchmark, Measurement } from './benchmark.js';
 import { guestProgram, runInGuest, runOnHost } from './programs.js';
+import { scaled } from './scale.js';
 
 const BOOTS = 100;
 const RUNS = 30;
@@ -11,7 +12,7 @@ const NODE_STARTS = 20;
 /** A machine whose program ends with its first instructions; the image is there. */
 async function boot(): Promise<Measurement> {
   const samples: number[] = [];
-  for (let i = 0; i <= BOOTS; i++) {
+  for (let i = 0; i <= scaled(BOOTS); i++) {
     const { stats } = await runInGuest(guestProgram('nothing'), []);
     if (i > 0) samples.push(stats.createMicros + stats.runMicros);
   }
@@ -31,7 +32,7 @@ async function runHello(): Promise<Measurement> {
   const samples: number[] = [];
   const floor: number[] = [];
   const args = ['--input-type=module', '-e', RUN_HELLO];
-  for (let i = 0; i <= RUNS; i++) {
+  for (let i = 0; i <= scaled(RUNS); i++) {
     const micros = Number(execFileSync(process.execPath, args, { encoding: 'utf8' }));
     const host = runOnHost(guestProgram('hello'), []).micros;
     if (i === 0) continue; // built the image
@@ -44,7 +45,7 @@ async function runHello(): Promise<Measurement> {
 async function nodeStart(): Promise<Measurement> {
   const samples: number[] = [];
   const floor: number[] = [];
-  for (let i = 0; i <= NODE_STARTS; i++) {
+  for (let i = 0; i <= scaled(NODE_STARTS); i++) {
     const { stats } = await runInGuest(process.execPath, ['-e', '0']);
     const { micros } = runOnHost(process.execPath, ['-e', '0']);
     if (i === 0) continue;

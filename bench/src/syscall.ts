@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { runProgram } from '@mayfly/vmm';
 import type { Benchmark, Measurement } from './benchmark.js';
+import { scaled } from './scale.js';
 
 const PROGRAM = fileURLToPath(new URL('../../build/syscall', import.meta.url));
 const MEMORY_BYTES = 64 * 1024 * 1024;
@@ -18,7 +19,7 @@ async function inGuest(what: 'system' | 'call'): Promise<number[]> {
   };
   const { exitCode } = await runProgram({
     program: PROGRAM,
-    args: [what, String(BATCHES)],
+    args: [what, String(scaled(BATCHES))],
     env: {},
     memoryBytes: MEMORY_BYTES,
     stdout: add,
@@ -29,7 +30,7 @@ async function inGuest(what: 'system' | 'call'): Promise<number[]> {
 }
 
 async function onHost(): Promise<number[]> {
-  const { stdout } = await promisify(execFile)(PROGRAM, ['system', String(BATCHES)]);
+  const { stdout } = await promisify(execFile)(PROGRAM, ['system', String(scaled(BATCHES))]);
   return numbers(stdout);
 }
 

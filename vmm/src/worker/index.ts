@@ -1,0 +1,8 @@
+/** Templates and clones themselves, for those who drive them on a thread of their own. */
+export { newIdentity } from '../machine/identity.js';
+export { Supplies } from '../machine/supplies.js';
+export { boot } from './boot.js';
+export { Clone } from './clone.js';
+export { CLONE_SETTINGS, type CloneSettings } from './clone-settings.js';
+export { Stock } from './stock.js';
+export type { Template } from './template.js';
