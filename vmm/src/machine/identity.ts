@@ -1,5 +1,6 @@
 /** What a machine is given that no other has, before the first instruction of each life. */
 import { randomInt } from 'node:crypto';
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
 import type { SharedPage } from './shared-page.js';
 
@@ -16,15 +17,27 @@ const PID_FIRST = 300;
 const PID_COUNT = 4_000_000;
 /** Prime, no divisor of PID_COUNT: its multiples pass through all numbers before one comes again. */
 const PID_STEP = 1_618_033;
-let pids = randomInt(PID_COUNT);
+
+const PIDS_KEY = 'mayfly.pids';
+
+/** Machines so far of all threads: worker threads get what the thread that starts them has loaded. */
+const pids = new Uint32Array(sharedPids());
+
+function sharedPids(): SharedArrayBuffer {
+  const known = getEnvironmentData(PIDS_KEY);
+  if (known instanceof SharedArrayBuffer) return known;
+  const fresh = new SharedArrayBuffer(4);
+  new Uint32Array(fresh)[0] = randomInt(PID_COUNT);
+  setEnvironmentData(PIDS_KEY, fresh);
+  return fresh;
+}
 
 /**
  * A process id that the last four million machines of this process did not have: what is derived from it differs too.
  * Never `taken`: OpenSSL keeps its random state when the id is the one that its template had.
  */
 export function freshPid(taken?: number): number {
-  pids = (pids + PID_STEP) % PID_COUNT;
-  const pid = PID_FIRST + pids;
+  const pid = PID_FIRST + ((Atomics.add(pids, 0, 1) * PID_STEP) % PID_COUNT);
   return pid === taken ? freshPid() : pid;
 }
 

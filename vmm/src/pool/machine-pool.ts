@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import { Piscina } from 'piscina';
+import '../machine/identity.js'; // so that workers share what it counts
 import type { CloneSettings } from '../worker/clone-settings.js';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
