@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addCheckpoint } from './commands/checkpoint.js';
 import { addClone } from './commands/clone.js';
+import { addConformance } from './commands/conformance.js';
 import { addDoctor } from './commands/doctor.js';
 import { addFunctionCommands } from './commands/functions.js';
 import { addHelpers } from './commands/helpers.js';
@@ -50,6 +51,7 @@ function buildProgram(io: Io): Command {
   addHelpers(program, io);
   addCheckpoint(program, io);
   addClone(program, io);
+  addConformance(program, io);
   addDoctor(program, io);
   return program;
 }

@@ -34,6 +34,15 @@ export class Progress {
     };
   }
 
+  /** For work of so many pieces. */
+  pieces(what: string, total: number): () => void {
+    let done = 0;
+    return () => {
+      done++;
+      this.#print(() => `mayfly: ${what}: ${done} of ${total}`);
+    };
+  }
+
   #print(text: () => string): void {
     const now = performance.now();
     if (this.#terminal.isTTY !== true || now < this.#next) return;

@@ -198,6 +198,7 @@ t.test('help is there for every command', async (t) => {
     'checkpoint',
     'clone',
     'helpers',
+    'conformance',
     'doctor',
   ]) {
     t.match(stdout, new RegExp(`^  ${name}`, 'm'));
