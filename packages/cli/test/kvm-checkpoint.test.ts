@@ -1,0 +1,65 @@
+/** `mayfly checkpoint create` and `mayfly clone` as a shell starts them, with machines. */
+import { join } from 'node:path';
+import t from 'tap';
+import { dir, mayfly, skip } from './support/command.js';
+
+t.setTimeout(300_000);
+
+const STORE = ['--store', join(dir, 'store')];
+const checkpoint = (name: string, args: string[], input = '') =>
+  mayfly(['checkpoint', name, ...STORE, ...args], input);
+const clone = (args: string[], input = '') => mayfly(['clone', ...STORE, ...args], input);
+const create = (name: string, options: string[], program: string[] = []) =>
+  checkpoint('create', [name, '--memory', '64M', ...options, '--', ...program]);
+
+t.test('a shell that waits is stored; clones have an input of their own', { skip }, async (t) => {
+  t.match(create('sh', ['--when-idle'], ['busybox', 'sh']), {
+    status: 0,
+    stdout: '',
+    stderr: /^mayfly: created sh: .* of 64M stored\n$/,
+  });
+  t.match(clone(['sh'], 'echo "hello $((6 * 7))"; exit 3\n'), { status: 3, stdout: 'hello 42\n' });
+  const { status, stdout } = clone(['sh', '--count', '2', '--json'], 'echo $$\n');
+  t.equal(status, 0);
+  const { clones } = JSON.parse(stdout);
+  t.match(clones, [
+    { exitCode: 0, stats: { writtenPages: Number, createMicros: Number, runMicros: Number } },
+    { exitCode: 0 },
+  ]);
+  t.match(clone(['sh', '--count', '2'], 'echo a\necho b >&2\n'), {
+    stdout: /^([12]): a\n(?!\1)[12]: a\n$/,
+    stderr: /^[12]: b\n[12]: b\n$/,
+  });
+});
+
+t.test('a difference goes on from another checkpoint, and without it', { skip }, async (t) => {
+  const from = ['child', '--from', 'sh', '--when-idle', '--input', '-', '--json'];
+  const { status, stdout } = checkpoint('create', from, 'x=kept; echo ready\n');
+  t.equal(status, 0);
+  const child = JSON.parse(stdout);
+  t.match(child, { name: 'child', parent: /^\w{16}$/, output: { stdout: 'ready\n' } });
+  t.ok(child.memory.pages < 200, `${child.memory.pages} pages differ`);
+  const difference = JSON.parse(checkpoint('diff', ['--json', 'sh', 'child']).stdout);
+  t.equal(difference.pages, child.memory.pages);
+  t.match(clone(['child'], 'echo $x\n'), { status: 0, stdout: 'kept\n' });
+  t.match(checkpoint('rm', ['sh']), { status: 0, stdout: 'removed sh\n' });
+  t.match(clone(['child'], 'echo $x\n'), { status: 0, stdout: 'kept\n' });
+});
+
+t.test('a program asks, and goes on; or ends, or waits for ever', { skip }, async (t) => {
+  const script = 'read side < /dev/checkpoint; echo $side';
+  t.match(create('asks', ['--leave-running'], ['busybox', 'sh', '-c', script]), {
+    status: 0,
+    stdout: 'original\n',
+    stderr: /^mayfly: created asks: /,
+  });
+  t.match(clone(['asks']), { status: 0, stdout: 'clone\n' });
+  t.match(create('x', [], ['busybox', 'false']), {
+    status: 1,
+    stderr: /MAYFLY_CHECKPOINT_ENDED: .*exit code 1.*\n {2}--after takes one/,
+  });
+  t.match(create('x', [], ['busybox', 'cat']), {
+    status: 1,
+    stderr: /MAYFLY_CHECKPOINT_NEVER: .*\n {2}--when-idle/,
+  });
+});
