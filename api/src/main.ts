@@ -110,7 +110,10 @@ async function openPool(options: StartOptions): Promise<ScheduledPool> {
 
 async function machinePool(dataDir: string): Promise<Pool> {
   const { MachinePool } = await import('@mayfly/vmm');
-  return new MachinePool({ directory: join(dataDir, 'templates') });
+  return new MachinePool({
+    directory: join(dataDir, 'templates'),
+    checkpoints: join(dataDir, 'checkpoints'),
+  });
 }
 
 async function listen(app: FastifyInstance, port: number, host: string): Promise<string> {

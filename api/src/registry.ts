@@ -162,6 +162,7 @@ export class Registry {
       this.#functions.delete(name);
       removed.abort();
       for (const { template } of versions.values()) if (template) this.#templates.retire(template);
+      this.#templates.keepStored(name, []);
     });
   }
 
@@ -216,6 +217,7 @@ export class Registry {
     deployed.current = version;
     this.#keepSome(deployed, before);
     this.#keepSome(deployed, version);
+    this.#templates.keepStored(record.name, deployed.versions.keys());
     return infoOf(deployed);
   }
 

@@ -1,4 +1,4 @@
-/** Templates of versions: made in the pool, and removed from it when they are retired. */
+/** Templates of versions: made in the pool or loaded by it from disk, and removed when they are retired. */
 import { randomBytes } from 'node:crypto';
 import type { FunctionExport } from '@mayfly/protocol';
 import type { Runtime as RuntimeName } from '@mayfly/protocol/api';
@@ -50,6 +50,7 @@ export class Templates {
       ...program,
       env: { ...env, ...program.env },
       memoryBytes,
+      stored: { group: name, version: String(version) },
       bootTimeoutMs: this.#bootTimeoutMs,
       scheduling: schedulingOf(record),
     });
@@ -71,6 +72,13 @@ export class Templates {
   retire({ name }: Template): void {
     // A failure to remove costs memory until the pool closes, and there is nobody to tell.
     this.#pool.remove(name).catch(() => {});
+  }
+
+  /** On disk stay the templates of these versions; of none, when the function is gone. */
+  keepStored(name: string, versions: Iterable<number>): void {
+    const kept = new Set([...versions].map(String));
+    // What fails to go costs room until the next time.
+    this.#pool.prune(name, (version) => kept.has(version)).catch(() => {});
   }
 }
 

@@ -178,6 +178,9 @@ export class ProcessPool implements Pool {
 
   async unload(): Promise<void> {}
 
+  /** Processes are not stored. */
+  async prune(): Promise<void> {}
+
   async remove(name: string): Promise<void> {
     this.#templates.delete(name);
   }

@@ -44,6 +44,10 @@ class FakePool implements Pool {
     this.log.push(`remove ${name}`);
   }
 
+  async prune(group: string) {
+    this.log.push(`prune ${group}`);
+  }
+
   async close() {
     this.log.push('close');
   }

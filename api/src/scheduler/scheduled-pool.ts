@@ -141,6 +141,11 @@ export class ScheduledPool {
     await this.#pool.remove(name);
   }
 
+  /** As Pool.prune(). */
+  prune(group: string, keeps: (version: string) => boolean): Promise<void> {
+    return this.#pool.prune(group, keeps);
+  }
+
   /** Admits nothing any more, and waits until all that was admitted is over. */
   drain(): Promise<void> {
     this.#apply(this.#scheduler.drain());

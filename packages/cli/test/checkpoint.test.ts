@@ -1,6 +1,6 @@
 /** `mayfly checkpoint` where no machine runs: on the golden checkpoint of the VMM's tests. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -9,9 +9,8 @@ import { bin, dir, env, mayfly } from './support/command.js';
 
 t.setTimeout(120_000);
 
-const golden = fileURLToPath(
-  new URL('../../../../vmm/test/checkpoint/golden/v1-1.tgz', import.meta.url),
-);
+const goldens = fileURLToPath(new URL('../../../../vmm/test/checkpoint/golden', import.meta.url));
+const golden = join(goldens, readdirSync(goldens).sort().at(-1)!);
 const stores = join(dir, 'stores');
 
 /** In this process, which is sooner. */

@@ -43,6 +43,7 @@ class EchoPool implements Pool {
   async stop() {}
   async unload() {}
   async remove() {}
+  async prune() {}
   async close() {}
 }
 

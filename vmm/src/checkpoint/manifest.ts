@@ -47,6 +47,8 @@ export interface Manifest {
   createdAt: string;
   /** What ran: the program and its arguments. */
   command: string[];
+  /** Of whoever took it, and of no meaning here. */
+  labels?: Record<string, string>;
   /** Version of the contract between VMM and guest kernel, which decides whether it can run. */
   abi: number;
   /** SHA-256 of the guest kernel that is in its memory: to be told, not compared. */
@@ -96,6 +98,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   parent: (x) => x === undefined || matches(x, ID),
   createdAt: (x) => isText(x) && !Number.isNaN(Date.parse(x)),
   command: isTexts,
+  labels: (x) => x === undefined || (isObject(x) && Object.values(x).every(isText)),
   abi: isSize,
   kernel: (x) => matches(x, HEX64),
   cpu: (x) => isObject(x) && isText(x.vendor) && isText(x.model) && isTexts(x.features),

@@ -51,6 +51,7 @@ export interface CreateOptions {
   name: string;
   /** Store only what differs from this checkpoint (name or id), of which `memory` is a later state. */
   parent?: string;
+  labels?: Readonly<Record<string, string>>;
   onBytes?: OnBytes;
 }
 
@@ -106,6 +107,11 @@ export class CheckpointStore {
     return store;
   }
 
+  /** For other threads of a process that has opened it: without the sweep, which does not know their work. */
+  static ofOpened(dir: string): CheckpointStore {
+    return new CheckpointStore(dir);
+  }
+
   /**
    * Stores a machine's state. The machine must stand still until this resolves, and may then go on.
    * Throws MAYFLY_CHECKPOINT_BAD_NAME, _EXISTS, _UNKNOWN for the parent.
@@ -121,6 +127,7 @@ export class CheckpointStore {
       const manifest: Manifest = {
         ...(await this.#header(name, parent)),
         command: [...command],
+        ...(options.labels && { labels: { ...options.labels } }),
         layers: images === undefined ? (parent?.layers ?? []) : await this.layers.add(images),
         ...(await writeParts(folder, memory.size, state, pagesOf(memory), onBytes)),
       };

@@ -11,6 +11,7 @@ import '../machine/identity.js'; // so that workers share what it counts
 import type { CloneSettings } from '../worker/clone-settings.js';
 import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
+import { StoredTemplates } from './stored-templates.js';
 import type {
   InvokeFrame,
   InvokeOptions,
@@ -23,9 +24,18 @@ import type {
 export interface MachinePoolOptions {
   /** Where the memory files of templates are made; a real file system, best one with large folios. */
   directory: string;
+  /** Where the stored ones are kept, a CheckpointStore; without it all are made anew. */
+  checkpoints?: string;
   workers?: number;
   /** How clones are made; see CLONE_SETTINGS for what is not said. */
   clones?: Partial<CloneSettings>;
+}
+
+/** A template in memory; `save` is its way to the store. */
+interface Held {
+  template: Template;
+  close(): void;
+  save: Promise<void> | undefined;
 }
 
 /** Tasks of one worker that may be under way at once. Who places invocations decides how many there are. */
@@ -36,11 +46,16 @@ const sharedNow = () => performance.timeOrigin + performance.now();
 export class MachinePool implements Pool {
   readonly #threads: readonly Piscina[];
   readonly #directory: string;
-  readonly #templates = new Map<string, Template>();
+  readonly #templates = new Map<string, Held>();
+  readonly #stored: StoredTemplates | undefined;
+  /** Templates on their way to the store. */
+  readonly #saves = new Set<Promise<void>>();
   #nextId = 1;
 
   constructor(options: MachinePoolOptions) {
     this.#directory = options.directory;
+    const { checkpoints } = options;
+    if (checkpoints !== undefined) this.#stored = new StoredTemplates(checkpoints);
     mkdirSync(options.directory, { recursive: true });
     const count = options.workers ?? availableParallelism();
     this.#threads = Array.from({ length: count }, () => newThread(options.clones));
@@ -53,6 +68,12 @@ export class MachinePool implements Pool {
   async deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }> {
     const [program] = spec.argv;
     if (program === undefined) throw new MayflyError('MAYFLY_BAD_ARGUMENT', 'argv is empty');
+    const started = performance.now();
+    const found = await this.#load(spec);
+    if (found !== undefined) {
+      await this.#hold(spec.name, found.held);
+      return { bootMicros: (performance.now() - started) * 1000, readyHead: found.readyHead };
+    }
     const id = this.#nextId++;
     const result = await this.#run<BootResult>(id % this.workers, {
       kind: 'boot',
@@ -67,11 +88,51 @@ export class MachinePool implements Pool {
       timeoutMs: spec.bootTimeoutMs,
       directory: this.#directory,
     });
-    if (result.template !== undefined) {
-      await this.remove(spec.name);
-      this.#templates.set(spec.name, result.template);
+    const { template, head } = result;
+    if (template !== undefined) {
+      const held = { template, close: () => closeSync(template.memoryFd), save: undefined };
+      await this.#hold(spec.name, held);
+      this.#save(spec, held, head);
     }
-    return { bootMicros: result.bootMicros, readyHead: result.head };
+    return { bootMicros: result.bootMicros, readyHead: head };
+  }
+
+  async #hold(name: string, held: Held): Promise<void> {
+    await this.remove(name);
+    this.#templates.set(name, held);
+  }
+
+  async #load(spec: TemplateSpec): Promise<{ held: Held; readyHead: unknown } | undefined> {
+    if (spec.stored === undefined) return undefined;
+    const found = await this.#stored?.load(spec);
+    if (found === undefined) return undefined;
+    const { memoryFd, memorySize, images, state, close } = found.loaded;
+    const template = { id: this.#nextId++, name: spec.name, memoryFd, memorySize, images, state };
+    return { held: { template, close, save: undefined }, readyHead: found.readyHead };
+  }
+
+  /** In the background; one that fails costs a boot at the next start. */
+  #save(spec: TemplateSpec, held: Held, readyHead: unknown): void {
+    const stored = this.#stored;
+    if (stored === undefined || spec.stored === undefined) return;
+    const { template } = held;
+    const save = async () => {
+      const place = await stored.place(spec, readyHead);
+      if (place === undefined) return;
+      const { directory } = stored;
+      const task: Task = { kind: 'store', template, directory, command: spec.argv, ...place };
+      await this.#run(template.id % this.workers, task);
+    };
+    const saved = save()
+      .catch(() => {})
+      .finally(() => this.#saves.delete(saved));
+    this.#saves.add(saved);
+    held.save = saved;
+  }
+
+  async prune(group: string, keeps: (version: string) => boolean): Promise<void> {
+    await Promise.all(this.#saves);
+    await this.#stored?.prune(group, keeps);
   }
 
   async invoke(
@@ -113,31 +174,33 @@ export class MachinePool implements Pool {
   }
 
   async stop(name: string, { worker, clone }: Place): Promise<void> {
-    const templateId = this.#templates.get(name)?.id;
+    const templateId = this.#templates.get(name)?.template.id;
     if (templateId !== undefined) await this.#run(worker, { kind: 'stop', templateId, clone });
   }
 
   async unload(name: string): Promise<void> {
-    const template = this.#templates.get(name);
-    if (template !== undefined) await this.#forget(template);
+    const held = this.#templates.get(name);
+    if (held !== undefined) await this.#forget(held.template);
   }
 
   async remove(name: string): Promise<void> {
-    const template = this.#templates.get(name);
-    if (template === undefined) return;
+    const held = this.#templates.get(name);
+    if (held === undefined) return;
     this.#templates.delete(name);
-    await this.#forget(template);
-    closeSync(template.memoryFd);
+    await this.#forget(held.template);
+    await held.save; // which reads its memory
+    held.close();
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.#saves);
     await Promise.all(this.#threads.map((thread) => thread.destroy()));
-    for (const template of this.#templates.values()) closeSync(template.memoryFd);
+    for (const { close } of this.#templates.values()) close();
     this.#templates.clear();
   }
 
   #template(name: string): Template {
-    const template = this.#templates.get(name);
+    const template = this.#templates.get(name)?.template;
     if (template !== undefined) return template;
     throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `no template is named ${name}`);
   }

@@ -13,6 +13,11 @@ export interface TemplateSpec {
   cwd?: string;
   memoryBytes: number;
   bootTimeoutMs: number;
+  /**
+   * Keep the template on disk, for as long as prune() wants, and load it instead of booting when it is there: the same
+   * version of the same group, made from the same things.
+   */
+  stored?: { group: string; version: string };
 }
 
 /** Bytes that are at hand, or that come piece by piece. */
@@ -84,7 +89,7 @@ export interface MachineFailure {
 export interface Pool {
   readonly workers: number;
   /**
-   * Boots the program and captures a template when it waits for its first frame. Resolves with the head of the first
+   * Loads a stored template, or boots the program and captures a template when it waits for its first frame. Resolves with the head of the first
    * frame that the guest sent, whatever it says: an agent that could not load its function sends an error and exits,
    * and then there is no template to remove.
    */
@@ -99,5 +104,7 @@ export interface Pool {
   unload(name: string): Promise<void>;
   /** Forgets a template; unknown names are no error. Invocations under way are the caller's to wait for. */
   remove(name: string): Promise<void>;
+  /** Removes what is stored of a group but for the versions that `keeps` wants. Templates in memory stay. */
+  prune(group: string, keeps: (version: string) => boolean): Promise<void>;
   close(): Promise<void>;
 }

@@ -68,7 +68,17 @@ export interface ForgetTask {
   templateId: number;
 }
 
-export type Task = BootTask | InvokeTask | StartTask | StopTask | ForgetTask;
+/** Keeps a template on disk, in a store that this process has opened. */
+export interface StoreTask {
+  kind: 'store';
+  template: Template;
+  directory: string;
+  name: string;
+  labels: Record<string, string>;
+  command: string[];
+}
+
+export type Task = BootTask | InvokeTask | StartTask | StopTask | ForgetTask | StoreTask;
 
 /** Errors lose their class between threads: they travel as data. */
 export interface TaskError {

@@ -1,6 +1,7 @@
 /** A worker thread's entry: boots machines and runs invocations in its own clones. */
 import { MayflyError } from '@mayfly/protocol';
 import Piscina from 'piscina';
+import { GuestMemory } from '../kvm/index.js';
 import { Supplies } from '../machine/supplies.js';
 import { boot } from './boot.js';
 import type { Clone } from './clone.js';
@@ -11,6 +12,7 @@ import type {
   InvokeTask,
   StartTask,
   StopTask,
+  StoreTask,
   Task,
   TaskError,
 } from './messages.js';
@@ -125,6 +127,19 @@ function forget(templateId: number): void {
   stock.close();
 }
 
+async function store({ template, directory, ...task }: StoreTask): Promise<void> {
+  const { CheckpointStore } = await import('../checkpoint/store.js'); // most workers never need it
+  const { memoryFd, memorySize, state, images } = template;
+  const memory = GuestMemory.readonlyFile(memoryFd, memorySize);
+  try {
+    const { name, labels, command } = task;
+    const checkpoints = CheckpointStore.ofOpened(directory);
+    await checkpoints.create({ name, labels }, { memory, state, images, command });
+  } finally {
+    memory.close();
+  }
+}
+
 /** Piscina's entry point. Errors come back as data with their codes. */
 export default async function run(
   task: Task,
@@ -134,6 +149,7 @@ export default async function run(
     if (task.kind === 'invoke') return await invoke(task);
     if (task.kind === 'start') start(task);
     else if (task.kind === 'stop') stop(task);
+    else if (task.kind === 'store') await store(task);
     else forget(task.templateId);
     return undefined;
   } catch (error) {
