@@ -84,6 +84,8 @@ export class MemoryPool implements Pool {
 
   async unload(): Promise<void> {}
 
+  async prune(): Promise<void> {}
+
   async remove(name: string): Promise<void> {
     this.templates.delete(name);
   }
