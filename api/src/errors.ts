@@ -33,6 +33,11 @@ export const ERRORS = Object.freeze({
     'the source cannot be bundled',
     'correct the source at the place that the message names, then deploy again',
   ),
+  MAYFLY_NETWORK_RULE: row(
+    400,
+    'a rule of the function’s network makes no sense',
+    'write it like one of docs/networking.md: example.com:443, 10.0.0.0/8:80,443, host.mayfly:5432',
+  ),
   MAYFLY_ARCHIVE_INVALID: row(
     400,
     'the archive is damaged, or holds what a function may not bring',

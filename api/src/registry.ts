@@ -15,6 +15,7 @@ import type {
   FunctionManifest,
   VersionInfo,
 } from '@mayfly/protocol/api';
+import { checkRules } from '@mayfly/vmm/network';
 import { ApiError } from './errors.js';
 import { FunctionLog } from './function-log.js';
 import type {
@@ -116,7 +117,7 @@ export class Registry {
   /**
    * Makes a template of the source and serves it under the name from then on. When it fails, what was there stays.
    *
-   * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool
+   * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError MAYFLY_NETWORK_RULE, and of the pool
    */
   deploy(name: string, { settings, files }: Deployment): Promise<FunctionInfo> {
     return this.#change(name, async () => {
@@ -288,6 +289,7 @@ function versionRecord(
   manifest: FunctionManifest,
   files: SourceFiles,
 ): VersionRecord {
+  checkRules(manifest.network?.allow ?? []);
   const settings: Settings = {
     ...manifest,
     runtime: manifest.runtime ?? 'node',

@@ -42,7 +42,7 @@ export class Templates {
     files: SourceFiles,
     log: FunctionLog,
   ): Promise<Template> {
-    const { version, runtime, entry, command, port, memoryBytes, env } = record;
+    const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
     const program = await programOf({ name, files, entry, command, port }, runtime, this.#layers);
     const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
     const { bootMicros, readyHead } = await this.#pool.deploy({
@@ -50,6 +50,7 @@ export class Templates {
       ...program,
       env: { ...env, ...program.env },
       memoryBytes,
+      network: network?.allow ?? [],
       stored: { group: name, version: String(version) },
       bootTimeoutMs: this.#bootTimeoutMs,
       scheduling: schedulingOf(record),

@@ -228,6 +228,11 @@ t.test('bad sources are refused with the place', async (t) => {
     });
   }
   t.match(await refusal('  '), { status: 400, error: { code: 'MAYFLY_SOURCE_INVALID' } });
+  const network = { allow: ['example.com:443', '127.0.0.1:80'] };
+  t.match(await refusal({ source: COUNTER, network }), {
+    status: 400,
+    error: { code: 'MAYFLY_NETWORK_RULE', message: /host\.mayfly/ },
+  });
   t.match(await refusal('export const a = 1'), {
     status: 400,
     error: { code: 'FUNCTION_NO_EXPORT' },

@@ -53,6 +53,7 @@ export async function bootTemplate(guest: Guest, directory: string): Promise<Tem
     id: 1,
     program: spec.argv[0]!,
     cwd: '/',
+    network: [],
     timeoutMs: bootTimeoutMs,
     directory,
   });
@@ -75,7 +76,7 @@ export async function storeCheckpoint(guest: Guest, directory: string): Promise<
 export async function loadTemplate(guest: Guest, storeFolder: string): Promise<Template> {
   const store = await CheckpointStore.open(storeFolder);
   const { memoryFd, memorySize, images, state } = await store.load(guest);
-  return { id: 1, name: guest, memoryFd, memorySize, images, state };
+  return { id: 1, name: guest, memoryFd, memorySize, images, network: [], state };
 }
 
 /** One event, as the API sends it. */

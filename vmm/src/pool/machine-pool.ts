@@ -85,6 +85,7 @@ export class MachinePool implements Pool {
       cwd: spec.cwd ?? '/',
       images: spec.images,
       memoryBytes: spec.memoryBytes,
+      network: spec.network ?? [],
       timeoutMs: spec.bootTimeoutMs,
       directory: this.#directory,
     });
@@ -107,7 +108,9 @@ export class MachinePool implements Pool {
     const found = await this.#stored?.load(spec);
     if (found === undefined) return undefined;
     const { memoryFd, memorySize, images, state, close } = found.loaded;
-    const template = { id: this.#nextId++, name: spec.name, memoryFd, memorySize, images, state };
+    const { name, network = [] } = spec;
+    const id = this.#nextId++;
+    const template = { id, name, memoryFd, memorySize, images, network, state };
     return { held: { template, close, save: undefined }, readyHead: found.readyHead };
   }
 
@@ -158,8 +161,11 @@ export class MachinePool implements Pool {
     };
     try {
       const reply = await this.#invoke(options.place.worker, task, template);
-      const { queueMicros, guestMicros, rewoundPages } = reply;
-      return { ...reply, end: Promise.resolve({ queueMicros, guestMicros, rewoundPages }) };
+      const { network, logs, ...result } = reply;
+      if (logs.length > 0) options.onLogs?.(logs);
+      const { queueMicros, guestMicros, rewoundPages } = result;
+      const stats = { queueMicros, guestMicros, rewoundPages, ...(network && { network }) };
+      return { ...result, end: Promise.resolve(stats) };
     } catch (error) {
       options.signal?.throwIfAborted();
       throw error;

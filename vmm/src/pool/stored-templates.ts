@@ -79,10 +79,11 @@ function checkpointName({ stored }: TemplateSpec): string | undefined {
 }
 
 /** All that decides what a template is. Images are called by their content. */
-function digestOf({ images, argv, env, cwd, memoryBytes }: TemplateSpec): string {
+function digestOf({ images, argv, env, cwd, memoryBytes, network }: TemplateSpec): string {
   const layers = images.map((path) => basename(path));
   const kernel = KernelImage.default().digest;
-  return sha256([layers, argv, env, cwd ?? '/', memoryBytes, kernel, abi.ABI_VERSION]);
+  const { ABI_VERSION } = abi;
+  return sha256([layers, argv, env, cwd ?? '/', memoryBytes, network ?? [], kernel, ABI_VERSION]);
 }
 
 const sha256 = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex');

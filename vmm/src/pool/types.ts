@@ -3,6 +3,8 @@
  * @mayfly/protocol, and their heads go through the pool unread.
  */
 
+import type { EgressStats } from '../network/egress.js';
+
 /** Everything that decides what a template is. */
 export interface TemplateSpec {
   name: string;
@@ -12,6 +14,8 @@ export interface TemplateSpec {
   env: Record<string, string>;
   cwd?: string;
   memoryBytes: number;
+  /** What it may connect to, docs/networking.md; left out: nothing. */
+  network?: readonly string[];
   bootTimeoutMs: number;
   /**
    * Keep the template on disk, for as long as prune() wants, and load it instead of booting when it is there: the same
@@ -58,6 +62,8 @@ export interface InvokeTiming {
 export interface InvokeStats extends InvokeTiming {
   /** Pages that were put back after the invocation, as far as known when it ends. */
   rewoundPages: number;
+  /** What went out of the guest; absent when nothing tried to. */
+  network?: EgressStats;
 }
 
 export interface InvokeResult extends InvokeTiming {

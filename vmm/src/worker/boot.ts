@@ -4,6 +4,8 @@ import { crashLine } from '../debug/crash-report.js';
 import { bootMachine } from '../machine/factory.js';
 import type { Machine } from '../machine/machine.js';
 import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
+import { denialText } from '../network/denial.js';
+import { WayOut } from '../network/way-out.js';
 import type { BootResult, BootTask } from './messages.js';
 import { OutputTail } from './output-tail.js';
 import { captureTemplate } from './template.js';
@@ -20,14 +22,21 @@ export async function boot(task: BootTask): Promise<BootResult> {
     console: { stdout: output.add, stderr: output.add },
     verbose: true, // goes to the output's tail, which is shown when something fails
   });
+  const { id, name, images, network, directory } = task;
+  const wayOut = new WayOut(machine.devices.vsock, {
+    allow: network,
+    denied: (denial) => output.add(Buffer.from(`${denialText(denial, 'network.allow')}\n`)),
+  });
   try {
     const first = await firstFrame(machine, started + task.timeoutMs, output);
+    wayOut.close(); // clones read a reset: connections belong to one machine
     const template = first.waiting
-      ? captureTemplate(task.id, task.name, machine, task.images, task.directory)
+      ? captureTemplate(machine, { id, name, images, network, directory })
       : undefined;
     const bootMicros = (performance.now() - started) * 1000;
     return { head: first.frame.head, template, bootMicros, output: output.text };
   } finally {
+    wayOut.close();
     machine.close();
   }
 }

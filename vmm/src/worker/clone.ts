@@ -6,7 +6,14 @@
  * ```
  * A clone whose guest failed is thrown away instead.
  */
-import { AnswerOrder, answerBroken, type Frame, FrameDecoder, MayflyError } from '@mayfly/protocol';
+import {
+  AnswerOrder,
+  answerBroken,
+  type Frame,
+  FrameDecoder,
+  type LogLine,
+  MayflyError,
+} from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
 import type { VsockStream } from '../devices/index.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
@@ -17,6 +24,10 @@ import { KernelImage } from '../machine/kernel-image.js';
 import type { Failure, Machine } from '../machine/machine.js';
 import { machineFromState, type Provisions } from '../machine/machine-state.js';
 import { resetVcpu } from '../machine/vcpu-state.js';
+import { denialText } from '../network/denial.js';
+import type { EgressStats } from '../network/egress.js';
+import { WayOut } from '../network/way-out.js';
+import { AGENT_PORT } from './boot.js';
 import { OutputTail } from './output-tail.js';
 import type { Template } from './template.js';
 
@@ -36,6 +47,9 @@ export class Clone {
   readonly machine: Machine;
   readonly #rewinder: Rewinder;
   readonly #stream: VsockStream;
+  readonly #wayOut: WayOut;
+  /** What it was refused in this life. */
+  #denials: LogLine[] = [];
   /** What the program printed in this life. */
   #output = new OutputTail();
   #decoder = new FrameDecoder();
@@ -61,7 +75,12 @@ export class Clone {
     const keep = (chunk: Uint8Array) => this.#output.add(chunk);
     this.machine = machineFromState(template, { stdout: keep, stderr: keep }, provisions);
     if (workingSet !== undefined) this.machine.memory.populate(workingSet);
-    const [stream] = this.machine.devices.vsock.streams;
+    const { vsock } = this.machine.devices;
+    this.#wayOut = new WayOut(vsock, {
+      allow: template.network,
+      denied: (denial) => this.#deny(denialText(denial, 'network.allow')),
+    });
+    const stream = vsock.streams.find(({ hostPort }) => hostPort === AGENT_PORT);
     if (stream === undefined)
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
     this.#stream = stream;
@@ -80,6 +99,17 @@ export class Clone {
 
   get ready(): boolean {
     return this.#ready;
+  }
+
+  /** What went out in this life; undefined when nothing tried to. */
+  get egress(): EgressStats | undefined {
+    const { stats } = this.#wayOut;
+    return stats && { ...stats };
+  }
+
+  /** Lines for the log: what the policy refused since the last call. */
+  takeDenials(): LogLine[] {
+    return this.#denials.splice(0);
   }
 
   /**
@@ -119,6 +149,8 @@ export class Clone {
    */
   rewind(): boolean {
     if (this.#ready) return true;
+    this.#wayOut.end();
+    this.#denials = [];
     this.rewoundPages = this.#rewinder.rewind();
     if (this.#rewinder.guardWritten || this.#rewinder.overBudget) return false;
     const { vcpu, devices } = this.template.state;
@@ -138,8 +170,13 @@ export class Clone {
 
   /** The rewinder goes too: it holds the clone's memory. */
   close(): void {
+    this.#wayOut.close();
     this.#rewinder.close();
     this.machine.close();
+  }
+
+  #deny(text: string): void {
+    this.#denials.push({ level: 'warn', time: Date.now(), text });
   }
 
   #receive(chunk: Uint8Array): void {

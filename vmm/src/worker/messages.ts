@@ -1,4 +1,6 @@
 /** What crosses between the pool (main thread) and its workers. Types only. */
+import type { LogLine } from '@mayfly/protocol';
+import type { EgressStats } from '../network/egress.js';
 import type { Template } from './template.js';
 
 export interface BootTask {
@@ -11,6 +13,8 @@ export interface BootTask {
   cwd: string;
   images: string[];
   memoryBytes: number;
+  /** Rules; see TemplateSpec. */
+  network: readonly string[];
   timeoutMs: number;
   /** Where the template's memory file is made. */
   directory: string;
@@ -46,6 +50,10 @@ export interface InvokeReply {
   guestMicros: number;
   queueMicros: number;
   rewoundPages: number;
+  /** What went out; undefined when nothing tried to. */
+  network: EgressStats | undefined;
+  /** Lines of the log that the guest does not know. */
+  logs: LogLine[];
   /** Clones of this worker that had to be replaced rather than rewound, so far. */
   replaced: number;
 }

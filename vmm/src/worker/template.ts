@@ -18,6 +18,8 @@ export interface Template {
   memoryFd: number;
   memorySize: number;
   images: readonly string[];
+  /** What its clones may connect to. */
+  network: readonly string[];
   state: MachineState;
   /** Pages that first runs wrote, if that was recorded: pairs [first page, count]. */
   workingSet?: Uint32Array;
@@ -28,11 +30,11 @@ export interface Template {
  * Throws MAYFLY_TEMPLATE_TAMPERED when its guest may have run code of its own at CPL 0, or its clones could.
  */
 export function captureTemplate(
-  id: number,
-  name: string,
   machine: Machine,
-  images: readonly string[],
-  directory: string,
+  {
+    directory,
+    ...about
+  }: Pick<Template, 'id' | 'name' | 'images' | 'network'> & { directory: string },
 ): Template {
   const state = captureState(machine, true);
   checkCpl0(machine.memory.buffer, KernelImage.default(), state.vcpu);
@@ -43,12 +45,5 @@ export function captureTemplate(
     closeSync(memoryFd);
     throw error;
   }
-  return {
-    id,
-    name,
-    memoryFd,
-    memorySize: machine.memory.size,
-    images,
-    state,
-  };
+  return { ...about, memoryFd, memorySize: machine.memory.size, state };
 }

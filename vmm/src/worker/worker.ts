@@ -84,10 +84,12 @@ async function invoke(task: InvokeTask): Promise<InvokeReply> {
   try {
     const frame = await clone.invoke(task.frame, started + task.timeoutMs, stopped);
     const guestMicros = (performance.now() - started) * 1000;
+    const network = clone.egress;
+    const logs = clone.takeDenials();
     putBack(stock, task.clone, clone);
     const { rewoundPages } = clone;
     const { head, body } = frame;
-    return { head, body, guestMicros, queueMicros, rewoundPages, replaced };
+    return { head, body, guestMicros, queueMicros, rewoundPages, network, logs, replaced };
   } catch (error) {
     clone.close(); // whatever state a failed guest is in, nobody else gets it
     throw error;

@@ -36,6 +36,7 @@ async function makeTemplate(): Promise<Template> {
     env: {},
     cwd: '/',
     images: [image.path],
+    network: [],
     memoryBytes: 64 << 20,
     timeoutMs: 60_000,
     directory: scratch,

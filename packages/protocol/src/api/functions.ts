@@ -12,31 +12,13 @@ export type Runtime = Type.Static<typeof Runtime>;
 
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 
-/** One thing that a function may connect to: a host by name, or a network. */
-export const NetworkRule = Type.Object(
-  {
-    host: Type.Optional(
-      Type.String({
-        maxLength: 255,
-        pattern: '^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$',
-        description: 'a host name; *.example.com is every name below example.com',
-      }),
-    ),
-    network: Type.Optional(
-      Type.String({
-        maxLength: 64,
-        pattern: '^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$',
-        description: 'an address or a network, for example 10.1.0.0/16 or 2001:db8::/32',
-      }),
-    ),
-    ports: Type.Optional(Type.Array(port, { maxItems: 64, description: 'all, if left out' })),
-  },
-  { ...CLOSED, minProperties: 1 },
-);
-export type NetworkRule = Type.Static<typeof NetworkRule>;
-
 export const NetworkPolicy = Type.Object(
-  { allow: Type.Array(NetworkRule, { maxItems: 256 }) },
+  {
+    allow: Type.Array(Type.String({ minLength: 1, maxLength: 512 }), {
+      maxItems: 256,
+      description: 'rules: example.com:443, *.example.com, 10.0.0.0/8:80,443, host.mayfly:5432',
+    }),
+  },
   { ...CLOSED, description: 'what the function may connect to; nothing, if left out' },
 );
 export type NetworkPolicy = Type.Static<typeof NetworkPolicy>;

@@ -16,6 +16,19 @@ export const InvocationTiming = Type.Object(
 );
 export type InvocationTiming = Type.Static<typeof InvocationTiming>;
 
+/** What went out of the guest. */
+export const InvocationNetwork = Type.Object(
+  {
+    connections: count('connections that stood'),
+    failed: count('connections that could not be made, policy apart'),
+    denied: count('connections and names that no rule allows'),
+    bytesSent: count('by the function'),
+    bytesReceived: count('by the function'),
+  },
+  { ...CLOSED, description: 'what went out; absent when nothing tried to' },
+);
+export type InvocationNetwork = Type.Static<typeof InvocationNetwork>;
+
 const InvocationResponse = Type.Object(
   {
     status: Type.Integer(),
@@ -47,6 +60,7 @@ export const InvocationRecord = Type.Object(
       Type.Boolean({ description: 'it waited for the template to be made or opened' }),
     ),
     rewoundPages: Type.Optional(count('pages that it wrote and that were put back')),
+    network: Type.Optional(InvocationNetwork),
     faults: Type.Optional(count('page faults of the clone')),
     result: Type.Optional(
       Type.Unknown({ description: 'what a handler returned; absent for undefined' }),
