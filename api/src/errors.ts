@@ -5,6 +5,7 @@
  */
 import { MayflyError } from '@mayfly/protocol';
 import type { ErrorBody } from '@mayfly/protocol/api';
+import type { InvokeTiming } from '@mayfly/vmm';
 
 interface ErrorRow {
   status: number;
@@ -196,16 +197,11 @@ export type ApiErrorCode = keyof typeof ERRORS;
 /** What an error can tell beyond code and message. */
 export type ErrorDetails = Omit<ErrorBody, 'code' | 'message' | 'hint'>;
 
-export interface GuestTiming {
-  queueMicros: number;
-  guestMicros: number;
-}
-
 export class ApiError extends MayflyError {
   readonly status: number;
   readonly details: ErrorDetails;
   /** What the invocation took, if a guest ran. */
-  readonly timing: GuestTiming | undefined;
+  readonly timing: InvokeTiming | undefined;
   /** When it makes sense to try again, if that is known. */
   readonly retryAfterSeconds: number | undefined;
 
@@ -214,7 +210,7 @@ export class ApiError extends MayflyError {
     message: string = ERRORS[code].message,
     details: ErrorDetails & {
       status?: number;
-      timing?: GuestTiming;
+      timing?: InvokeTiming;
       retryAfterSeconds?: number;
       cause?: unknown;
     } = {},

@@ -9,14 +9,15 @@ import {
   type ResponseHead,
   type ResultHead,
 } from '@mayfly/protocol';
-import type { Body, InvokeStats } from '@mayfly/vmm';
+import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
-import { ApiError, type GuestTiming } from './errors.js';
+import { ApiError } from './errors.js';
 import { newInvocationId } from './invocation-id.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
 import type { ScheduledPool } from './scheduler/index.js';
 import type { InvocationStore } from './store/invocations.js';
 import type { Template } from './templates.js';
+import { NO_TIMING } from './timing.js';
 import {
   keepLines,
   noteFailure,
@@ -43,8 +44,8 @@ export interface Invocation {
   trace: Trace;
   head: ResponseHead | ResultHead;
   body: Body;
-  guestMicros: number;
-  queueMicros: number;
+  /** Until the answer began. */
+  timing: InvokeTiming;
   /** When the invocation is over; rejects with an ApiError or a MayflyError of the pool, and need not be waited for. */
   end: Promise<InvokeStats>;
 }
@@ -55,13 +56,15 @@ export interface InvokerOptions {
   onAdmitted?: ((trace: Trace) => void) | undefined;
 }
 
-type KeepLines = (lines: LogLine[]) => void;
+/** Told of every invocation that ended. */
+export type Observer = (trace: Trace, rewindMicros: number | undefined) => void;
 
-const NO_TIMING: GuestTiming = { queueMicros: 0, guestMicros: 0 };
+type KeepLines = (lines: LogLine[]) => void;
 
 export class Invoker {
   readonly #registry: Registry;
   readonly #pool: ScheduledPool;
+  readonly #observe: Observer;
   readonly #store: InvocationStore;
   readonly #inFlightMax: number;
   #inFlight = 0;
@@ -71,11 +74,13 @@ export class Invoker {
     registry: Registry,
     pool: ScheduledPool,
     store: InvocationStore,
+    observe: Observer,
     inFlightMax: number,
   ) {
     this.#registry = registry;
     this.#pool = pool;
     this.#store = store;
+    this.#observe = observe;
     this.#inFlightMax = inFlightMax;
   }
 
@@ -120,7 +125,7 @@ export class Invoker {
     event: Uint8Array,
     options: InvokerOptions = {},
     accepted?: Trace,
-  ): Promise<Trace> {
+  ): Promise<{ trace: Trace; timing: InvokeTiming }> {
     const startMs = performance.now();
     const request = { type: 'event' } as const;
     const trace = this.#admit(accepted ?? newTrace(target.name, request), target, options);
@@ -131,7 +136,7 @@ export class Invoker {
       const stats = await end;
       Object.assign(trace, outcome);
       this.#succeed(trace, stats, startMs, bytes.byteLength);
-      return trace;
+      return { trace, timing: stats };
     } catch (error) {
       if (accepted && isOverload(error)) this.#giveBack(trace);
       else this.#fail(trace, error, startMs);
@@ -181,15 +186,14 @@ export class Invoker {
     const options = { onLogs, ...(signal && { signal }) };
     const frame = { head: { ...request, ...commonHead(trace.id, timeoutMs, env) }, body };
     const result = await this.#pool.invoke(template.name, frame, options);
-    const { guestMicros, queueMicros } = result;
-    const timing = { guestMicros, queueMicros };
+    const timing = timingOf(result);
     try {
       const head = answerTo(request, result.head, keep, timing);
       const end = result.end.catch((error: unknown) => {
         throw failureBehindHead(error, keep);
       });
       end.catch(() => {});
-      return { trace, head, body: result.body, ...timing, end };
+      return { trace, head, body: result.body, timing, end };
     } catch (error) {
       stopReading(result.body);
       throw error;
@@ -199,6 +203,7 @@ export class Invoker {
   #succeed(trace: Trace, stats: InvokeStats, startMs: number, bytes = 0): void {
     this.#inFlight--;
     noteSuccess(trace, stats, startMs);
+    this.#observe(trace, stats.rewindMicros);
     this.#store.end(withoutLongOutcome(trace, bytes));
   }
 
@@ -206,6 +211,7 @@ export class Invoker {
     this.#inFlight--;
     const timing = error instanceof ApiError ? error.timing : undefined;
     noteFailure(trace, error, timing ?? NO_TIMING, startMs);
+    this.#observe(trace, undefined);
     this.#store.end(trace);
   }
 
@@ -245,7 +251,7 @@ function answerTo(
   request: InvocationRequest,
   unchecked: unknown,
   keep: KeepLines,
-  timing: GuestTiming,
+  timing: InvokeTiming,
 ): ResponseHead | ResultHead {
   const head = checkAnswerHead(unchecked);
   keep(head.logs);
@@ -275,6 +281,11 @@ function failureBehindHead(error: unknown, keep: KeepLines): unknown {
   if (head.type !== 'error') return error;
   const { code, message, stack, logs } = head;
   return new ApiError(code, message, { stack, logs });
+}
+
+function timingOf({ queueMicros, cloneMicros, guestMicros }: InvokeTiming): InvokeTiming {
+  const timing = { queueMicros, guestMicros };
+  return cloneMicros === undefined ? timing : { ...timing, cloneMicros };
 }
 
 function commonHead(

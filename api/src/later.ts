@@ -7,6 +7,7 @@ import { ApiError } from './errors.js';
 import { type Invoker, isOverload, newTrace, type Target } from './invoker.js';
 import type { Registry } from './registry.js';
 import type { InvocationStore } from './store/invocations.js';
+import { NO_TIMING } from './timing.js';
 import { noteFailure, type Trace } from './trace.js';
 
 const RUNNING_MAX = 32;
@@ -110,7 +111,7 @@ export class LaterInvocations {
 
   /** It could not begin: the function or the version is gone. */
   #refuse(trace: Trace, error: unknown): void {
-    noteFailure(trace, error, { queueMicros: 0, guestMicros: 0 }, performance.now());
+    noteFailure(trace, error, NO_TIMING, performance.now());
     this.#store.end(trace);
   }
 
@@ -119,7 +120,7 @@ export class LaterInvocations {
     noteFailure(
       trace,
       new MayflyError('MAYFLY_INVOCATION_LOST', message),
-      { queueMicros: 0, guestMicros: 0 },
+      NO_TIMING,
       performance.now(),
     );
     trace.status = 'lost';

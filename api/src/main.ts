@@ -5,13 +5,15 @@ import { MayflyError } from '@mayfly/protocol';
 import type { Pool } from '@mayfly/vmm';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
-import { Invoker } from './invoker.js';
+import { Invoker, type Observer } from './invoker.js';
 import { LaterInvocations } from './later.js';
 import { ImageLayers, type Layers } from './layers.js';
+import { describeMetrics, InvocationMetrics } from './metrics.js';
 import { Registry } from './registry.js';
 import { defaultLimits, ScheduledPool, type SharedLimits } from './scheduler/index.js';
 import { buildServer, type Services } from './server.js';
 import { gracefulClose } from './shutdown.js';
+import { Statistics } from './statistics.js';
 import { Database } from './store/database.js';
 import { FunctionStore } from './store/functions.js';
 import { InvocationStore } from './store/invocations.js';
@@ -44,6 +46,8 @@ export interface StartOptions {
   /** What all functions share of this host; see defaultLimits() for what is not said. */
   scheduling?: Partial<SharedLimits>;
   bodyBytesMax?: number;
+  /** How long close() goes on serving while /readyz says that requests should go elsewhere; 0. */
+  drainMs?: number;
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -67,7 +71,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   try {
     const layers =
       options.layers ?? new ImageLayers(await ImageStore.open(join(dataDir, 'images')));
-    const services = assemble(database, pool, layers, options);
+    const draining = new AbortController();
+    const services = assemble(database, pool, layers, options, draining.signal);
     const logger = pino({ level: options.logLevel ?? 'warn' }, pino.destination(2));
     const { bodyBytesMax } = options;
     const app = buildServer(services, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
@@ -75,6 +80,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     const url = await listen(app, port, host);
     services.later.resume();
     const drain = async () => {
+      draining.abort();
+      await new Promise((resolve) => setTimeout(resolve, options.drainMs ?? 0));
       await Promise.all([closeServer(), services.later.close()]);
       await pool.drain(); // what goes on behind an answer, too
       await services.invocations.close();
@@ -92,14 +99,23 @@ function assemble(
   pool: ScheduledPool,
   layers: Layers,
   { limits }: StartOptions,
+  onDrain: AbortSignal,
 ): Services {
   const { inFlightMax, bootTimeoutMs } = { ...LIMITS, ...limits };
   const templates = new Templates(pool, layers, bootTimeoutMs);
   const registry = new Registry(templates, new FunctionStore(database));
   const invocations = new InvocationStore(database);
-  const invoker = new Invoker(registry, pool, invocations, inFlightMax);
+  const statistics = new Statistics();
+  const metrics = new InvocationMetrics();
+  const observe: Observer = (trace, rewindMicros) => {
+    statistics.of(trace.function).add(trace);
+    metrics.add(trace, rewindMicros);
+  };
+  const invoker = new Invoker(registry, pool, invocations, observe, inFlightMax);
   const later = new LaterInvocations(registry, invoker, invocations);
-  return { registry, invoker, later, invocations };
+  const services = { registry, invoker, later, invocations, statistics, metrics, onDrain };
+  describeMetrics(metrics, services);
+  return services;
 }
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */

@@ -18,6 +18,7 @@ import type {
 import { checkRules } from '@mayfly/vmm/network';
 import { ApiError } from './errors.js';
 import { FunctionLog } from './function-log.js';
+import type { FunctionLoad } from './scheduler/index.js';
 import type {
   FunctionRecord,
   FunctionStore,
@@ -79,10 +80,20 @@ export class Registry {
     return this.#functions.size;
   }
 
+  /** Sorted. */
+  get names(): string[] {
+    return [...this.#functions.keys()].sort();
+  }
+
+  /** Of all versions that have a template. */
+  load(name: string): FunctionLoad | undefined {
+    const { versions } = this.get(name);
+    const templates = [...versions.values()].flatMap(({ template }) => template ?? []);
+    return this.#templates.load(templates);
+  }
+
   list(): FunctionInfo[] {
-    return [...this.#functions.values()]
-      .map(infoOf)
-      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    return this.names.map((name) => this.info(name));
   }
 
   /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN */

@@ -9,6 +9,7 @@ import Fastify, {
 import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
+import type { InvocationMetrics } from './metrics.js';
 import type { Registry } from './registry.js';
 import { parseBodies } from './routes/bodies.js';
 import { environmentRoutes } from './routes/environment.js';
@@ -20,6 +21,7 @@ import { eventRoutes, recordRoutes } from './routes/invocations.js';
 import { invokeRoutes } from './routes/invoke.js';
 import { logRoutes } from './routes/logs.js';
 import { describeRoutes } from './routes/openapi.js';
+import type { Statistics } from './statistics.js';
 import type { InvocationStore } from './store/invocations.js';
 import { type RequestTiming, serverTiming, startTiming } from './timing.js';
 import { validatorCompiler } from './validation.js';
@@ -35,6 +37,10 @@ export interface Services {
   invoker: Invoker;
   later: LaterInvocations;
   invocations: InvocationStore;
+  statistics: Statistics;
+  metrics: InvocationMetrics;
+  /** Aborted when requests should go elsewhere: the server is about to close. */
+  onDrain: AbortSignal;
 }
 
 export interface ServerOptions {
@@ -51,6 +57,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
+    return503OnClosing: false, // it has an error of its own; see below
     bodyLimit: FRAME_LIMITS.bodyBytesMax,
     routerOptions: { maxParamLength: 100 },
     // Refusals before routing run no hooks.
@@ -61,9 +68,13 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
   });
   app.setValidatorCompiler(validatorCompiler);
   app.decorateRequest('timing', null as unknown as RequestTiming);
+  let closing = false;
+  app.addHook('preClose', async () => {
+    closing = true;
+  });
   app.addHook('onRequest', (request, _reply, done) => {
     request.timing = startTiming();
-    done();
+    done(closing ? new ApiError('MAYFLY_SERVER_CLOSING') : undefined);
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
     const own = reply.getHeader('server-timing');
@@ -85,7 +96,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
   app.register(async (scope) => {
     parseBodies(scope);
     healthRoutes(scope, services);
-    functionRoutes(scope, services.registry);
+    functionRoutes(scope, services);
     environmentRoutes(scope, services.registry);
     recordRoutes(scope, services);
     logRoutes(scope, services.registry);

@@ -9,7 +9,7 @@ import type { Layers } from './layers.js';
 import { nodeProgram } from './runtimes/node.js';
 import { pythonProgram } from './runtimes/python.js';
 import type { Program, Runtime, Source } from './runtimes/runtime.js';
-import type { ScheduledPool, SchedulingSettings } from './scheduler/index.js';
+import type { FunctionLoad, ScheduledPool, SchedulingSettings } from './scheduler/index.js';
 import type { Settings, SourceFiles, VersionRecord } from './store/functions.js';
 
 const RUNTIMES: Partial<Record<RuntimeName, Runtime>> = {
@@ -70,6 +70,20 @@ export class Templates {
   }
 
   /** Invocations under way finish first. */
+  /** What runs and waits in these templates together; undefined if the scheduler knows none of them. */
+  load(templates: readonly Template[]): FunctionLoad | undefined {
+    const loads = templates.flatMap(({ name }) => this.#pool.load(name) ?? []);
+    if (loads.length === 0) return undefined;
+    const sum = (key: keyof FunctionLoad) => loads.reduce((total, load) => total + load[key], 0);
+    return {
+      running: sum('running'),
+      parked: sum('parked'),
+      waiting: sum('waiting'),
+      clones: sum('clones'),
+      coldStarts: sum('coldStarts'),
+    };
+  }
+
   retire({ name }: Template): void {
     // A failure to remove costs memory until the pool closes, and there is nobody to tell.
     this.#pool.remove(name).catch(() => {});

@@ -1,7 +1,7 @@
 /** The trace of an invocation: what is noted of it while it runs, and the record that the API makes of it. */
 import { FRAME_LIMITS, type LogLine, type ResponseHead, type ResultHead } from '@mayfly/protocol';
 import type { InvocationRecord } from '@mayfly/protocol/api';
-import type { Body, InvokeStats } from '@mayfly/vmm';
+import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
 import { ApiError, errorAnswer } from './errors.js';
 import type { Trace } from './store/invocations.js';
 
@@ -37,7 +37,7 @@ export function noteSuccess(trace: Trace, stats: InvokeStats, startMs: number): 
 export function noteFailure(
   trace: Trace,
   error: unknown,
-  timing: { queueMicros: number; guestMicros: number },
+  timing: InvokeTiming,
   startMs: number,
 ): void {
   const { logs: _, ...body } = errorAnswer(error).body;
@@ -48,13 +48,13 @@ export function noteFailure(
 
 function noteEnd(
   trace: Trace,
-  { queueMicros, guestMicros }: { queueMicros: number; guestMicros: number },
+  { queueMicros, cloneMicros = 0, guestMicros }: InvokeTiming,
   startMs: number,
 ): void {
   trace.endedMs = Date.now();
   trace.timing = {
-    queueMs: queueMicros / 1000,
-    cloneMs: 0,
+    queueMs: Math.max(0, queueMicros - cloneMicros) / 1000,
+    cloneMs: cloneMicros / 1000,
     guestMs: guestMicros / 1000,
     totalMs: Math.round((performance.now() - startMs) * 1000) / 1000,
   };

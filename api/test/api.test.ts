@@ -61,7 +61,8 @@ async function start(t: Tap, options: Partial<StartOptions> = {}): Promise<Bench
 }
 
 const COUNTER = 'let n = 0; export const handler = (e) => ({ n: ++n, e });';
-const TIMING = /^queue;dur=\d+\.\d{3}, guest;dur=\d+\.\d{3}, total;dur=\d+\.\d{3}$/;
+const TIMING =
+  /^queue;dur=\d+\.\d{3}, clone;dur=\d+\.\d{3}, guest;dur=\d+\.\d{3}, total;dur=\d+\.\d{3}$/;
 
 t.test('deploy, list, look at, invoke, remove', async (t) => {
   const { deploy, json, url, pool } = await start(t);

@@ -10,6 +10,7 @@ export function answerTo(
   const answer = errorAnswer(error);
   if (!answer.expected) request.log.error(error);
   const seconds = error instanceof ApiError ? error.retryAfterSeconds : undefined;
+  if (error instanceof ApiError && error.timing) request.timing.invocation = error.timing;
   if (seconds !== undefined) reply.header('retry-after', seconds);
   return answer;
 }

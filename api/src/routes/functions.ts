@@ -11,7 +11,8 @@ import { Type } from 'typebox';
 import { ARCHIVE_BYTES_MAX, ARCHIVE_TYPES, deploymentFromArchive } from '../archive.js';
 import { deploymentOf } from '../deployment.js';
 import { ApiError } from '../errors.js';
-import type { Deployment, Registry } from '../registry.js';
+import type { Deployment } from '../registry.js';
+import type { Services } from '../server.js';
 import { answers, NameParams, nothing } from './schemas.js';
 
 const tags = ['functions'];
@@ -29,7 +30,10 @@ const source = {
   },
 };
 
-export function functionRoutes(app: FastifyInstance, registry: Registry): void {
+export function functionRoutes(
+  app: FastifyInstance,
+  { registry, statistics, metrics }: Services,
+): void {
   app.get(
     '/v1/functions',
     {
@@ -76,6 +80,8 @@ export function functionRoutes(app: FastifyInstance, registry: Registry): void {
     { schema: { tags, summary: 'Remove a function and its versions', params, response: nothing } },
     async ({ params }, reply) => {
       await registry.remove(params.name);
+      statistics.forget(params.name);
+      metrics.forget(params.name);
       return reply.code(204).send();
     },
   );

@@ -1,19 +1,89 @@
-/** GET /healthz */
-import { Health } from '@mayfly/protocol/api';
+/** How the server is: /healthz, /readyz, /metrics and /v1/stats. */
+import { FunctionStats, Health, Readiness, Stats } from '@mayfly/protocol/api';
 import type { FastifyInstance } from 'fastify';
 import type { Services } from '../server.js';
-import { answers } from './schemas.js';
+import { answers, NameParams } from './schemas.js';
 
-export function healthRoutes(app: FastifyInstance, { registry, invoker }: Services): void {
+const tags = ['server'];
+
+export function healthRoutes(app: FastifyInstance, services: Services): void {
+  const { registry, invoker, statistics, metrics } = services;
+  let draining = false;
+  services.onDrain.addEventListener('abort', () => {
+    draining = true;
+  });
+
   app.get(
     '/healthz',
     {
       schema: {
-        tags: ['server'],
+        tags,
         summary: 'Whether the process answers',
         response: answers(200, Health, 'it does'),
       },
     },
     (): Health => ({ status: 'ok', functions: registry.size, inFlight: invoker.inFlight }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags,
+        summary: 'Whether requests are welcome',
+        response: {
+          ...answers(200, Readiness, 'they are'),
+          ...answers(503, Readiness, 'the server drains'),
+        },
+      },
+    },
+    async (_request, reply): Promise<Readiness> => {
+      if (!draining) return { status: 'ready' };
+      reply.code(503);
+      return { status: 'draining' };
+    },
+  );
+
+  app.get(
+    '/metrics',
+    { schema: { tags, summary: 'What Prometheus reads' } },
+    async (_request, reply) => {
+      reply.type(metrics.registry.contentType);
+      return metrics.registry.metrics();
+    },
+  );
+
+  const statsOf = (name: string) =>
+    statistics.of(name).stats(name, registry.get(name).record.current, registry.load(name));
+
+  app.get(
+    '/v1/stats',
+    {
+      schema: {
+        tags,
+        summary: 'How all functions fare',
+        response: answers(200, Stats, 'since the server started'),
+      },
+    },
+    (): Stats => ({
+      startedAt: statistics.startedAt.toISOString(),
+      functions: registry.names.map(statsOf),
+    }),
+  );
+
+  app.get<NameParams>(
+    '/v1/functions/:name/stats',
+    {
+      schema: {
+        tags,
+        summary: 'How a function fares',
+        params: NameParams,
+        response: answers(200, FunctionStats, 'since the server started'),
+      },
+    },
+    ({ params }) => {
+      registry.get(params.name);
+      return statsOf(params.name);
+    },
   );
 }

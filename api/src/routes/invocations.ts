@@ -89,10 +89,8 @@ export function eventRoutes(app: FastifyInstance, { invoker, later }: Services):
         return recordOf(trace);
       }
       const options = { signal: clientGone(reply), onAdmitted: announce(reply) };
-      const trace = await invoker.invokeEvent(target, event, options);
-      const { queueMs = 0, guestMs = 0 } = trace.timing ?? {};
-      request.timing.queueMicros = queueMs * 1000;
-      request.timing.guestMicros = guestMs * 1000;
+      const { trace, timing } = await invoker.invokeEvent(target, event, options);
+      request.timing.invocation = timing;
       return recordOf(trace);
     },
   );

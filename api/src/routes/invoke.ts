@@ -44,15 +44,9 @@ async function timed(
   body: Body,
 ): Promise<Invocation> {
   const options = { signal: clientGone(reply), onAdmitted: announce(reply) };
-  try {
-    const invocation = await invoker.invoke(target, invocationRequest, body, options);
-    request.timing.queueMicros = invocation.queueMicros;
-    request.timing.guestMicros = invocation.guestMicros;
-    return invocation;
-  } catch (error) {
-    if (error instanceof ApiError && error.timing) Object.assign(request.timing, error.timing);
-    throw error;
-  }
+  const invocation = await invoker.invoke(target, invocationRequest, body, options);
+  request.timing.invocation = invocation.timing;
+  return invocation;
 }
 
 function httpRequest(request: FastifyRequest<NameParams>): InvocationRequest {

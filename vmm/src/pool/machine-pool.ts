@@ -161,10 +161,17 @@ export class MachinePool implements Pool {
     };
     try {
       const reply = await this.#invoke(options.place.worker, task, template);
-      const { network, logs, ...result } = reply;
+      const { network, logs, rewindMicros, ...result } = reply;
       if (logs.length > 0) options.onLogs?.(logs);
-      const { queueMicros, guestMicros, rewoundPages } = result;
-      const stats = { queueMicros, guestMicros, rewoundPages, ...(network && { network }) };
+      const { queueMicros, cloneMicros, guestMicros, rewoundPages } = result;
+      const stats = {
+        queueMicros,
+        cloneMicros,
+        guestMicros,
+        rewoundPages,
+        ...(rewindMicros !== undefined && { rewindMicros }),
+        ...(network && { network }),
+      };
       return { ...result, end: Promise.resolve(stats) };
     } catch (error) {
       options.signal?.throwIfAborted();

@@ -55,6 +55,8 @@ export interface InvokeOptions {
 export interface InvokeTiming {
   /** From the call of invoke() until the entry into the guest. */
   queueMicros: number;
+  /** Of those, what making the clone took, or what was left of its rewind; undefined where it is not measured. */
+  cloneMicros?: number;
   /** From the entry into the guest until the head of its answer was read. */
   guestMicros: number;
 }
@@ -62,6 +64,8 @@ export interface InvokeTiming {
 export interface InvokeStats extends InvokeTiming {
   /** Pages that were put back after the invocation, as far as known when it ends. */
   rewoundPages: number;
+  /** What the last rewind of the clone took, the one before the invocation; undefined if it is new, or not measured. */
+  rewindMicros?: number;
   /** What went out of the guest; absent when nothing tried to. */
   network?: EgressStats;
 }

@@ -49,6 +49,9 @@ export interface InvokeReply {
   body: Uint8Array;
   guestMicros: number;
   queueMicros: number;
+  cloneMicros: number;
+  /** Of the rewind before; undefined for a new clone. */
+  rewindMicros: number | undefined;
   rewoundPages: number;
   /** What went out; undefined when nothing tried to. */
   network: EgressStats | undefined;

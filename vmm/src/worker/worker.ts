@@ -25,6 +25,9 @@ const supplies = new Supplies(settings);
 /** Clones that could not be rewound, since this thread started. */
 let replaced = 0;
 
+/** Micros that the last rewind of a clone took. */
+const rewinds = new WeakMap<Clone, number>();
+
 const stocks = new Map<number, Stock>();
 
 function stockOf(task: InvokeTask): Stock {
@@ -62,7 +65,9 @@ function addShells(): void {
 
 /** The clone, rewound, or its replacement. */
 function renewed(stock: Stock, clone: Clone): Clone {
+  const started = performance.now();
   if (clone.rewind()) {
+    rewinds.set(clone, (performance.now() - started) * 1000);
     stock.learn(clone);
     return clone;
   }
@@ -76,9 +81,12 @@ const sharedNow = () => performance.timeOrigin + performance.now();
 
 async function invoke(task: InvokeTask): Promise<InvokeReply> {
   const stock = stockOf(task);
+  const taken = performance.now();
   const clone = takeClone(stock, task.clone);
   const { abort } = task;
   const started = performance.now();
+  const cloneMicros = (started - taken) * 1000;
+  const rewindMicros = rewinds.get(clone);
   const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
   const stopped = () => abort !== undefined && Atomics.load(abort, 0) !== 0;
   try {
@@ -89,7 +97,8 @@ async function invoke(task: InvokeTask): Promise<InvokeReply> {
     putBack(stock, task.clone, clone);
     const { rewoundPages } = clone;
     const { head, body } = frame;
-    return { head, body, guestMicros, queueMicros, rewoundPages, network, logs, replaced };
+    const timing = { guestMicros, queueMicros, cloneMicros, rewindMicros };
+    return { head, body, ...timing, rewoundPages, network, logs, replaced };
   } catch (error) {
     clone.close(); // whatever state a failed guest is in, nobody else gets it
     throw error;

@@ -1,0 +1,137 @@
+/** How the server says how it is, and how it ends. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MayflyError } from '@mayfly/protocol';
+import t from 'tap';
+import { startServer } from '../src/index.js';
+import { echo, MemoryPool, noLayers } from './memory-pool.js';
+
+type Tap = { teardown(end: () => Promise<void>): void };
+
+async function start(t: Tap, drainMs = 0) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-health-'));
+  const pool = new MemoryPool();
+  const server = await startServer({
+    port: 0,
+    dataDir,
+    pool,
+    layers: noLayers,
+    logLevel: 'silent',
+    drainMs,
+  });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= server.close();
+    return closed;
+  };
+  t.teardown(async () => {
+    await close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  await fetch(`${server.url}/v1/functions/f`, { method: 'PUT', body: 'x' });
+  return { url: server.url, pool, close };
+}
+
+t.test('counts, latencies and pages, for people and for Prometheus', async (t) => {
+  const { url, pool } = await start(t);
+  for (let n = 0; n < 3; n++) await (await fetch(`${url}/fn/f`)).text();
+  pool.behave = async () => {
+    throw new MayflyError('MAYFLY_GUEST_PANIC', 'of a test');
+  };
+  await (await fetch(`${url}/fn/f`)).text();
+  const stats = (await (await fetch(`${url}/v1/functions/f/stats`)).json()) as object;
+  t.match(stats, {
+    name: 'f',
+    version: 1,
+    invocations: 4,
+    errors: 1,
+    rewoundPages: 21,
+    running: 0,
+  });
+  t.match(await (await fetch(`${url}/v1/stats`)).json(), { functions: [{ name: 'f' }] });
+  const answer = await fetch(`${url}/metrics`);
+  t.match(answer.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+  const text = await answer.text();
+  for (const line of [
+    /^mayfly_invocations_total\{function="f"\} 4$/m,
+    /^mayfly_errors_total\{function="f"\} 1$/m,
+    /^mayfly_cold_starts_total\{function="f"\} 0$/m,
+    /^mayfly_invocation_seconds_count\{function="f"\} 4$/m,
+    /^mayfly_queue_seconds_bucket\{le="0.0001",function="f"\} 4$/m,
+    /^mayfly_guest_seconds_sum\{function="f"\} 0\.0000[56]/m,
+    /^mayfly_dirty_pages_sum\{function="f"\} 21$/m,
+    /^mayfly_rewind_seconds_count\{function="f"\} 3$/m,
+    /^mayfly_clones\{function="f"\} \d+$/m,
+    /^mayfly_functions 1$/m,
+    /^process_resident_memory_bytes \d+$/m,
+  ]) {
+    t.match(text, line);
+  }
+  await fetch(`${url}/v1/functions/f`, { method: 'DELETE' });
+  t.notMatch(await (await fetch(`${url}/metrics`)).text(), /function="f"/);
+  t.equal((await fetch(`${url}/v1/functions/f/stats`)).status, 404);
+});
+
+t.test('a server that closes says so, answers what it has, and refuses what comes', async (t) => {
+  const { url, pool, close } = await start(t, 300);
+  const ready = async () => {
+    const answer = await fetch(`${url}/readyz`);
+    return `${answer.status} ${await answer.text()}`;
+  };
+  t.equal(await ready(), '200 {"status":"ready"}');
+  let finish = () => {};
+  const wait = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  pool.behave = async (head, body, options) => {
+    await wait;
+    return echo(head, body, options);
+  };
+  const underWay = fetch(`${url}/fn/f/slow`);
+  const accepted = await fetch(`${url}/v1/functions/f/invocations?async=true`, {
+    method: 'POST',
+    body: '1',
+  });
+  t.equal(accepted.status, 202);
+  let isClosed = false;
+  const closing = close().then(() => {
+    isClosed = true;
+  });
+  t.equal(await ready(), '503 {"status":"draining"}');
+  t.equal((await fetch(`${url}/v1/functions/f`)).status, 200, 'it still serves');
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  await t.rejects(fetch(`${url}/healthz`));
+  t.notOk(isClosed);
+  finish();
+  const answer = await underWay;
+  t.equal(answer.status, 200);
+  t.match(await answer.text(), /GET .*\/slow/);
+  await closing;
+});
+
+t.test(
+  'what comes on an open connection while the server closes is told to come back',
+  async (t) => {
+    const { url, pool, close } = await start(t);
+    let closing: Promise<void> | undefined;
+    pool.behave = async (head, body, options) => {
+      closing ??= close();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return echo(head, body, options);
+    };
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.write('GET /fn/f HTTP/1.1\r\nhost: h\r\n\r\n');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.write('GET /fn/f HTTP/1.1\r\nhost: h\r\n\r\n');
+    await new Promise((resolve) => socket.on('close', resolve));
+    t.match(text, /^HTTP\/1\.1 200 OK/);
+    t.notMatch(text.slice(20), /HTTP\/1\.1 200/);
+    await closing;
+  },
+);
