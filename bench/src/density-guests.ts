@@ -47,7 +47,7 @@ print({ alive: clones.length });
 for await (const _ of createInterface({ input: process.stdin })) {
   let answered = 0;
   for (const clone of clones) {
-    if (!clone.ready) continue;
+    if (!clone.ready) continue; // not rewound: the product would replace it
     await answer(clone);
     answered++;
   }

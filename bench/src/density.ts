@@ -74,10 +74,13 @@ async function measure(guest: Guest): Promise<Measurement> {
       if (crowd.alive < count) break; // the host is full
     }
     const totalKib = Math.round((before - availableKib()) / alive);
-    let answered = 0;
-    for (const crowd of crowds) answered += await crowd.answerAgain();
+    let answeredAgain = 0;
+    for (const crowd of crowds) answeredAgain += await crowd.answerAgain();
     const samples = crowds.flatMap((crowd) => crowd.samples);
-    return { samples, details: { clones: alive, processes: crowds.length, answered, totalKib } };
+    return {
+      samples,
+      details: { clones: alive, processes: crowds.length, answeredAgain, totalKib },
+    };
   } finally {
     for (const crowd of crowds) crowd.close();
     scratch.remove();
