@@ -14,11 +14,16 @@ export interface Measurement {
 /** 'x': so many times. */
 export type Unit = 'us' | 'ns' | 'KiB' | 'x';
 
+/** A benchmark that cannot run here. */
+export class Unavailable extends Error {}
+
 export interface Benchmark {
   name: string;
   unit: Unit;
   /** One line for --list. */
   about: string;
+  /** What the host must have. */
+  needs?: 'kvm';
   run(): Promise<Measurement>;
 }
 

@@ -1,77 +1,53 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { Pool } from 'undici';
+/** Functions over HTTP, each request in a clone of its own; the bare Node.js server in the same run is the floor. */
 import type { Benchmark, Measurement } from './benchmark.js';
+import { Target } from './http-client.js';
+import { startServers } from './http-process.js';
 import type { ServerUrls } from './http-servers.js';
 import { scaled } from './scale.js';
+import { quantile, rounded } from './statistics.js';
 
-const SERVERS = fileURLToPath(new URL('./http-servers.js', import.meta.url));
 const ROUNDS = 10;
 const BATCH = 100;
 const CONNECTIONS = 32;
-const PROCESS_BATCH = 20;
 const LOAD_MS = 3000;
+const PARK_CONNECTIONS = 200;
+/** What the parking function waits. */
+export const PARK_MS = 50;
+const TAIL_MS = 60_000;
+const TAIL_SHARE = 0.7;
+/** Of a function that is scaled to zero after a second. */
+const COLD_STARTS = 10;
+const COLD_AFTER_MS = 2500;
 
-/** One URL and the connections to it. */
-class Target {
-  readonly #pool: Pool;
-  readonly #path: string;
-
-  constructor(url: string, connections: number) {
-    const { origin, pathname } = new URL(url);
-    this.#pool = new Pool(origin, { connections, pipelining: 1 });
-    this.#path = pathname;
-  }
-
-  async request(): Promise<void> {
-    const { statusCode, body } = await this.#pool.request({ path: this.#path, method: 'GET' });
-    const text = await body.text();
-    if (statusCode !== 200) throw new Error(`${this.#path}: ${statusCode} ${text}`);
-  }
-
-  /** Times in microseconds of requests one after the other. */
-  async batch(count: number): Promise<number[]> {
-    const times: number[] = [];
-    for (let i = 0; i < count; i++) {
-      const start = performance.now();
-      await this.request();
-      times.push((performance.now() - start) * 1000);
-    }
-    return times;
-  }
-
-  /** Requests per second over `lanes` connections, each always busy. */
-  async load(lanes: number, durationMs: number): Promise<number> {
-    const start = performance.now();
-    let count = 0;
-    const lane = async () => {
-      for (; performance.now() - start < durationMs; count++) await this.request();
-    };
-    await Promise.all(Array.from({ length: lanes }, lane));
-    return count / ((performance.now() - start) / 1000);
-  }
-
-  close(): Promise<void> {
-    return this.#pool.close();
-  }
-}
-
-async function startServers(): Promise<{ child: ChildProcess; urls: ServerUrls }> {
-  const child = fork(SERVERS, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`the servers ended with exit code ${code}`);
-  });
-  const [urls] = await Promise.race([once(child, 'message'), ended]);
-  ended.catch(() => {});
-  return { child, urls: urls as ServerUrls };
-}
-
-async function measure(): Promise<Measurement> {
-  const { child, urls } = await startServers();
-  const [mayfly, plain] = [new Target(urls.mayfly, 1), new Target(urls.plain, 1)];
-  const loaded = new Target(urls.mayfly, CONNECTIONS);
+/** Servers for the time of `work`, which gets targets that are closed behind it. */
+async function withServers<T>(
+  work: (
+    target: (name: keyof ServerUrls, connections: number) => Target,
+    residentKiB: () => number,
+  ) => Promise<T>,
+): Promise<T> {
+  const { urls, residentKiB, stop } = await startServers<ServerUrls>('./http-servers.js');
+  const targets: Target[] = [];
+  const target = (name: keyof ServerUrls, connections: number) => {
+    const made = new Target(urls[name], connections);
+    targets.push(made);
+    return made;
+  };
   try {
+    return await work(target, residentKiB);
+  } finally {
+    await Promise.all(targets.map((made) => made.close()));
+    await stop();
+  }
+}
+
+function measureHello(): Promise<Measurement> {
+  return withServers(async (target) => {
+    const [mayfly, plain, loaded] = [
+      target('hello', 1),
+      target('plain', 1),
+      target('hello', CONNECTIONS),
+    ];
     await Promise.all([mayfly.batch(scaled(BATCH)), plain.batch(scaled(BATCH))]);
     const samples: number[] = [];
     const floor: number[] = [];
@@ -79,38 +55,76 @@ async function measure(): Promise<Measurement> {
       floor.push(...(await plain.batch(scaled(BATCH))));
       samples.push(...(await mayfly.batch(scaled(BATCH))));
     }
-    await loaded.load(CONNECTIONS, scaled(LOAD_MS)); // the workers make as many clones as this load needs
-    const throughput = await loaded.load(CONNECTIONS, scaled(LOAD_MS));
-    return { samples, floor, throughput };
-  } finally {
-    await Promise.all([mayfly.close(), plain.close(), loaded.close()]);
-    child.disconnect();
-  }
+    await loaded.load(CONNECTIONS, scaled(LOAD_MS)); // as many clones are made as this load needs
+    const { throughput } = await loaded.load(CONNECTIONS, scaled(LOAD_MS));
+    const floorP99 = rounded(quantile(floor, 0.99));
+    return { samples, floor, throughput, details: { floorP99 } };
+  });
 }
 
-async function measureProcess(): Promise<Measurement> {
-  const { child, urls } = await startServers();
-  const [one, loaded] = [new Target(urls.process, 1), new Target(urls.process, CONNECTIONS)];
-  try {
-    const samples = await one.batch(scaled(PROCESS_BATCH));
-    const throughput = await loaded.load(CONNECTIONS, scaled(LOAD_MS));
-    return { samples, throughput };
-  } finally {
-    await Promise.all([one.close(), loaded.close()]);
-    child.disconnect();
-  }
+function measureCold(): Promise<Measurement> {
+  return withServers(async (target) => {
+    const cold = target('cold', 1);
+    const samples: number[] = [];
+    for (let i = 0; i < scaled(COLD_STARTS); i++) {
+      await new Promise((resolve) => setTimeout(resolve, COLD_AFTER_MS));
+      samples.push(...(await cold.batch(1)));
+    }
+    return { samples };
+  });
 }
 
-export const httpNodeProcess: Benchmark = {
-  name: 'http-node-process',
-  unit: 'us',
-  about: 'the same function in a fresh node process a request, for comparison',
-  run: measureProcess,
-};
+function measurePark(): Promise<Measurement> {
+  return withServers(async (target) => {
+    const lanes = scaled(PARK_CONNECTIONS);
+    const parked = target('park', lanes);
+    await parked.load(lanes, scaled(LOAD_MS));
+    const { throughput, times } = await parked.load(lanes, scaled(LOAD_MS));
+    return { samples: times, throughput, floor: [PARK_MS * 1000] };
+  });
+}
 
-export const httpNode: Benchmark = {
-  name: 'http-node',
-  unit: 'us',
-  about: 'a request to a Node.js function, each in its own clone; floor: plain Node.js server',
-  run: measure,
-};
+function measureTail(): Promise<Measurement> {
+  return withServers(async (target, residentKiB) => {
+    const hello = target('hello', CONNECTIONS);
+    await hello.load(CONNECTIONS, scaled(LOAD_MS));
+    const { throughput } = await hello.load(CONNECTIONS, scaled(LOAD_MS));
+    const before = residentKiB();
+    const rate = throughput * TAIL_SHARE;
+    const samples = await hello.steady(rate, scaled(TAIL_MS));
+    const p999 = rounded(quantile(samples, 0.999));
+    return { samples, throughput: rate, details: { p999, growthKiB: residentKiB() - before } };
+  });
+}
+
+export const https: readonly Benchmark[] = [
+  {
+    name: 'http-node',
+    unit: 'us',
+    about: 'a request to a Node.js function, each in its own clone; floor: plain Node.js server',
+    needs: 'kvm',
+    run: measureHello,
+  },
+  {
+    name: 'http-cold',
+    unit: 'us',
+    about:
+      'the first request to a function that was scaled to zero, its memory file in the page cache',
+    needs: 'kvm',
+    run: measureCold,
+  },
+  {
+    name: 'http-park',
+    unit: 'us',
+    about: `${PARK_CONNECTIONS} requests at once to a function that waits ${PARK_MS} ms; floor: the wait`,
+    needs: 'kvm',
+    run: measurePark,
+  },
+  {
+    name: 'http-tail',
+    unit: 'us',
+    about: 'requests for a minute at 70 % of the peak, timed from when they were due',
+    needs: 'kvm',
+    run: measureTail,
+  },
+];

@@ -4,8 +4,9 @@ import { colds } from './cold.js';
 import { cpus } from './cpu.js';
 import { densities } from './density.js';
 import { frame } from './frame.js';
-import { httpNode, httpNodeProcess } from './http-node.js';
+import { https } from './http-node.js';
 import { memories } from './memory.js';
+import { peers } from './peers.js';
 import { rewinds } from './rewind.js';
 import { rewindNode } from './rewind-node.js';
 import { scaling } from './scaling.js';
@@ -24,7 +25,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...memories,
   ...densities,
   frame,
-  httpNode,
-  httpNodeProcess,
+  ...https,
+  ...peers,
   scaling,
 ];

@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Benchmark } from '../src/benchmark.js';
+import { chart } from '../src/chart.js';
 import { summarise, table, thisHost } from '../src/report.js';
 import { quantile, rounded } from '../src/statistics.js';
 
@@ -35,4 +36,14 @@ t.test('the table shows a dash for what a benchmark does not measure', async (t)
   const lines = table([summarise(benchmark, { samples: [5] }, host)], host).split('\n');
   t.match(lines[0], /^name +unit +n +median +p99 +throughput +floor +ratio$/);
   t.match(lines[1], /^example +us +1 +5 +5 +- +- +-$/);
+});
+
+t.test('the chart has a bar for each result, longer for larger ones', async (t) => {
+  const host = { ...thisHost(), cpu: 'a <b> & c' };
+  const results = [10, 1000, 100_000].map((x) => summarise(benchmark, { samples: [x] }, host));
+  const svg = chart(results, host);
+  const widths = [...svg.matchAll(/<rect .*? width="(\d+)"/g)].map(([, width]) => Number(width));
+  t.equal(widths.length, 3);
+  t.ok(widths[0]! > 0 && widths[0]! < widths[1]! && widths[1]! < widths[2]!);
+  t.match(svg, /a &#60;b&#62; &#38; c/);
 });
