@@ -9,6 +9,7 @@ import Fastify, {
 import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
+import { refuseMalformed } from './malformed.js';
 import type { InvocationMetrics } from './metrics.js';
 import type { Registry } from './registry.js';
 import { parseBodies } from './routes/bodies.js';
@@ -59,6 +60,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     exposeHeadRoutes: false,
     return503OnClosing: false, // it has an error of its own; see below
     bodyLimit: FRAME_LIMITS.bodyBytesMax,
+    clientErrorHandler: refuseMalformed,
     routerOptions: { maxParamLength: 100 },
     // Refusals before routing run no hooks.
     frameworkErrors: (error, _request, reply: FastifyReply) => {
