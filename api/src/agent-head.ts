@@ -28,10 +28,19 @@ const FUNCTION_ERRORS = new Set<string>([
   'FUNCTION_NO_EXPORT',
   'FUNCTION_BAD_RESULT',
   'FUNCTION_EXITED',
+  'FUNCTION_FAILED',
   'FUNCTION_STALLED',
 ] satisfies FunctionErrorCode[]);
 
-const EXPORTS = new Set<string>(['fetch', 'handler', 'wsgi', 'asgi'] satisfies FunctionExport[]);
+const EXPORTS = new Set<string>([
+  'fetch',
+  'handler',
+  'wsgi',
+  'asgi',
+  'stdin',
+  'http',
+  'frames',
+] satisfies FunctionExport[]);
 
 const LEVELS = new Set<string>(['debug', 'info', 'warn', 'error'] satisfies LogLine['level'][]);
 

@@ -123,6 +123,11 @@ export const ERRORS = Object.freeze({
     'return a Response, or a value that JSON can say',
   ),
   FUNCTION_EXITED: row(502, 'the function called process.exit()', 'return an answer instead'),
+  FUNCTION_FAILED: row(
+    502,
+    'the program ended with an exit code other than 0',
+    'see its logs for what it wrote to standard error',
+  ),
   FUNCTION_STALLED: row(
     502,
     'the promise of the function can never settle',
@@ -159,6 +164,11 @@ export const ERRORS = Object.freeze({
     502,
     'the function failed after its answer had begun',
     'see its logs for what failed; the client has an answer that is not complete',
+  ),
+  MAYFLY_HTTP_DAMAGED: row(
+    502,
+    'the server in the guest answered with what is no HTTP, or not to the end',
+    'look at its logs; answer with HTTP/1.1',
   ),
   MAYFLY_BOOT_FAILED: row(
     502,

@@ -4,4 +4,4 @@ export { type RunningServer, type StartOptions, startServer } from './main.js';
 export { nodeProgram } from './runtimes/node.js';
 export { pythonProgram } from './runtimes/python.js';
 export type { Program, Runtime, Source, SourceFile } from './runtimes/runtime.js';
-export { bundleFile, bundleSource } from './source.js';
+export { bundleFile, bundleProgram, bundleSource } from './source.js';

@@ -44,6 +44,15 @@ export async function bundleFile(path: string): Promise<string> {
   return bundle({ ...COMMON, entryPoints: [path], banner: {} });
 }
 
+/**
+ * Bundles a local file with everything that it imports into a module that Node.js runs as it is.
+ *
+ * @throws ApiError MAYFLY_SOURCE_INVALID with the place in the source
+ */
+export async function bundleProgram(path: string): Promise<string> {
+  return bundle({ ...COMMON, entryPoints: [path] });
+}
+
 async function bundle(options: BuildOptions & { write: false }): Promise<string> {
   try {
     const { outputFiles } = await build(options);

@@ -6,15 +6,21 @@ import { checkReadyHead } from './agent-head.js';
 import { ApiError } from './errors.js';
 import type { FunctionLog } from './function-log.js';
 import type { Layers } from './layers.js';
+import { httpProgram } from './runtimes/http.js';
+import { nativeProgram } from './runtimes/native.js';
 import { nodeProgram } from './runtimes/node.js';
 import { pythonProgram } from './runtimes/python.js';
-import type { Program, Runtime, Source } from './runtimes/runtime.js';
+import type { Runtime } from './runtimes/runtime.js';
+import { wasmProgram } from './runtimes/wasm.js';
 import type { FunctionLoad, ScheduledPool, SchedulingSettings } from './scheduler/index.js';
 import type { Settings, SourceFiles, VersionRecord } from './store/functions.js';
 
-const RUNTIMES: Partial<Record<RuntimeName, Runtime>> = {
+const RUNTIMES: Readonly<Record<RuntimeName, Runtime>> = {
   node: nodeProgram,
   python: pythonProgram,
+  native: nativeProgram,
+  http: httpProgram,
+  wasm: wasmProgram,
 };
 
 export interface Template {
@@ -43,7 +49,7 @@ export class Templates {
     log: FunctionLog,
   ): Promise<Template> {
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
-    const program = await programOf({ name, files, entry, command, port }, runtime, this.#layers);
+    const program = await RUNTIMES[runtime]({ name, files, entry, command, port }, this.#layers);
     const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
     const { bootMicros, readyHead } = await this.#pool.deploy({
       name: template,
@@ -112,10 +118,4 @@ function schedulingOf({
     ...(queueMax !== undefined && { queueMax }),
     ...(idleSeconds !== undefined && { idleMs: idleSeconds * 1000 }),
   };
-}
-
-function programOf(source: Source, name: RuntimeName, layers: Layers): Promise<Program> {
-  const runtime = RUNTIMES[name];
-  if (runtime) return runtime(source, layers);
-  throw new ApiError('MAYFLY_SOURCE_INVALID', `there is no agent for ${name} yet`);
 }

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { nodeAgentPath } from '@mayfly/guest-agent';
+import { nodeAgentPath, pythonAgentPath } from '@mayfly/guest-agent';
 import {
   AnswerOrder,
   answerBroken,
@@ -26,6 +26,7 @@ import type {
   TemplateSpec,
 } from '@mayfly/vmm';
 import { GUEST_PATHS, type Layers, type SourceFile } from '../src/index.js';
+import { invokeProcess } from './process-dialects.js';
 
 /** Layers as plain folders: programs and agents stay where they are, a function's files are in a folder of their own. */
 export class FileLayers implements Layers {
@@ -73,6 +74,13 @@ export class ProcessPool implements Pool {
 
   async deploy(spec: TemplateSpec): Promise<{ bootMicros: number; readyHead: unknown }> {
     const start = performance.now();
+    const { kind } = spec.dialect ?? { kind: 'frames' };
+    if (kind !== 'frames') {
+      this.#templates.set(spec.name, spec);
+      const exports = kind === 'stdio' ? 'stdin' : kind;
+      const readyHead = { type: 'ready', exports, version: '', pid: 1, logs: [] };
+      return { bootMicros: 0, readyHead };
+    }
     const child = this.#start(spec);
     try {
       child.failAfter(spec.bootTimeoutMs);
@@ -88,6 +96,10 @@ export class ProcessPool implements Pool {
     const spec = this.#templates.get(name);
     if (!spec) throw new MayflyError('MAYFLY_TEMPLATE_UNKNOWN', `there is no template ${name}`);
     options.signal?.throwIfAborted();
+    if (spec.dialect && spec.dialect.kind !== 'frames') {
+      this.invocations++;
+      return invokeProcess(spec, commandOf(spec), frame, options);
+    }
     const called = performance.now();
     const child = this.#start(spec);
     this.invocations++;
@@ -214,11 +226,9 @@ class AgentProcess {
   onStop: () => void = () => {};
 
   constructor(spec: TemplateSpec) {
-    const here = placesOnHost(spec);
-    const [program = '', ...args] = spec.argv.map(here);
-    const env = Object.entries(spec.env).map(([name, value]) => [name, here(value)]);
+    const { program, args, env } = commandOf(spec);
     this.#child = spawn(program, args, {
-      env: { ...Object.fromEntries(env), MAYFLY_AGENT_STREAM: 'fd:3' },
+      env: { ...env, MAYFLY_AGENT_STREAM: 'fd:3' },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });
     this.#stream = this.#child.stdio[3] as Duplex;
@@ -305,14 +315,26 @@ class AgentProcess {
   }
 }
 
-/** From a path in the guest to one of this host. */
-function placesOnHost({ images }: TemplateSpec): (path: string) => string {
+/** What the guest would run, with the paths of this host. */
+export interface HostCommand {
+  program: string;
+  args: string[];
+  env: Record<string, string>;
+  cwd: string;
+}
+
+function commandOf({ images, argv, env }: TemplateSpec): HostCommand {
+  const files = images.at(-1) ?? '';
   const places: [guest: string, host: string][] = [
+    [`${GUEST_PATHS.agents}/python`, pythonAgentPath],
     [GUEST_PATHS.agents, dirname(nodeAgentPath)],
-    [GUEST_PATHS.function, images.at(-1) ?? ''],
+    [GUEST_PATHS.function, files],
   ];
-  return (path) => {
+  const here = (path: string) => {
     const place = places.find(([guest]) => path.startsWith(`${guest}/`));
     return place ? place[1] + path.slice(place[0].length) : path;
   };
+  const [program = '', ...args] = argv.map(here);
+  const variables = Object.entries(env).map(([name, value]) => [name, here(value)]);
+  return { program, args, env: Object.fromEntries(variables), cwd: files };
 }

@@ -6,6 +6,9 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 /** The agent for Node.js functions: one CommonJS file without dependencies (made by `pnpm build`). */
 export const nodeAgentPath: string = at('../agent-node.cjs');
 
+/** What an HTTP server in Node.js is started with: --require. */
+export const nodePreloadPath: string = at('../preload-node.cjs');
+
 /** The agent for Python functions: a folder that is started with its agent.py. */
 export const pythonAgentPath: string = at('../../src/python');
 

@@ -74,8 +74,12 @@ export class AgentProcess {
   }
 
   invoke(head: object, body: string | Uint8Array = ''): Promise<Answer> {
-    this.#stream.write(encodeFrame({ ...COMMON, ...head }, Buffer.from(body)));
+    this.send({ ...COMMON, ...head }, body);
     return this.receive();
+  }
+
+  send(head: object, body: string | Uint8Array): void {
+    this.#stream.write(encodeFrame(head, Buffer.from(body)));
   }
 
   event(event: unknown, head: object = {}): Promise<Answer> {

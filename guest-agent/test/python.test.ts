@@ -6,6 +6,8 @@ import { AgentProcess, folderWith } from './agent-process.js';
 
 type Test = Parameters<typeof folderWith>[0];
 
+t.setTimeout(180_000);
+
 /** Starts the agent on these files; `entry` as in mayfly.json. */
 function start(t: Test, files: Record<string, string> | string, entry = 'main.py'): AgentProcess {
   const folder = folderWith(t, typeof files === 'string' ? { 'main.py': files } : files);
@@ -35,6 +37,8 @@ t.test('a handler gets events, and its value comes back as JSON', async (t) => {
   const { head: answer, text } = await agent.event({ n: 1 });
   t.match(answer, { type: 'result', logs: [{ level: 'info', text: 'got 1' }] });
   t.same(JSON.parse(text), { n: 2, id: 'i', left: true, env: { COLOR: 'blue' } });
+  const env = { COLOR: 'red', TOKEN: 'é' };
+  t.same(JSON.parse((await agent.event({ n: 1 }, { env })).text).env, env);
 });
 
 t.test('a handler gets requests, and answers with a status or with a value', async (t) => {
@@ -182,6 +186,15 @@ t.test('the function is found by name, and its packages beside it', async (t) =>
     code: 'FUNCTION_NO_EXPORT',
     message: /no callable `A`/,
   });
+});
+
+t.test('a body comes in chunks', async (t) => {
+  const { agent } = await ready(t, 'def handler(event, context): return event["body"]');
+  const head = { type: 'request', method: 'POST', url: 'http://h/', headers: [], more: true };
+  const answer = agent.invoke(head, 'one ');
+  agent.send({ type: 'chunk' }, 'two ');
+  agent.send({ type: 'chunk', end: true }, 'three');
+  t.equal((await answer).text, '"one two three"');
 });
 
 t.test('failures are told apart, with tracebacks that start in the function', async (t) => {

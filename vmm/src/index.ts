@@ -1,3 +1,4 @@
+export type { Dialect } from './dialects/dialect.js';
 export * as kvm from './kvm/index.js';
 export {
   type RunOptions,

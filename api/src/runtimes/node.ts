@@ -18,14 +18,22 @@ const FLAGS = ['--expose-gc', '--single-threaded'];
 
 export async function nodeProgram(source: Source, layers: Layers): Promise<Program> {
   const module = await bundleSource(textOfOnlyFile(source), `${source.name}.js`);
-  const bytes = Buffer.from(module);
-  const base = await layers.programs([process.execPath], [nodeAgent()]);
-  const top = await layers.files(new Map([[MODULE, { bytes, executable: false }]]));
+  const file = { bytes: Buffer.from(module), executable: false };
+  const { image, argv } = await nodeBase(layers);
   return {
-    images: [base, top],
-    argv: [process.execPath, ...FLAGS, AGENT],
+    images: [image, await layers.files(new Map([[MODULE, file]]))],
+    argv,
     env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${MODULE}` },
   };
+}
+
+/** Node.js with the agent. */
+export async function nodeBase(
+  layers: Layers,
+  flags: string[] = [],
+): Promise<{ image: string; argv: string[] }> {
+  const image = await layers.programs([process.execPath], [nodeAgent()]);
+  return { image, argv: [process.execPath, ...FLAGS, ...flags, AGENT] };
 }
 
 function nodeAgent() {

@@ -1,4 +1,5 @@
 /** What a runtime does: from the files that somebody deploys to what a guest boots. */
+import type { Dialect } from '@mayfly/vmm';
 import type { Layers } from '../layers.js';
 
 export interface SourceFile {
@@ -23,6 +24,9 @@ export interface Program {
   argv: string[];
   /** Added to the function's own. */
   env: Record<string, string>;
+  cwd?: string;
+  /** How it is spoken to; frames, if left out. */
+  dialect?: Dialect;
 }
 
 /** Equal sources give equal programs. @throws ApiError MAYFLY_SOURCE_INVALID: what is wrong, and where */

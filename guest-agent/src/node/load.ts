@@ -16,10 +16,14 @@ export type UserFunction =
   | { exports: 'handler'; call: HandlerFunction };
 
 /**
- * @param path of an ES module
+ * @param path of an ES module, or of a WebAssembly module (.wasm)
  * @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT; what the module itself throws goes through
  */
 export async function loadFunction(path: string): Promise<UserFunction> {
+  if (path.endsWith('.wasm')) {
+    const { loadWasm } = await import('./wasm.js'); // node:wasi warns when it is loaded
+    return { exports: 'fetch', call: loadWasm(path) };
+  }
   let module: Record<string, unknown>;
   const url = pathToFileURL(path).href;
   try {

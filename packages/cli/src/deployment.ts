@@ -1,10 +1,11 @@
 /** What `mayfly deploy` sends: one source file, or a folder with a mayfly.json. */
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import { FunctionManifest, type FunctionSource } from '@mayfly/protocol/api';
+import { type FunctionFiles, FunctionManifest, type FunctionSource } from '@mayfly/protocol/api';
 import type { TLocalizedValidationError } from 'typebox/error';
 import { Value } from 'typebox/value';
+import { filesOf } from './folder-files.js';
 
 const MANIFEST = 'mayfly.json';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
@@ -16,10 +17,33 @@ const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
  */
 export async function readDeployment(path: string): Promise<FunctionSource> {
   if (!(await isFolder(path))) return { source: await bundled(path) };
-  const { entry, runtime = 'node', ...manifest } = await readManifest(join(path, MANIFEST));
-  if (runtime !== 'node')
-    throw invalid(join(path, MANIFEST), `there is no agent for ${runtime} yet`);
-  return { ...manifest, source: await bundled(join(path, entry ?? (await defaultEntry(path)))) };
+  const manifest = await readManifest(join(path, MANIFEST));
+  const { entry, runtime = 'node', ...rest } = manifest;
+  if (runtime === 'node') {
+    return { ...rest, source: await bundled(join(path, entry ?? (await defaultEntry(path)))) };
+  }
+  const deployment = { ...manifest, files: await filesOf(path) };
+  return runtime === 'http' ? bundledServer(path, deployment) : deployment;
+}
+
+/** A server for Node.js becomes one file with all that it imports; its other files stay beside it. */
+async function bundledServer(
+  folder: string,
+  deployment: FunctionSource & { files: FunctionFiles },
+): Promise<FunctionSource> {
+  const { command = [], files } = deployment;
+  const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
+  const script = posix.normalize(command[at] ?? '');
+  if (command[0] !== 'node' || files[script] === undefined) return deployment;
+  const { bundleProgram } = await import('@mayfly/api');
+  const module = script.replace(/\.\w+$/, '.mjs');
+  const bundle = await bundleProgram(join(folder, script));
+  const { [script]: _, ...others } = files;
+  return {
+    ...deployment,
+    command: command.with(at, module),
+    files: { ...others, [module]: bundle },
+  };
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -135,7 +135,6 @@ t.test('a folder is deployed as its mayfly.json says', async (t) => {
     ['[]', /mayfly\.json: it must be object/],
     ['{ "memory": 1 }', /mayfly\.json: memory is no field of a mayfly\.json/],
     ['{ "runtime": "cobol" }', /mayfly\.json: runtime must be one of node, python/],
-    ['{ "runtime": "python" }', /no agent for python/],
     ['{ "memoryBytes": 1 }', /mayfly\.json: memoryBytes must be >= 67108864/],
     ['{ "network": { "allow": [1] } }', /network\.allow\.0 must be string/],
   ] as const) {

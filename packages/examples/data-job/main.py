@@ -1,8 +1,9 @@
 """Statistics of a web server's access log (Common Log Format, or nginx's and Apache's "combined").
 
-The event is {"log": "the lines", "top": 5}. Python's standard library is all that it needs.
+The event, or the body of a request, is {"log": "the lines", "top": 5}. Python's standard library is all that it needs.
 """
 
+import json
 import re
 import statistics
 from collections import Counter, defaultdict
@@ -16,10 +17,11 @@ TIME = "%d/%b/%Y:%H:%M:%S %z"
 
 
 def handler(event, context):
-    lines = [line for line in event["log"].splitlines() if line.strip()]
+    job = json.loads(event["body"]) if "body" in event else event
+    lines = [line for line in job["log"].splitlines() if line.strip()]
     matches = [match for match in map(LINE.match, lines) if match]
     print(f"{len(matches)} of {len(lines)} lines are requests")
-    return report(matches, len(lines) - len(matches), event.get("top", 5))
+    return report(matches, len(lines) - len(matches), job.get("top", 5))
 
 
 def report(matches, unreadable, top):

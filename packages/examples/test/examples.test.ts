@@ -1,12 +1,12 @@
-/** Every example answers as it should: deployed where its runtime can be, as a process of this host otherwise. */
+/** Every example answers as it should, deployed as a user deploys it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FunctionManifest, type Runtime } from '@mayfly/protocol/api';
+import { FunctionManifest } from '@mayfly/protocol/api';
 import t from 'tap';
 import { Value } from 'typebox/value';
+import { built } from './built.js';
 import { CHECKS, SECRET } from './checks.js';
-import { httpHost, nativeHost, pythonHost, wasmHost } from './host.js';
-import { type Call, deployer, folderOf } from './support.js';
+import { deployer, folderOf } from './support.js';
 
 t.setTimeout(300_000);
 
@@ -31,15 +31,11 @@ t.test('each folder is an example that is checked, and the index has a line of i
 
 t.test('examples', async (t) => {
   const deploy = await deployer(t);
-  const start: Record<Runtime, (name: string) => Promise<Call>> = {
-    node: (name) => deploy(name, ...(OPTIONS[name] ?? [])),
-    python: (name) => pythonHost(t, name),
-    native: (name) => nativeHost(t, name),
-    http: (name) => httpHost(t, name),
-    wasm: (name) => wasmHost(t, name),
-  };
   for (const [name, check] of Object.entries(CHECKS)) {
     const runtime = manifestOf(name).runtime ?? 'node';
-    await t.test(`${name} (${runtime})`, async (t) => check(t, await start[runtime](name)));
+    await t.test(`${name} (${runtime})`, async (t) => {
+      const folder = await built(t, name);
+      await check(t, await deploy(name, folder, ...(OPTIONS[name] ?? [])));
+    });
   }
 });

@@ -24,15 +24,15 @@ export function temporaryFolder(t: Test): string {
 /** Deploys as a user does; every invocation is a process of its own. */
 export async function deployer(
   t: Test,
-): Promise<(name: string, ...options: string[]) => Promise<Call>> {
+): Promise<(name: string, folder: string, ...options: string[]) => Promise<Call>> {
   const dataDir = temporaryFolder(t);
   const layers = new FileLayers(join(dataDir, 'layers'));
   const server = await startServer({ port: 0, dataDir, pool: new ProcessPool(), layers });
   t.teardown(() => server.close());
-  return async (name, ...options) => {
+  return async (name, folder, ...options) => {
     const said: string[] = [];
     const say = (text: string) => void said.push(text);
-    const args = ['deploy', name, folderOf(name), '--url', server.url, ...options];
+    const args = ['deploy', name, folder, '--url', server.url, ...options];
     const code = await runCommandLine(args, { stdout: say, stderr: say, env: {} });
     if (code !== 0) throw new Error(`deploying ${name} failed with ${code}: ${said.join('')}`);
     return (path, init) => fetch(`${server.url}/fn/${name}${path}`, init);

@@ -18,9 +18,10 @@
  */
 
 /**
- * How a function wants to be called: `export default { fetch }`, a handler of events, an application of Python's WSGI or ASGI.
+ * How a function wants to be called: `export default { fetch }`, a handler of events, an application of Python's WSGI or ASGI, a
+ * filter of standard input, an HTTP server, a program that speaks frames with mayfly.h.
  */
-export type FunctionExport = 'fetch' | 'handler' | 'wsgi' | 'asgi';
+export type FunctionExport = 'fetch' | 'handler' | 'wsgi' | 'asgi' | 'stdin' | 'http' | 'frames';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -135,6 +136,8 @@ export type FunctionErrorCode =
   | 'FUNCTION_BAD_RESULT'
   /** It called process.exit(). */
   | 'FUNCTION_EXITED'
+  /** A program ended with an exit code other than 0. */
+  | 'FUNCTION_FAILED'
   /** Its promise is pending and nothing is left that could settle it. */
   | 'FUNCTION_STALLED';
 

@@ -109,6 +109,11 @@ export class ConsoleDevice extends VirtioDevice<ConsoleState> {
     return this.#inputEnded;
   }
 
+  /** The guest has looked at its standard input: its driver sets that side up no earlier. */
+  get inputOpened(): boolean {
+    return this.running && this.queues[queue.RX0]!.ready;
+  }
+
   /** End of input: port 0 closes once the guest has the last byte. */
   endInput(): void {
     this.#inputEnded = true;

@@ -88,6 +88,7 @@ export class MachinePool implements Pool {
       network: spec.network ?? [],
       timeoutMs: spec.bootTimeoutMs,
       directory: this.#directory,
+      dialect: spec.dialect,
     });
     const { template, head } = result;
     if (template !== undefined) {
@@ -108,9 +109,9 @@ export class MachinePool implements Pool {
     const found = await this.#stored?.load(spec);
     if (found === undefined) return undefined;
     const { memoryFd, memorySize, images, state, close } = found.loaded;
-    const { name, network = [] } = spec;
+    const { name, network = [], dialect } = spec;
     const id = this.#nextId++;
-    const template = { id, name, memoryFd, memorySize, images, network, state };
+    const template = { id, name, memoryFd, memorySize, images, network, state, dialect };
     return { held: { template, close, save: undefined }, readyHead: found.readyHead };
   }
 

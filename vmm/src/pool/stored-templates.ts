@@ -79,11 +79,11 @@ function checkpointName({ stored }: TemplateSpec): string | undefined {
 }
 
 /** All that decides what a template is. Images are called by their content. */
-function digestOf({ images, argv, env, cwd, memoryBytes, network }: TemplateSpec): string {
+function digestOf(spec: TemplateSpec): string {
+  const { images, argv, env, cwd = '/', memoryBytes, network = [], dialect = null } = spec;
   const layers = images.map((path) => basename(path));
-  const kernel = KernelImage.default().digest;
-  const { ABI_VERSION } = abi;
-  return sha256([layers, argv, env, cwd ?? '/', memoryBytes, network ?? [], kernel, ABI_VERSION]);
+  const kernel = [KernelImage.default().digest, abi.ABI_VERSION];
+  return sha256([layers, argv, env, cwd, memoryBytes, network, dialect, kernel]);
 }
 
 const sha256 = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex');

@@ -3,6 +3,7 @@
  * @mayfly/protocol, and their heads go through the pool unread.
  */
 
+import type { Dialect } from '../dialects/dialect.js';
 import type { EgressStats } from '../network/egress.js';
 
 /** Everything that decides what a template is. */
@@ -22,6 +23,8 @@ export interface TemplateSpec {
    * version of the same group, made from the same things.
    */
   stored?: { group: string; version: string };
+  /** How the program is spoken to; frames, if left out. */
+  dialect?: Dialect;
 }
 
 /** Bytes that are at hand, or that come piece by piece. */

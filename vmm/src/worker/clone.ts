@@ -6,16 +6,9 @@
  * ```
  * A clone whose guest failed is thrown away instead.
  */
-import {
-  AnswerOrder,
-  answerBroken,
-  type Frame,
-  FrameDecoder,
-  type LogLine,
-  MayflyError,
-} from '@mayfly/protocol';
+import { AnswerOrder, answerBroken, type Frame, type LogLine, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
-import type { VsockStream } from '../devices/index.js';
+import { type OutputStream, type Talk, talk } from '../dialects/dialect.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
 import { guardedRanges } from '../machine/cpl0.js';
 import { NESTED_PAGING } from '../machine/host-cpu.js';
@@ -27,7 +20,6 @@ import { resetVcpu } from '../machine/vcpu-state.js';
 import { denialText } from '../network/denial.js';
 import type { EgressStats } from '../network/egress.js';
 import { WayOut } from '../network/way-out.js';
-import { AGENT_PORT } from './boot.js';
 import { OutputTail } from './output-tail.js';
 import type { Template } from './template.js';
 
@@ -46,13 +38,12 @@ export class Clone {
   readonly template: Template;
   readonly machine: Machine;
   readonly #rewinder: Rewinder;
-  readonly #stream: VsockStream;
+  readonly #talk: Talk;
   readonly #wayOut: WayOut;
   /** What it was refused in this life. */
   #denials: LogLine[] = [];
   /** What the program printed in this life. */
   #output = new OutputTail();
-  #decoder = new FrameDecoder();
   #answer: Frame | undefined;
   #order = new AnswerOrder();
   /** Chunks of the answer's body, to be put together when it is whole. */
@@ -72,19 +63,24 @@ export class Clone {
     { workingSet, dirtyPagesMax, ...provisions }: CloneParts = {},
   ) {
     this.template = template;
-    const keep = (chunk: Uint8Array) => this.#output.add(chunk);
-    this.machine = machineFromState(template, { stdout: keep, stderr: keep }, provisions);
+    const keep = (stream: OutputStream) => (chunk: Uint8Array) => {
+      this.#output.add(chunk);
+      this.#talk.output(stream, chunk);
+    };
+    const console = { stdout: keep('stdout'), stderr: keep('stderr') };
+    this.machine = machineFromState(template, console, provisions);
     if (workingSet !== undefined) this.machine.memory.populate(workingSet);
     const { vsock } = this.machine.devices;
     this.#wayOut = new WayOut(vsock, {
       allow: template.network,
       denied: (denial) => this.#deny(denialText(denial, 'network.allow')),
     });
-    const stream = vsock.streams.find(({ hostPort }) => hostPort === AGENT_PORT);
-    if (stream === undefined)
-      throw new MayflyError('MAYFLY_INTERNAL', 'a template without a stream');
-    this.#stream = stream;
-    stream.onData = (chunk) => this.#receive(chunk);
+    this.#talk = talk(template.dialect, this.machine, {
+      frame: (frame) => this.#add(frame),
+      damaged: (error) => {
+        this.#damage ??= error;
+      },
+    });
     this.#rewinder = Rewinder.create({
       memory: this.machine.memory,
       template: templateMemory,
@@ -120,9 +116,11 @@ export class Clone {
   async invoke(frame: Uint8Array, deadlineMs: number, stopped: () => boolean): Promise<Frame> {
     this.#ready = false;
     newIdentity(this.machine.shared, this.template.state.capturedAt);
-    this.#stream.write(frame);
+    this.#talk.send(frame);
     for (let slices = 1; ; slices++) {
       const stop = this.machine.enter();
+      this.#talk.turned();
+      if (stop.kind === 'exited' && (stop.status & 0xff) === 0) this.#talk.exited(stop.status >> 8);
       if (this.#answer !== undefined && this.#order.over) return this.#answer;
       if (this.#damage !== undefined) throw this.#damage;
       if (stop.kind === 'failed') throw failureOf(stop.failure);
@@ -157,7 +155,7 @@ export class Clone {
     if (NESTED_PAGING) resetVcpu(this.machine.vcpu, vcpu);
     if (vcpu.xsave !== undefined) this.machine.vcpu.setXsave(vcpu.xsave);
     this.machine.bus.restore(devices);
-    this.#decoder = new FrameDecoder();
+    this.#talk.reset();
     if (!this.#output.empty) this.#output = new OutputTail();
     this.#answer = undefined;
     this.#order = new AnswerOrder();
@@ -177,15 +175,6 @@ export class Clone {
 
   #deny(text: string): void {
     this.#denials.push({ level: 'warn', time: Date.now(), text });
-  }
-
-  #receive(chunk: Uint8Array): void {
-    try {
-      this.#decoder.push(chunk);
-      for (let frame = this.#decoder.next(); frame; frame = this.#decoder.next()) this.#add(frame);
-    } catch (error) {
-      this.#damage = error as MayflyError;
-    }
   }
 
   #add(frame: Frame): void {

@@ -1,5 +1,6 @@
 /** What crosses between the pool (main thread) and its workers. Types only. */
 import type { LogLine } from '@mayfly/protocol';
+import type { Dialect } from '../dialects/dialect.js';
 import type { EgressStats } from '../network/egress.js';
 import type { Template } from './template.js';
 
@@ -18,6 +19,7 @@ export interface BootTask {
   timeoutMs: number;
   /** Where the template's memory file is made. */
   directory: string;
+  dialect?: Dialect | undefined;
 }
 
 export interface BootResult {

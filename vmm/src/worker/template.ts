@@ -5,6 +5,7 @@
  * File descriptors belong to the whole process: every worker thread maps the same file.
  */
 import { closeSync } from 'node:fs';
+import type { Dialect } from '../dialects/dialect.js';
 import { checkCpl0 } from '../machine/cpl0.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine } from '../machine/machine.js';
@@ -23,6 +24,8 @@ export interface Template {
   state: MachineState;
   /** Pages that first runs wrote, if that was recorded: pairs [first page, count]. */
   workingSet?: Uint32Array;
+  /** How its program is spoken to; frames, if left out. */
+  dialect?: Dialect | undefined;
 }
 
 /**
@@ -34,7 +37,7 @@ export function captureTemplate(
   {
     directory,
     ...about
-  }: Pick<Template, 'id' | 'name' | 'images' | 'network'> & { directory: string },
+  }: Pick<Template, 'id' | 'name' | 'images' | 'network' | 'dialect'> & { directory: string },
 ): Template {
   const state = captureState(machine, true);
   checkCpl0(machine.memory.buffer, KernelImage.default(), state.vcpu);

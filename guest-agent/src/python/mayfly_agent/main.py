@@ -63,9 +63,10 @@ def main():
 
 
 def _serve(stream, call, function):
-    while (frame := stream.read()) is not None:
+    while (frame := stream.read_request()) is not None:
         head, body = frame
         try:
+            os.environ.update(head.get("env", {}))
             mayfly.make_unique(base64.b64decode(head["entropy"]), head["generation"], loop.run)
             answer, payload = call(function, head, body, Context(head))
             answer["logs"] = console.take()

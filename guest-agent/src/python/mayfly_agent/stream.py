@@ -41,6 +41,19 @@ class Stream:
             return None
         return json.loads(payload[:head_bytes]), payload[head_bytes:]
 
+    def read_request(self):
+        """The next request with its whole body, which may come in chunks; None when the host closed the stream."""
+        frame = self.read()
+        if frame is None or not frame[0].get("more"):
+            return frame
+        head, first = frame
+        parts = [first]
+        while (chunk := self.read()) is not None:
+            parts.append(chunk[1])
+            if chunk[0].get("end"):
+                return head, b"".join(parts)
+        return None
+
     def write(self, head, body=b""):
         """Raises FrameTooLarge before a byte is written."""
         text = _encode(head).encode()

@@ -1,0 +1,25 @@
+/** Any HTTP server, unmodified: requests reach it at the port that it listens on. */
+import { basename } from 'node:path';
+import { nodePreloadPath } from '@mayfly/guest-agent';
+import { GUEST_PATHS, type Layers } from '../layers.js';
+import { commandOf } from './command.js';
+import type { Program, Source } from './runtime.js';
+
+const PORT_DEFAULT = 8080;
+const PRELOAD = `${GUEST_PATHS.agents}/preload-node.cjs`;
+
+export async function httpProgram(source: Source, layers: Layers): Promise<Program> {
+  const { port = PORT_DEFAULT } = source;
+  const extra = [{ guestPath: PRELOAD, hostPath: nodePreloadPath }];
+  const { argv, images } = await commandOf(source, layers, 'server', extra);
+  const [program = '', ...args] = argv;
+  const isNode = basename(program) === 'node';
+  return {
+    images,
+    // Seeds what Node.js seeds once a process, when a clone's request is there.
+    argv: isNode ? [program, '--require', PRELOAD, ...args] : argv,
+    env: { PORT: String(port), HOST: '127.0.0.1' },
+    cwd: GUEST_PATHS.function,
+    dialect: { kind: 'http', port },
+  };
+}

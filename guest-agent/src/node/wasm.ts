@@ -1,0 +1,90 @@
+/**
+ * A WebAssembly module as a function: a WASI command, which reads the request's body on standard input and writes the answer to
+ * standard output, or a reactor, whose `handle()` does. It is compiled, instantiated and, if a reactor, initialised before the
+ * template is captured.
+ */
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WASI } from 'node:wasi';
+import { FunctionError } from './failure.js';
+import type { FetchFunction } from './load.js';
+import type {} from './webassembly-types.js';
+
+interface Prepared {
+  /** Runs it; gives its exit code. */
+  run(): number;
+  files: { stdin: number; stdout: number; stderr: number };
+}
+
+/** @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT; whatever a reactor's initialisation throws */
+export function loadWasm(path: string): FetchFunction {
+  const module = compile(path);
+  const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  if (!exported.has('_start') && !exported.has('handle')) {
+    const found = [...exported].join(', ') || 'nothing';
+    const wanted = 'Mayfly calls `_start` of a WASI command or `handle` of a reactor';
+    throw new FunctionError('FUNCTION_NO_EXPORT', `the module exports ${found}; ${wanted}`);
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'wasm-'));
+  const prepare = () => prepared(module, exported.has('_start'), folder);
+  let ready: Prepared | undefined = prepare();
+  return async (request) => {
+    const { run, files } = ready ?? prepare();
+    ready = undefined; // an instance is for one request
+    writeAll(files.stdin, new Uint8Array(await request.arrayBuffer()));
+    const code = run();
+    const [answer, errors] = [join(folder, 'stdout'), join(folder, 'stderr')].map((file) =>
+      readFileSync(file),
+    ) as [Buffer, Buffer];
+    for (const file of Object.values(files)) closeSync(file);
+    const lines = errors.toString().trimEnd();
+    if (lines !== '') for (const line of lines.split('\n')) console.error(line);
+    if (code === 0) return new Response(answer, { headers: { 'content-type': typeOf(answer) } });
+    throw new FunctionError('FUNCTION_FAILED', `the module ended with exit code ${code}`);
+  };
+}
+
+function compile(path: string): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(readFileSync(path));
+  } catch (cause) {
+    if (!(cause instanceof WebAssembly.CompileError)) throw cause;
+    throw new FunctionError('FUNCTION_SYNTAX', cause.message, { cause });
+  }
+}
+
+function prepared(module: WebAssembly.Module, isCommand: boolean, folder: string): Prepared {
+  const open = (name: string) => openSync(join(folder, name), 'w+');
+  const files = { stdin: open('stdin'), stdout: open('stdout'), stderr: open('stderr') };
+  const env = process.env as Record<string, string>;
+  const wasi = new WASI({
+    version: 'preview1',
+    args: ['function'],
+    env,
+    returnOnExit: true,
+    ...files,
+  });
+  const instance = new WebAssembly.Instance(module, wasi.getImportObject() as WebAssembly.Imports);
+  if (isCommand) return { run: () => wasi.start(instance), files };
+  wasi.initialize(instance);
+  const handle = instance.exports.handle as () => unknown;
+  return { run: () => Number(handle() ?? 0), files };
+}
+
+/** Into a file that is read from its start: what was written does not move the place. */
+function writeAll(file: number, bytes: Uint8Array): void {
+  ftruncateSync(file, 0);
+  for (let at = 0; at < bytes.byteLength; ) {
+    at += writeSync(file, bytes, at, bytes.byteLength - at, at);
+  }
+}
+
+function typeOf(body: Uint8Array): string {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(body);
+    return 'text/plain; charset=utf-8';
+  } catch {
+    return 'application/octet-stream';
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * The dialect of HTTP servers. The guest kernel offers a vsock connection to a port to whoever listens on the TCP port of that
+ * number, so the host speaks to an unmodified server; the template has one connection, accepted and idle.
+ */
+import {
+  decodeWholeFrame,
+  type EventHead,
+  type LogLine,
+  MayflyError,
+  type RequestHead,
+} from '@mayfly/protocol';
+import type { VsockStream } from '../devices/index.js';
+import type { Machine, Stop } from '../machine/machine.js';
+import type { Greeting, OutputStream, Talk, TalkEvents } from './dialect.js';
+import { HttpAnswer } from './http-answer.js';
+import { chunk, LAST_CHUNK, requestHead } from './http-request.js';
+import { OutputLines } from './output-lines.js';
+
+export class HttpGreeting implements Greeting {
+  readonly missing: string;
+  readonly #machine: Machine;
+  readonly #port: number;
+  readonly #logs: () => LogLine[];
+  #connection: 'none' | 'asked' | 'open' | 'ended' = 'none';
+
+  constructor(machine: Machine, port: number, logs: () => LogLine[]) {
+    machine.devices.console.endInput();
+    this.#machine = machine;
+    this.#port = port;
+    this.#logs = logs;
+    this.missing = `the program does not listen on port ${port}`;
+  }
+
+  look(stop: Stop): Record<string, unknown> | 'wait' | 'enter' {
+    if (stop.kind === 'exited') {
+      const message = `the program ended with exit code ${stop.status >> 8} before it listened on port ${this.#port}`;
+      throw new MayflyError('MAYFLY_BOOT_FAILED', message);
+    }
+    if (stop.kind !== 'idle') return 'wait';
+    switch (this.#connection) {
+      case 'open':
+        return { type: 'ready', exports: 'http', version: '', pid: 1, logs: this.#logs() };
+      case 'none':
+        this.#connect();
+        return 'enter';
+      case 'ended':
+        throw new MayflyError('MAYFLY_BOOT_FAILED', `port ${this.#port} ends connections at once`);
+      default:
+        // Nobody looks at a connection before something listens; without a timer, nothing ever will.
+        if (stop.deadline === undefined) throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
+        return 'wait';
+    }
+  }
+
+  #connect(): void {
+    const stream = this.#machine.devices.vsock.connect(this.#port);
+    this.#connection = 'asked';
+    stream.onOpen = () => {
+      this.#connection = 'open';
+    };
+    stream.onClose = (reason) => {
+      this.#connection = reason === 'refused' ? 'none' : 'ended';
+    };
+    stream.onEnd = () => {
+      this.#connection = 'ended';
+    };
+  }
+}
+
+/** Of a body that waits for the end of the turn: then the guest has shown what it has. */
+const PIECES_BYTES_MAX = 256 * 1024;
+
+type Head = Record<string, unknown>;
+
+export class HttpTalk implements Talk {
+  readonly #stream: VsockStream;
+  readonly #events: TalkEvents;
+  #lines = new OutputLines();
+  #answer: HttpAnswer | undefined;
+  /** The head of the answer, until it is told of. */
+  #head: Head | undefined;
+  #pieces: Uint8Array[] = [];
+  #pieceBytes = 0;
+
+  constructor(machine: Machine, port: number, events: TalkEvents) {
+    const stream = machine.devices.vsock.streams.find(({ guestPort }) => guestPort === port);
+    if (stream === undefined)
+      throw new MayflyError('MAYFLY_INTERNAL', 'a template without a connection');
+    this.#stream = stream;
+    this.#events = events;
+    stream.onData = (bytes) => this.#guarded(() => this.#answer?.push(bytes));
+    stream.onEnd = () => this.#guarded(() => this.#answer?.close());
+    stream.onClose = (reason) => {
+      if (reason !== 'rewound') this.#guarded(() => this.#answer?.close());
+    };
+  }
+
+  send(bytes: Uint8Array): void {
+    const frame = decodeWholeFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    if (frame === undefined) throw new MayflyError('MAYFLY_INTERNAL', 'half a frame for a server');
+    const { body } = frame;
+    const head = frame.head as unknown as RequestHead | EventHead;
+    if (frame.head.type === 'chunk') {
+      this.#stream.write(chunk(body));
+      if (frame.head.end === true) this.#stream.write(LAST_CHUNK);
+      return;
+    }
+    const method = head.type === 'request' ? head.method : 'POST';
+    this.#answer = new HttpAnswer(method, {
+      head: (status, headers) => {
+        this.#head = { type: 'response', status, headers };
+      },
+      body: (piece) => this.#keep(piece),
+      end: () => this.#tell(true),
+    });
+    const goesOn = head.more === true;
+    const start = requestHead(head, goesOn ? undefined : body.byteLength);
+    this.#stream.write(Buffer.concat([start, goesOn ? chunk(body) : body]));
+  }
+
+  output(stream: OutputStream, bytes: Uint8Array): void {
+    this.#lines.add(stream, bytes);
+  }
+
+  turned(): void {
+    if (this.#head !== undefined || this.#pieceBytes > 0) this.#tell(false);
+  }
+
+  exited(): void {}
+
+  reset(): void {
+    this.#lines = new OutputLines();
+    this.#answer = undefined;
+    this.#head = undefined;
+    this.#take();
+  }
+
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#events.damaged(error as MayflyError);
+    }
+  }
+
+  #keep(piece: Uint8Array): void {
+    this.#pieces.push(piece);
+    this.#pieceBytes += piece.byteLength;
+    if (this.#pieceBytes > PIECES_BYTES_MAX) this.#tell(false);
+  }
+
+  /** Sends on what there is: the head with the body's first pieces, or a chunk. */
+  #tell(end: boolean): void {
+    const body = this.#take();
+    const logs = this.#lines.take();
+    if (this.#head !== undefined) {
+      this.#events.frame({ head: { ...this.#head, logs, ...(!end && { more: true }) }, body });
+      this.#head = undefined;
+      return;
+    }
+    if (logs.length > 0)
+      this.#events.frame({ head: { type: 'log', logs }, body: new Uint8Array() });
+    this.#events.frame({ head: { type: 'chunk', ...(end && { end: true }) }, body });
+  }
+
+  #take(): Uint8Array {
+    const [first = new Uint8Array(), ...more] = this.#pieces;
+    this.#pieces = [];
+    this.#pieceBytes = 0;
+    return more.length === 0 ? first : Buffer.concat([first, ...more]);
+  }
+}

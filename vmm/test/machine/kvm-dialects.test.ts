@@ -1,0 +1,146 @@
+/** Programs that know nothing of frames: filters of standard input and HTTP servers, in pristine clones. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ImageStore, treeFromPrograms } from '@mayfly/image';
+import t from 'tap';
+import type { Dialect } from '../../src/dialects/dialect.js';
+import { MachinePool } from '../../src/pool/machine-pool.js';
+import { compile } from './guest.js';
+
+const scratch = mkdtempSync('/var/tmp/mayfly-dialects-');
+const source = fileURLToPath(new URL('../../../test/machine/dialects.c', import.meta.url));
+
+t.setTimeout(600_000);
+
+const program = compile(source, 'dialects');
+const store = await ImageStore.open(join(scratch, 'images'));
+const image = await store.build(await treeFromPrograms([{ path: program }]));
+const pool = new MachinePool({ directory: scratch, workers: 1 });
+t.teardown(async () => {
+  await pool.close();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const STDIO: Dialect = { kind: 'stdio' };
+const HTTP: Dialect = { kind: 'http', port: 8080 };
+
+const deploy = (what: string, dialect: Dialect, bootTimeoutMs = 60_000) =>
+  pool.deploy({
+    name: what,
+    images: [image.path],
+    argv: [program, what],
+    env: {},
+    memoryBytes: 64 << 20,
+    bootTimeoutMs,
+    dialect,
+  });
+
+const call = async (name: string, head: object, body = '') => {
+  const result = await pool.invoke(
+    name,
+    { head, body: Buffer.from(body) },
+    { timeoutMs: 60_000, place: { worker: 0, clone: 0 } },
+  );
+  const { logs, ...rest } = result.head as { logs: { level: string; text: string }[] };
+  return {
+    ...rest,
+    logs: logs?.map(({ level, text }) => `${level} ${text}`),
+    text: Buffer.from(result.body as Uint8Array).toString('latin1'),
+  };
+};
+const event = (body: string) => call('filter', { type: 'event' }, body);
+const post = { type: 'request', method: 'POST', url: 'http://h/', headers: [] };
+const get = (path: string) =>
+  call('serve', {
+    type: 'request',
+    method: 'GET',
+    url: `http://h:1${path}`,
+    headers: [['x', 'y']],
+  });
+
+await t.test('a filter: the body is its input, its output the answer', async (t) => {
+  t.match((await deploy('filter', STDIO)).readyHead, { type: 'ready', exports: 'stdin', logs: [] });
+  for (let i = 0; i < 3; i++) {
+    t.match(await event('abc'), {
+      type: 'result',
+      logs: ['error call 1'],
+      text: '{"calls":1,"length":3}',
+    });
+  }
+  t.match(await call('filter', post, 'x'.repeat(1000)), {
+    type: 'response',
+    status: 200,
+    headers: [['content-type', 'text/plain; charset=utf-8']],
+    text: '{"calls":1,"length":1000}',
+  });
+  t.match(await call('filter', post, 'binary'), {
+    headers: [['content-type', 'application/octet-stream']],
+    text: '\xff\xfe',
+  });
+  t.match(await event(''), { text: '{"calls":1,"length":0}' });
+});
+
+await t.test('a filter that fails', async (t) => {
+  t.match(await event('fail'), {
+    type: 'error',
+    code: 'FUNCTION_FAILED',
+    message: 'the program ended with exit code 7',
+    logs: ['error call 1'],
+  });
+  await t.rejects(event('crash'), { code: 'MAYFLY_GUEST_EXITED', message: /signal 6/ });
+  await t.rejects(event('flood'), { code: 'MAYFLY_FRAME_TOO_LARGE' });
+  t.match(await event('abc'), { text: '{"calls":1,"length":3}' });
+});
+
+await t.test('programs that do not read their input are no filters', async (t) => {
+  await t.rejects(deploy('nothing', STDIO), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /exit code 4 before it read/,
+  });
+  await t.rejects(deploy('deaf', STDIO), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /not its standard input/,
+  });
+});
+
+await t.test('an HTTP server: a request a clone', async (t) => {
+  t.match((await deploy('serve', HTTP)).readyHead, {
+    type: 'ready',
+    exports: 'http',
+    logs: [{ level: 'info', text: 'listening on 8080' }],
+  });
+  for (let i = 0; i < 3; i++) {
+    t.match(await get('/a?b'), {
+      type: 'response',
+      status: 200,
+      headers: [
+        ['x-calls', '1'],
+        ['content-type', 'text/plain'],
+      ],
+      text: 'GET /a?b HTTP/1.1\r\nhost: h:1\r\nx: y\r\n\r\n',
+      logs: ['info request 1'],
+    });
+  }
+  t.match(await get('/slow'), { status: 200, text: 'onetwo' });
+  await t.rejects(get('/garbage'), { code: 'MAYFLY_HTTP_DAMAGED', message: /ICY 200 OK/ });
+  await t.rejects(get('/exit'), { code: 'MAYFLY_GUEST_EXITED', message: /exit code 5/ });
+  t.match(await get('/'), {
+    headers: [
+      ['x-calls', '1'],
+      ['content-type', 'text/plain'],
+    ],
+  });
+});
+
+await t.test('a server that is slow to listen, and programs that never do', async (t) => {
+  t.match((await deploy('late', HTTP)).readyHead, { type: 'ready' });
+  await t.rejects(deploy('deaf', HTTP), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /does not listen on port 8080/,
+  });
+  await t.rejects(deploy('nothing', HTTP), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /exit code 4 before it listened/,
+  });
+});
