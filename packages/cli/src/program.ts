@@ -7,8 +7,11 @@ import { addDoctor } from './commands/doctor.js';
 import { addFunctionCommands } from './commands/functions.js';
 import { addHelpers } from './commands/helpers.js';
 import { addImage } from './commands/image.js';
+import { addLogs } from './commands/logs.js';
 import { addRun } from './commands/run.js';
 import { addServe } from './commands/serve.js';
+import { addStatsCommands } from './commands/stats.js';
+import { addVersionCommands } from './commands/versions.js';
 import { type Io, printError } from './output.js';
 
 const USAGE_ERROR = 2;
@@ -46,6 +49,9 @@ function buildProgram(io: Io): Command {
     .addHelpText('after', EXAMPLE);
   addServe(program, io);
   addFunctionCommands(program, io);
+  addVersionCommands(program, io);
+  addLogs(program, io);
+  addStatsCommands(program, io);
   addRun(program, io);
   addImage(program, io);
   addHelpers(program, io);

@@ -114,6 +114,36 @@ t.test('deploy, ls, invoke, logs, rm', async (t) => {
   });
 });
 
+t.test('versions, rollback, environment, records, statistics', async (t) => {
+  const path = file('v.js', 'export const handler = () => 1;');
+  for (let n = 0; n < 2; n++) t.match(await mayfly('deploy', 'v', path), { code: 0 });
+  t.match(await mayfly('versions', 'v'), { stdout: /^VERSION .*\n2 \* .*\n1 / });
+  t.match(await mayfly('rollback', 'v'), { code: 0, stdout: 'v serves version 1\n' });
+  t.match(await mayfly('rollback', 'v'), { code: 1, stderr: /MAYFLY_VERSION_UNKNOWN/ });
+  t.match(await mayfly('rollback', 'v', '2', '--json'), { stdout: /"version": 2/ });
+  const changes = ['--set', 'A=1', '--secret', 'S=hidden', '--unset', 'B'];
+  t.match(await mayfly('env', 'v', ...changes), { code: 0, stdout: 'A=1\nS (secret)\n' });
+  t.match(await mayfly('env', 'v', '--unset', 'A'), { stdout: 'S (secret)\n' });
+  t.match(await mayfly('env', 'v'), { stdout: 'S (secret)\n' });
+  t.match(await mayfly('invoke', 'v', '--version', '1', '--json'), { stdout: /"version": 1/ });
+  const accepted = await mayfly('invoke', 'v', '--async', '--data', '7');
+  t.match(accepted, { code: 0, stdout: /^[0-9a-f-]{36}\n$/ });
+  const id = accepted.stdout.trim();
+  t.match(JSON.parse((await mayfly('invocation', id)).stdout), { id, function: 'v', version: 2 });
+  t.match(await mayfly('invocation', 'none'), { code: 1, stderr: /MAYFLY_INVOCATION_UNKNOWN/ });
+  const list = (await mayfly('invocations', 'v')).stdout;
+  t.match(list, /^ID .*\n[0-9a-f-]{36} /);
+  t.match(await mayfly('stats'), { stdout: /^NAME .*\nv +[12] / });
+  const following = mayfly('logs', 'v', '--follow', '--json');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await mayfly('invoke', 'v');
+  await mayfly('rm', 'v');
+  const lines = (await following).stdout.trim().split('\n');
+  t.match(JSON.parse(lines.at(-1) as string), { text: LINE.text, version: 2 });
+  t.match(await mayfly('logs', 'v', '-f'), { code: 1, stderr: /MAYFLY_FUNCTION_UNKNOWN/ });
+  t.match(await mayfly('logs', 'v', '--limit', '0'), { code: 2 });
+});
+
 t.test('a folder is deployed as its mayfly.json says', async (t) => {
   const folder = join(dir, 'folder');
   mkdirSync(folder);

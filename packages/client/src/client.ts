@@ -1,14 +1,22 @@
 /** A typed client of Mayfly's HTTP API. */
+import { createInterface } from 'node:readline';
 import { MayflyError } from '@mayfly/protocol';
 import type {
+  EnvironmentInfo,
+  EnvironmentPatch,
   ErrorBody,
   FunctionInfo,
   FunctionList,
   FunctionLogs,
   FunctionSource,
   Health,
+  InvocationList,
   InvocationRecord,
   LogEntry,
+  LogQuery,
+  Stats,
+  VersionInfo,
+  VersionList,
 } from '@mayfly/protocol/api';
 import { type Dispatcher, Pool } from 'undici';
 
@@ -84,15 +92,87 @@ export class MayflyClient {
     await this.#json('DELETE', functionPath(name));
   }
 
+  /** Newest first. */
+  async versions(name: string): Promise<VersionInfo[]> {
+    const { versions } = await this.#json<VersionList>('GET', `${functionPath(name)}/versions`);
+    return versions;
+  }
+
+  /** Serves another version: the one before the current one, if left out. */
+  rollback(name: string, version?: number): Promise<FunctionInfo> {
+    return this.#json('POST', `${functionPath(name)}/rollback`, version ? { version } : {});
+  }
+
+  environment(name: string): Promise<EnvironmentInfo> {
+    return this.#json('GET', `${functionPath(name)}/env`);
+  }
+
+  /** null removes a variable; what is not named stays. */
+  changeEnvironment(name: string, changes: EnvironmentPatch): Promise<EnvironmentInfo> {
+    return this.#json('PATCH', `${functionPath(name)}/env`, changes);
+  }
+
   /** The newest console lines, oldest first. */
-  async logs(name: string): Promise<LogEntry[]> {
-    const { logs } = await this.#json<FunctionLogs>('GET', `${functionPath(name)}/logs`);
+  async logs(name: string, query: Omit<LogQuery, 'follow'> = {}): Promise<LogEntry[]> {
+    const path = `${functionPath(name)}/logs${queryText(query)}`;
+    const { logs } = await this.#json<FunctionLogs>('GET', path);
     return logs;
   }
 
+  /** The same, and then each line as it comes, until the signal is aborted or the function is removed. */
+  async *followLogs(
+    name: string,
+    query: Omit<LogQuery, 'follow'> = {},
+    signal?: AbortSignal,
+  ): AsyncGenerator<LogEntry> {
+    const path = `${functionPath(name)}/logs${queryText({ ...query, follow: true })}`;
+    const { statusCode, body } = await this.#send({
+      method: 'GET',
+      path,
+      ...(signal && { signal }),
+    });
+    if (statusCode >= 400) throw failureOf(statusCode, await body.text());
+    try {
+      for await (const line of createInterface({ input: body })) {
+        if (line !== '') yield JSON.parse(line) as LogEntry;
+      }
+    } finally {
+      body.destroy();
+    }
+  }
+
   /** One invocation with a JSON event. */
-  invoke(name: string, event: unknown = null): Promise<InvocationRecord> {
-    return this.#json('POST', `${functionPath(name)}/invocations`, event);
+  invoke(
+    name: string,
+    event: unknown = null,
+    { version }: { version?: number | undefined } = {},
+  ): Promise<InvocationRecord> {
+    return this.#json('POST', `${functionPath(name)}/invocations${queryText({ version })}`, event);
+  }
+
+  /** The same, later; resolves when the server will not forget it. invocation() tells what came of it. */
+  invokeLater(
+    name: string,
+    event: unknown = null,
+    { version }: { version?: number | undefined } = {},
+  ): Promise<InvocationRecord> {
+    const query = queryText({ version, async: true });
+    return this.#json('POST', `${functionPath(name)}/invocations${query}`, event);
+  }
+
+  invocation(id: string): Promise<InvocationRecord> {
+    return this.#json('GET', `/v1/invocations/${encodeURIComponent(id)}`);
+  }
+
+  /** Newest first. */
+  async invocations(name: string, limit?: number): Promise<InvocationList['invocations']> {
+    const path = `${functionPath(name)}/invocations${queryText({ limit })}`;
+    const { invocations } = await this.#json<InvocationList>('GET', path);
+    return invocations;
+  }
+
+  stats(): Promise<Stats> {
+    return this.#json('GET', '/v1/stats');
   }
 
   /** One HTTP request to a function; an answer of any status is an answer, not a failure. */
@@ -137,6 +217,14 @@ export class MayflyClient {
       throw new MayflyError('MAYFLY_CONNECT', `no answer from ${this.url}: ${why}`, { cause });
     }
   }
+}
+
+function queryText(fields: Record<string, string | number | boolean | undefined>): string {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== undefined) query.set(key, String(value));
+  }
+  return query.size === 0 ? '' : `?${query}`;
 }
 
 function functionPath(name: string): string {

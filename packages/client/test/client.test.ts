@@ -46,6 +46,13 @@ t.test('methods become requests', async (t) => {
   await client.get('a/b');
   await client.deploy('f', { source: 's', timeoutMs: 5 });
   t.same(await client.logs('f'), []);
+  await client.logs('f', { since: '10m', limit: 3 });
+  await client.rollback('f');
+  await client.rollback('f', 2);
+  await client.changeEnvironment('f', { variables: { A: null } });
+  await client.invokeLater('f', 1, { version: 3 });
+  await client.invocation('i/d');
+  await client.stats();
   await client.invoke('f', { a: 1 });
   await client.invoke('f');
   await client.remove('f');
@@ -58,6 +65,13 @@ t.test('methods become requests', async (t) => {
     { line: 'GET /v1/functions/a%2Fb' },
     { line: 'PUT /v1/functions/f', type: json, body: '{"source":"s","timeoutMs":5}' },
     { line: 'GET /v1/functions/f/logs' },
+    { line: 'GET /v1/functions/f/logs?since=10m&limit=3' },
+    { line: 'POST /v1/functions/f/rollback', type: json, body: '{}' },
+    { line: 'POST /v1/functions/f/rollback', type: json, body: '{"version":2}' },
+    { line: 'PATCH /v1/functions/f/env', type: json, body: '{"variables":{"A":null}}' },
+    { line: 'POST /v1/functions/f/invocations?version=3&async=true', type: json, body: '1' },
+    { line: 'GET /v1/invocations/i%2Fd' },
+    { line: 'GET /v1/stats' },
     { line: 'POST /v1/functions/f/invocations', type: json, body: '{"a":1}' },
     { line: 'POST /v1/functions/f/invocations', type: json, body: 'null' },
     { line: 'DELETE /v1/functions/f' },

@@ -1,17 +1,12 @@
-/** mayfly deploy, invoke, ls, rm, logs: what talks to a server. */
+/** mayfly deploy, invoke, ls, rm. */
 import type { MayflyClient } from '@mayfly/client';
-import type { LogLine } from '@mayfly/protocol';
 import type { FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDeployment } from '../deployment.js';
-import { type Io, plain, printJson, table } from '../output.js';
-import { formatSize, parseDuration, parseEnv, parseSize } from '../units.js';
-import { PORT_DEFAULT } from './serve.js';
-
-interface Remote {
-  url: string;
-  json?: boolean;
-}
+import { type Io, printJson, table } from '../output.js';
+import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
+import { logText } from './logs.js';
+import { type Remote, remote, withClient } from './remote.js';
 
 export function addFunctionCommands(program: Command, io: Io): void {
   addDeploy(program, io);
@@ -28,39 +23,6 @@ export function addFunctionCommands(program: Command, io: Io): void {
         else io.stdout(`removed ${name}\n`);
       }),
     );
-  remote(program.command('logs').argument('<name>'), io)
-    .description('Show the newest console lines of a function.')
-    .action((name: string, options: Remote) =>
-      withClient(options, async (client) => {
-        const logs = await client.logs(name);
-        if (options.json) printJson(io, { logs });
-        else io.stdout(logs.map(logText).join(''));
-      }),
-    );
-}
-
-/** The options of every command that talks to a server. */
-function remote(command: Command, io: Io): Command {
-  return command
-    .option(
-      '--url <url>',
-      'the server (MAYFLY_URL)',
-      io.env.MAYFLY_URL ?? `http://127.0.0.1:${PORT_DEFAULT}`,
-    )
-    .option('--json', 'print JSON');
-}
-
-async function withClient<T>(
-  { url }: Remote,
-  work: (client: MayflyClient) => Promise<T>,
-): Promise<T> {
-  const { MayflyClient } = await import('@mayfly/client');
-  const client = new MayflyClient(url);
-  try {
-    return await work(client);
-  } finally {
-    await client.close();
-  }
 }
 
 interface DeployOptions extends Remote {
@@ -100,18 +62,33 @@ function addDeploy(program: Command, io: Io): void {
     );
 }
 
+interface InvokeOptions extends Remote {
+  data: unknown;
+  version?: number;
+  async?: boolean;
+}
+
 function addInvoke(program: Command, io: Io): void {
   remote(program.command('invoke').argument('<name>'), io)
     .description('Invoke a function once. Its result goes to stdout, its console to stderr.')
     .option('--data <json>', 'the event', parseJson, null)
-    .action((name: string, options: Remote & { data: unknown }) =>
+    .option('--version <n>', 'a version other than the current one', parseCount)
+    .option('--async', 'run it later; print the id of the invocation')
+    .action((name: string, options: InvokeOptions) =>
       withClient(options, async (client) => {
-        const report = await client.invoke(name, options.data);
+        if (options.async)
+          return printAccepted(await client.invokeLater(name, options.data, options), options, io);
+        const report = await client.invoke(name, options.data, options);
         if (options.json) return printJson(io, report);
         io.stderr(report.logs.map(logText).join(''));
         io.stdout(resultText(report));
       }),
     );
+}
+
+function printAccepted(record: InvocationRecord, { json }: Remote, io: Io): void {
+  if (json) printJson(io, record);
+  else io.stdout(`${record.id}\n`);
 }
 
 function parseJson(text: string): unknown {
@@ -126,10 +103,6 @@ function resultText({ response, result }: InvocationRecord): string {
   if (!response) return result === undefined ? '' : `${JSON.stringify(result, null, 2)}\n`;
   const body = Buffer.from(response.body ?? '', response.bodyEncoding).toString();
   return body.endsWith('\n') ? body : `${body}\n`;
-}
-
-function logText({ time, level, text }: LogLine): string {
-  return `${new Date(time).toISOString()} ${level} ${plain(text)}\n`;
 }
 
 async function list(client: MayflyClient, options: Remote, io: Io): Promise<void> {
