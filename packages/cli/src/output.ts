@@ -6,6 +6,8 @@ export interface Io {
   stdout: (text: string) => void;
   stderr: (text: string) => void;
   env: Record<string, string | undefined>;
+  /** Ends commands that go on until they are told to stop. */
+  signal?: AbortSignal;
 }
 
 export function printJson(io: Io, value: unknown): void {

@@ -2,9 +2,11 @@
 import { Command, CommanderError } from 'commander';
 import { addCheckpoint } from './commands/checkpoint.js';
 import { addClone } from './commands/clone.js';
+import { addCompletion } from './commands/completion.js';
 import { addConformance } from './commands/conformance.js';
+import { addDev } from './commands/dev.js';
 import { addDoctor } from './commands/doctor.js';
-import { addFunctionCommands } from './commands/functions.js';
+import { addFunctionCommands, addListAndRemove } from './commands/functions.js';
 import { addHelpers } from './commands/helpers.js';
 import { addImage } from './commands/image.js';
 import { addLogs } from './commands/logs.js';
@@ -50,6 +52,10 @@ function buildProgram(io: Io): Command {
   addServe(program, io);
   addFunctionCommands(program, io);
   addVersionCommands(program, io);
+  addDev(program, io);
+  const fn = program.command('fn').description('The commands for functions under one name.');
+  addListAndRemove(fn, io);
+  addVersionCommands(fn, io);
   addLogs(program, io);
   addStatsCommands(program, io);
   addRun(program, io);
@@ -59,6 +65,7 @@ function buildProgram(io: Io): Command {
   addClone(program, io);
   addConformance(program, io);
   addDoctor(program, io);
+  addCompletion(program, io);
   return program;
 }
 

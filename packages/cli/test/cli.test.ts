@@ -1,4 +1,5 @@
 /** Command lines against the real server, whose pool answers from memory. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -259,6 +260,75 @@ t.test('helpers copies what programs in a guest import', async (t) => {
     code: 1,
     stderr: /MAYFLY_HELPERS: cannot copy/,
   });
+});
+
+t.test('fn has the commands for functions, too', async (t) => {
+  const path = file('versioned.mjs', 'export const handler = () => 1;');
+  for (let i = 0; i < 2; i++) t.match(await mayfly('deploy', 'v', path), { code: 0 });
+  t.match(await mayfly('fn', 'ls'), { stdout: /^v +2 /m });
+  t.match(await mayfly('fn', 'rollback', 'v'), { code: 0, stdout: 'v serves version 1\n' });
+  t.match(await mayfly('fn', 'versions', 'v'), { stdout: /^1 \*/m });
+  t.match(await mayfly('fn', 'rm', 'v'), { stdout: 'removed v\n' });
+});
+
+t.test('logs -f shows lines as they come, until the function is removed', async (t) => {
+  await mayfly('deploy', 'followed', file('followed.mjs', 'export const handler = () => 1;'));
+  const following = mayfly('logs', 'followed', '-f', '--json');
+  for (let i = 0; i < 3; i++) await mayfly('invoke', 'followed');
+  await mayfly('rm', 'followed');
+  const lines = (await following).stdout.trim().split('\n');
+  t.equal(lines.length, 3);
+  t.match(JSON.parse(lines[2]!), { level: 'info', version: 1 });
+});
+
+t.test('dev deploys what is saved, and tells what is wrong with it', async (t) => {
+  const folder = t.testdir({ 'index.mjs': 'export const handler = () => 1;' });
+  const path = join(folder, 'index.mjs');
+  const stop = new AbortController();
+  const out = { stdout: '', stderr: '' };
+  const running = runCommandLine(['dev', 'dev', path, '--url', server.url], {
+    stdout: (text) => {
+      out.stdout += text;
+    },
+    stderr: (text) => {
+      out.stderr += text;
+    },
+    env: {},
+    signal: stop.signal,
+  });
+  const seen = async (stream: 'stdout' | 'stderr', what: RegExp) => {
+    for (let i = 0; i < 400 && !what.test(out[stream]); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    t.match(out[stream], what);
+  };
+  await seen('stdout', /deployed dev version 1 /);
+  writeFileSync(path, 'export const handler = (');
+  await seen('stderr', /MAYFLY_SOURCE_INVALID/);
+  writeFileSync(path, 'export const handler = () => 2;');
+  await seen('stdout', /deployed dev version 2 /);
+  await mayfly('invoke', 'dev');
+  await seen('stderr', /info log/);
+  stop.abort();
+  t.equal(await running, 0);
+  await mayfly('rm', 'dev');
+});
+
+t.test('completion scripts are valid and complete commands and options', async (t) => {
+  const { stdout: script } = await mayfly('completion', 'bash');
+  const complete = (...words: string[]) => {
+    const line = words.map((word) => `'${word}'`).join(' ');
+    const run = `${script}\nCOMP_WORDS=(mayfly ${line}); COMP_CWORD=${words.length}; _mayfly; echo "\${COMPREPLY[@]}"`;
+    return execFileSync('bash', ['-c', run], { encoding: 'utf8' }).trim().split(' ');
+  };
+  t.same(complete('dep'), ['deploy']);
+  t.same(complete('fn', 'ro'), ['rollback']);
+  t.same(complete('fn', 'env', 'name', '--un'), ['--unset']);
+  t.ok(complete('logs', '--').includes('--follow'));
+  t.match(await mayfly('completion', 'zsh'), { stdout: /^#compdef mayfly\n/ });
+  const fish = (await mayfly('completion', 'fish')).stdout;
+  t.match(fish, /^complete -c mayfly -n '__fish_use_subcommand' -f -a deploy -d '/m);
+  t.match(await mayfly('completion', 'tcsh'), { code: 2, stderr: /bash, zsh and fish/ });
 });
 
 t.test('doctor says what this host has', async (t) => {

@@ -11,6 +11,10 @@ import { type Remote, remote, withClient } from './remote.js';
 export function addFunctionCommands(program: Command, io: Io): void {
   addDeploy(program, io);
   addInvoke(program, io);
+  addListAndRemove(program, io);
+}
+
+export function addListAndRemove(program: Command, io: Io): void {
   remote(program.command('ls').alias('list'), io)
     .description('List the functions of a server.')
     .action((options: Remote) => withClient(options, (client) => list(client, options, io)));
@@ -25,41 +29,59 @@ export function addFunctionCommands(program: Command, io: Io): void {
     );
 }
 
-interface DeployOptions extends Remote {
+export interface DeployOptions extends Remote {
   memory?: number;
   timeout?: number;
   env?: Record<string, string>;
 }
 
-function addDeploy(program: Command, io: Io): void {
-  remote(program.command('deploy').argument('<name>').argument('<path>'), io)
-    .description(
-      'Deploy a JavaScript or TypeScript file with everything that it imports, or a folder with a mayfly.json.',
-    )
+/** The arguments and options of what deploys. */
+export function deployment(command: Command, io: Io): Command {
+  return remote(command.argument('<name>').argument('<path>'), io)
     .option('--memory <size>', 'guest memory, for example 256M', parseSize)
     .option(
       '--timeout <duration>',
       'longest an invocation may take, for example 10s',
       parseDuration,
     )
-    .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
+    .option('--env <key=value>', 'environment variable (repeatable)', parseEnv);
+}
+
+function addDeploy(program: Command, io: Io): void {
+  deployment(program.command('deploy'), io)
+    .description(
+      'Deploy a JavaScript or TypeScript file with everything that it imports, or a folder with a mayfly.json.',
+    )
     .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, async (client) => {
-        const { memory, timeout, env } = options;
-        const source = await readDeployment(path);
-        const info = await client.deploy(name, {
-          ...source,
-          ...(memory !== undefined && { memoryBytes: memory }),
-          ...(timeout !== undefined && { timeoutMs: timeout }),
-          ...(env && { env: { ...source.env, ...env } }),
-        });
-        if (options.json) return printJson(io, info);
-        const boot = ((info.bootMicros ?? 0) / 1000).toFixed(0);
-        io.stdout(
-          `deployed ${name} version ${info.version} (template in ${boot} ms): ${client.url}/fn/${name}\n`,
-        );
+        const info = await deployFrom(client, name, path, options);
+        if (options.json) printJson(io, info);
+        else io.stdout(deployedText(client, info));
       }),
     );
+}
+
+export async function deployFrom(
+  client: MayflyClient,
+  name: string,
+  path: string,
+  { memory, timeout, env }: DeployOptions,
+): Promise<FunctionInfo> {
+  const source = await readDeployment(path);
+  return client.deploy(name, {
+    ...source,
+    ...(memory !== undefined && { memoryBytes: memory }),
+    ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(env && { env: { ...source.env, ...env } }),
+  });
+}
+
+export function deployedText(
+  { url }: MayflyClient,
+  { name, version, bootMicros = 0 }: FunctionInfo,
+): string {
+  const boot = (bootMicros / 1000).toFixed(0);
+  return `deployed ${name} version ${version} (template in ${boot} ms): ${url}/fn/${name}\n`;
 }
 
 interface InvokeOptions extends Remote {

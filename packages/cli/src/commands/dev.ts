@@ -1,0 +1,110 @@
+/** mayfly dev: deploys, and deploys again whenever the source is saved; the function's console lines meanwhile. */
+import { watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { MayflyClient } from '@mayfly/client';
+import type { Command } from 'commander';
+import { type Io, plain, printError, printJson } from '../output.js';
+import { type DeployOptions, deployedText, deployFrom, deployment } from './functions.js';
+import { logText } from './logs.js';
+import { withClient } from './remote.js';
+
+/** Editors save in several steps. */
+const QUIET_MS = 150;
+const IGNORED = /(^|\/)(node_modules|\.git|dist)(\/|$)/;
+
+export function addDev(program: Command, io: Io): void {
+  deployment(program.command('dev'), io)
+    .description(
+      'Deploy, and deploy again whenever a file is saved beside the source; until SIGINT.',
+    )
+    .action((name: string, path: string, options: DeployOptions) =>
+      withClient(options, (client) => develop(client, name, path, options, io)),
+    );
+}
+
+async function develop(
+  client: MayflyClient,
+  name: string,
+  path: string,
+  options: DeployOptions,
+  io: Io,
+): Promise<void> {
+  const end = new AbortController();
+  const stop = () => end.abort();
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  io.signal?.addEventListener('abort', stop);
+  try {
+    let following: Promise<void> | undefined;
+    for await (const _ of saves(path, end.signal)) {
+      const deployed = await deployOnce(client, name, path, options, io);
+      if (deployed && !options.json) following ??= follow(client, name, io, end.signal);
+    }
+    await following;
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
+/** What is wrong with the source is told, and the next save may be better. */
+async function deployOnce(
+  client: MayflyClient,
+  name: string,
+  path: string,
+  options: DeployOptions,
+  io: Io,
+): Promise<boolean> {
+  try {
+    const info = await deployFrom(client, name, path, options);
+    if (options.json) printJson(io, info);
+    else io.stdout(deployedText(client, info));
+    return true;
+  } catch (error) {
+    printError(io, error);
+    return false;
+  }
+}
+
+async function follow(
+  client: MayflyClient,
+  name: string,
+  io: Io,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const last = (await client.logs(name, { limit: 1 })).at(-1);
+    const query = last ? { after: last.sequence } : {};
+    for await (const line of client.followLogs(name, query, signal)) io.stderr(logText(line));
+  } catch (error) {
+    if (signal.aborted) return;
+    io.stderr(`mayfly: console lines are not shown any more: ${plain(String(error))}\n`);
+  }
+}
+
+/** Now, and after each burst of changes at or below the path, until the signal. */
+async function* saves(path: string, signal: AbortSignal): AsyncGenerator<void> {
+  const folder = (await stat(path)).isDirectory() ? path : dirname(path);
+  let changed = true;
+  let wake = () => {};
+  const watcher = watch(folder, { recursive: true }, (_event, file) => {
+    if (file !== null && IGNORED.test(file)) return;
+    changed = true;
+    wake();
+  });
+  signal.addEventListener('abort', () => wake());
+  try {
+    while (!signal.aborted) {
+      if (!changed) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+      }
+      if (signal.aborted) return;
+      changed = false;
+      yield;
+    }
+  } finally {
+    watcher.close();
+  }
+}
