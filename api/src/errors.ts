@@ -185,6 +185,11 @@ export const ERRORS = Object.freeze({
     'this host has no interpreter for the runtime of the function',
     'install it on the host of the server: the package python3 for python',
   ),
+  MAYFLY_WORKER_GONE: row(
+    503,
+    'the thread that ran the invocation died; another one has taken its place',
+    'try again, if the function may run twice; report it if it stays',
+  ),
   MAYFLY_SERVER_CLOSING: row(
     503,
     'the server is shutting down',
@@ -194,6 +199,11 @@ export const ERRORS = Object.freeze({
     504,
     'the guest did not get ready in time',
     'do less while the function loads',
+  ),
+  MAYFLY_GUEST_CPU: row(
+    504,
+    'the invocation used more processor time than the function may',
+    'make it cheaper, or deploy with a larger cpuMs',
   ),
   MAYFLY_GUEST_TIMEOUT: row(
     504,

@@ -172,7 +172,7 @@ export class Invoker {
   async #invokeIn(
     template: Template,
     { env, log }: DeployedFunction,
-    { record: { timeoutMs, version } }: Version,
+    { record: { timeoutMs, cpuMs, version } }: Version,
     trace: Trace,
     request: InvocationRequest,
     body: Body,
@@ -183,7 +183,7 @@ export class Invoker {
       keepLines(trace, lines);
     };
     const onLogs = (lines: unknown) => keep(logLines(lines));
-    const options = { onLogs, ...(signal && { signal }) };
+    const options = { onLogs, ...(signal && { signal }), ...(cpuMs !== undefined && { cpuMs }) };
     const frame = { head: { ...request, ...commonHead(trace.id, timeoutMs, env) }, body };
     const result = await this.#pool.invoke(template.name, frame, options);
     const timing = timingOf(result);

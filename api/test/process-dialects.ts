@@ -31,7 +31,7 @@ export async function invokeProcess(
     const answer = port
       ? ask(child, port, head as RequestHead, input)
       : filtered(child, head, input);
-    const end = Promise.resolve({ ...TIMING, rewoundPages: 0 });
+    const end = Promise.resolve({ ...TIMING, cpuMicros: 0, rewoundPages: 0 });
     return { ...(await answer), ...TIMING, end };
   } finally {
     child.kill('SIGKILL');

@@ -128,7 +128,7 @@ export class ProcessPool implements Pool {
     void child.send(frame);
     const order = new AnswerOrder();
     const first = await child.next(order, options);
-    const timing = { queueMicros, guestMicros: guestMicros() };
+    const timing = { queueMicros, cloneMicros: 0, guestMicros: guestMicros() };
     const stop = () => this.#stop(child);
     let ended: (stats: InvokeStats) => void = () => {};
     let broken: (error: unknown) => void = () => {};
@@ -156,7 +156,7 @@ export class ProcessPool implements Pool {
     const settle = async () => {
       try {
         while (order.phase === 'pending') await child.next(order, options);
-        ended({ queueMicros, guestMicros: guestMicros(), rewoundPages: 0 });
+        ended({ ...timing, guestMicros: guestMicros(), cpuMicros: 0, rewoundPages: 0 });
       } catch (error) {
         broken(error);
       } finally {

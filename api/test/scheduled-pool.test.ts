@@ -19,7 +19,13 @@ class FakePool implements Pool {
 
   invoke(_name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
     return new Promise((resolve, reject) => {
-      const times = { guestMicros: 1000, queueMicros: 5, rewoundPages: 3 };
+      const times = {
+        guestMicros: 1000,
+        queueMicros: 5,
+        cloneMicros: 1,
+        cpuMicros: 900,
+        rewoundPages: 3,
+      };
       const end = Promise.resolve(times);
       const answer = () => resolve({ head: frame.head, body: frame.body, ...times, end });
       const fail = () => reject(new Error('the guest failed'));

@@ -16,7 +16,7 @@ async function train(stock: Stock): Promise<void> {
   const clone = stock.make();
   for (let life = 0; life < LIVES; life++) {
     const deadline = performance.now() + DEADLINE_MS;
-    checkAnswer((await clone.invoke(eventFrame(), deadline, () => false)).head);
+    checkAnswer((await clone.invoke(eventFrame(), deadline)).head);
     if (clone.rewind()) stock.learn(clone);
     else break;
   }

@@ -9,7 +9,7 @@ const start = performance.now();
 const supplies = new Supplies({ shells: 0 });
 const stock = new Stock(await loadTemplate(guest, folder), supplies, CLONE_SETTINGS);
 const clone = stock.make();
-const { head } = await clone.invoke(eventFrame(), start + DEADLINE_MS, () => false);
+const { head } = await clone.invoke(eventFrame(), start + DEADLINE_MS);
 console.log((performance.now() - start) * 1000);
 checkAnswer(head);
 clone.close();

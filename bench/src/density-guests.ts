@@ -25,7 +25,7 @@ const frame = eventFrame();
 
 async function answer(clone: Clone): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
-  checkAnswer((await clone.invoke(frame, deadline, () => false)).head);
+  checkAnswer((await clone.invoke(frame, deadline)).head);
   clone.rewind(); // one that cannot be rewound is kept as it is
 }
 

@@ -22,7 +22,7 @@ export class Rounds {
   /** A pristine round; the clone is pristine again, or another one, when it returns. */
   async run(): Promise<void> {
     const deadline = performance.now() + DEADLINE_MS;
-    checkAnswer((await this.#clone.invoke(this.#frame, deadline, () => false)).head);
+    checkAnswer((await this.#clone.invoke(this.#frame, deadline)).head);
     const rewound = this.#clone.rewind();
     this.pages = this.#clone.rewoundPages;
     if (rewound) {

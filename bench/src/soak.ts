@@ -72,7 +72,7 @@ async function run(guest: Guest, total: number, onSample: (sample: Sample) => vo
   const live = async (i: number) => {
     const clone = stock.make();
     try {
-      const answer = () => clone.invoke(frame, performance.now() + DEADLINE_MS, () => false);
+      const answer = () => clone.invoke(frame, performance.now() + DEADLINE_MS);
       checkAnswer((await answer()).head);
       if (i % 2 === 1 && clone.rewind()) {
         stock.learn(clone);

@@ -24,8 +24,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export function defaultLimits(): SharedLimits {
   const memoryBytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
   return {
-    // One runs; the others are there when it ends or its guest waits, without a way through this thread.
-    runningPerWorker: 4,
+    // One runs, the others wait for time, for their callers or for their turn.
+    runningPerWorker: 128,
     memoryBytes: memoryBytes * CLONES_SHARE,
     waitingMax: 2048,
   };
@@ -195,9 +195,9 @@ export class ScheduledPool {
       const place = { worker, clone };
       const result = await this.#pool.invoke(name, frame, { ...options, place, timeoutMs });
       pending.resolve({ ...result, queueMicros: waitedMicros + result.queueMicros });
-      const { guestMicros, rewoundPages } = await result.end;
+      const { cpuMicros, rewoundPages } = await result.end;
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
-      const outcome = { cloneKept: true, cpuMicros: guestMicros, cloneBytes };
+      const outcome = { cloneKept: true, cpuMicros, cloneBytes };
       this.#apply(this.#scheduler.finished(id, outcome));
     } catch (error) {
       pending.reject(error); // or it was answered, and whoever has the answer knows of its end

@@ -35,8 +35,8 @@ class EchoPool implements Pool {
       : { type: 'response', status: 200, headers: [], logs: [] };
     const sent = body instanceof Uint8Array ? Buffer.from(body).toString() : '"in pieces"';
     const got = Buffer.from(`{"got":${sent || 'null'}}`);
-    const timing = { guestMicros: 1, queueMicros: 1 };
-    const end = Promise.resolve({ ...timing, rewoundPages: 0 });
+    const timing = { guestMicros: 1, queueMicros: 1, cloneMicros: 1 };
+    const end = Promise.resolve({ ...timing, cpuMicros: 1, rewoundPages: 0 });
     return { head: answer, body: got, ...timing, end };
   }
 

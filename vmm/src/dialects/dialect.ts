@@ -42,12 +42,17 @@ export interface TalkEvents {
   frame(frame: Frame): void;
   /** The program said something that no program may: the invocation cannot be completed. */
   damaged(error: MayflyError): void;
+  /** After send() returned false: there is room again. */
+  drained(): void;
 }
 
 /** One clone's conversation, one invocation after the other. */
 export interface Talk {
-  /** Takes the next frame of an invocation, encoded. */
-  send(frame: Uint8Array): void;
+  /** Takes the next frame of an invocation, encoded. False: enough waits for the program, go on after drained(). */
+  send(frame: Uint8Array): boolean;
+  /** Holds back what the program says, and soon the program, until resume(). */
+  pause(): void;
+  resume(): void;
   /** Takes what the program wrote. */
   output(stream: OutputStream, chunk: Uint8Array): void;
   /** A turn of the guest is over: what waits for more of the same is told of now. */

@@ -36,10 +36,19 @@ export class FramesTalk implements Talk {
     this.#stream = stream;
     this.#events = events;
     stream.onData = (chunk) => this.#receive(chunk);
+    stream.onDrain = () => events.drained();
   }
 
-  send(frame: Uint8Array): void {
-    this.#stream.write(frame);
+  send(frame: Uint8Array): boolean {
+    return this.#stream.write(frame);
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
   }
 
   output(): void {}

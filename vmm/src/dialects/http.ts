@@ -88,22 +88,31 @@ export class HttpTalk implements Talk {
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a connection');
     this.#stream = stream;
     this.#events = events;
+    stream.onDrain = () => events.drained();
     stream.onData = (bytes) => this.#guarded(() => this.#answer?.push(bytes));
+    stream.onDrain = () => events.drained();
     stream.onEnd = () => this.#guarded(() => this.#answer?.close());
     stream.onClose = (reason) => {
       if (reason !== 'rewound') this.#guarded(() => this.#answer?.close());
     };
   }
 
-  send(bytes: Uint8Array): void {
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  send(bytes: Uint8Array): boolean {
     const frame = decodeWholeFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     if (frame === undefined) throw new MayflyError('MAYFLY_INTERNAL', 'half a frame for a server');
     const { body } = frame;
     const head = frame.head as unknown as RequestHead | EventHead;
     if (frame.head.type === 'chunk') {
-      this.#stream.write(chunk(body));
-      if (frame.head.end === true) this.#stream.write(LAST_CHUNK);
-      return;
+      const room = this.#stream.write(chunk(body));
+      return frame.head.end === true ? this.#stream.write(LAST_CHUNK) : room;
     }
     const method = head.type === 'request' ? head.method : 'POST';
     this.#answer = new HttpAnswer(method, {
@@ -115,7 +124,7 @@ export class HttpTalk implements Talk {
     });
     const goesOn = head.more === true;
     const start = requestHead(head, goesOn ? undefined : body.byteLength);
-    this.#stream.write(Buffer.concat([start, goesOn ? chunk(body) : body]));
+    return this.#stream.write(Buffer.concat([start, goesOn ? chunk(body) : body]));
   }
 
   output(stream: OutputStream, bytes: Uint8Array): void {

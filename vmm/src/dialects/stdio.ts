@@ -51,7 +51,11 @@ export class StdioTalk implements Talk {
     this.#events = events;
   }
 
-  send(bytes: Uint8Array): void {
+  /** The answer is whole when the program ends: nothing of it can wait. */
+  pause(): void {}
+  resume(): void {}
+
+  send(bytes: Uint8Array): boolean {
     const frame = decodeWholeFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     if (frame === undefined) throw new MayflyError('MAYFLY_INTERNAL', 'half a frame for a program');
     const { head, body } = frame;
@@ -60,6 +64,7 @@ export class StdioTalk implements Talk {
     if (body.byteLength > 0) console.pushInput(body);
     const goesOn = head.type === 'chunk' ? head.end !== true : head.more === true;
     if (!goesOn) console.endInput();
+    return true;
   }
 
   output(stream: OutputStream, chunk: Uint8Array): void {

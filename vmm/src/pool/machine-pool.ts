@@ -1,21 +1,38 @@
 /**
  * The pool: templates by name, worker threads that own the clones. One worker per core: more only adds waiting. Each is a
  * Piscina of one thread, so that a clone can be asked for where it is; a thread that dies is replaced.
+ *
+ * An invocation is one task and one reply. Where that is not enough (a body that streams, work behind the answer), a port
+ * of its own goes along; see conversation.ts. Whether a task has begun stands in memory that all threads share: when its
+ * worker dies, one that has not is given to the worker that takes its place.
  */
 import { closeSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import { Piscina } from 'piscina';
 import '../machine/identity.js'; // so that workers share what it counts
 import type { CloneSettings } from '../worker/clone-settings.js';
-import type { BootResult, InvokeReply, InvokeTask, Task, TaskError } from '../worker/messages.js';
+import {
+  type BootResult,
+  type EarlyLogs,
+  type InvokeReply,
+  type InvokeTask,
+  type Task,
+  type TaskError,
+  taskState,
+  type WorkerSettings,
+  type WorkerStats,
+} from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
+import { Conversation, errorFrom, workerGone } from './conversation.js';
 import { StoredTemplates } from './stored-templates.js';
 import type {
   InvokeFrame,
   InvokeOptions,
   InvokeResult,
+  InvokeStats,
   Place,
   Pool,
   TemplateSpec,
@@ -29,7 +46,15 @@ export interface MachinePoolOptions {
   workers?: number;
   /** How clones are made; see CLONE_SETTINGS for what is not said. */
   clones?: Partial<CloneSettings>;
+  /** The module of a worker, for tests whose guests are no machines. */
+  worker?: URL;
 }
+
+/** Invocations that may be under way at once, in all workers. Who places them decides how many there are. */
+const INVOCATIONS_MAX = 16_384;
+const TASKS_MAX = 1 << 20;
+/** A task that several workers died of, one after the other, is not given to one more. */
+const ATTEMPTS = 3;
 
 /** A template in memory; `save` is its way to the store. */
 interface Held {
@@ -38,8 +63,8 @@ interface Held {
   save: Promise<void> | undefined;
 }
 
-/** Tasks of one worker that may be under way at once. Who places invocations decides how many there are. */
-const TASKS_MAX = 1 << 20;
+/** What the caller of invoke() gets; `end` tells more than others need. */
+type Result = Omit<InvokeResult, 'end'> & { end: Promise<InvokeStats & { replaced: number }> };
 
 const sharedNow = () => performance.timeOrigin + performance.now();
 
@@ -50,15 +75,23 @@ export class MachinePool implements Pool {
   readonly #stored: StoredTemplates | undefined;
   /** Templates on their way to the store. */
   readonly #saves = new Set<Promise<void>>();
+  readonly #states = new Int32Array(new SharedArrayBuffer(4 * INVOCATIONS_MAX));
+  /** Slots of #states that no task has. */
+  readonly #free = Array.from({ length: INVOCATIONS_MAX }, (_, slot) => slot);
+  /** Who is told about lines that come early, by invocation. */
+  readonly #logReaders = new Map<number, (lines: unknown) => void>();
   #nextId = 1;
+  #closing = false;
 
   constructor(options: MachinePoolOptions) {
-    this.#directory = options.directory;
-    const { checkpoints } = options;
+    const { directory, checkpoints, clones, worker } = options;
+    const workers = options.workers ?? availableParallelism();
+    this.#directory = directory;
     if (checkpoints !== undefined) this.#stored = new StoredTemplates(checkpoints);
-    mkdirSync(options.directory, { recursive: true });
-    const count = options.workers ?? availableParallelism();
-    this.#threads = Array.from({ length: count }, () => newThread(options.clones));
+    mkdirSync(directory, { recursive: true });
+    const settings: WorkerSettings = { ...clones, states: this.#states };
+    const module = worker ?? new URL('../worker/worker.js', import.meta.url);
+    this.#threads = Array.from({ length: workers }, () => this.#newThread(module, settings));
   }
 
   get workers(): number {
@@ -139,47 +172,34 @@ export class MachinePool implements Pool {
     await this.#stored?.prune(group, keeps);
   }
 
-  async invoke(
-    name: string,
-    { head, body }: InvokeFrame,
-    options: InvokeOptions,
-  ): Promise<InvokeResult & { replaced: number }> {
+  async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<Result> {
     const template = this.#template(name);
-    options.signal?.throwIfAborted();
-    const abort =
-      options.signal === undefined ? undefined : new Int32Array(new SharedArrayBuffer(4));
-    const onAbort = () => abort !== undefined && Atomics.store(abort, 0, 1);
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-    const task: InvokeTask = {
-      kind: 'invoke',
-      templateId: template.id,
-      clone: options.place.clone,
-      template: undefined,
-      frame: encodeFrame(head, body instanceof Uint8Array ? body : await bytesOf(body)),
-      timeoutMs: options.timeoutMs,
-      queuedAt: sharedNow(),
-      abort,
-    };
-    try {
-      const reply = await this.#invoke(options.place.worker, task, template);
-      const { network, logs, rewindMicros, ...result } = reply;
-      if (logs.length > 0) options.onLogs?.(logs);
-      const { queueMicros, cloneMicros, guestMicros, rewoundPages } = result;
-      const stats = {
-        queueMicros,
-        cloneMicros,
-        guestMicros,
-        rewoundPages,
-        ...(rewindMicros !== undefined && { rewindMicros }),
-        ...(network && { network }),
-      };
-      return { ...result, end: Promise.resolve(stats) };
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      throw error;
-    } finally {
-      options.signal?.removeEventListener('abort', onAbort);
+    const { signal, onLogs, place } = options;
+    signal?.throwIfAborted();
+    const slot = this.#free.pop();
+    if (slot === undefined) {
+      throw new MayflyError('MAYFLY_OVERLOADED', 'too many invocations are under way');
     }
+    Atomics.store(this.#states, slot, taskState.WAITING);
+    const id = this.#nextId++;
+    const abort = () => {
+      Atomics.store(this.#states, slot, taskState.ABORTED);
+      this.#run(place.worker, { kind: 'abort', id }).catch(() => {}); // a worker that is gone has stopped it
+    };
+    const { clone } = place;
+    const task = { id, slot, templateId: template.id, clone, queuedAt: sharedNow() };
+    const call: Call = { task, template, frame, options, abort };
+    const gone = signal && whenAborted(signal, abort);
+    if (onLogs) this.#logReaders.set(id, (lines) => readLines(onLogs, lines, abort));
+    const over = () => {
+      gone?.forget();
+      this.#free.push(slot);
+      // Lines that were sent before may still be on their way through another port.
+      if (onLogs) setImmediate(() => this.#logReaders.delete(id));
+    };
+    const invoking = this.#invoke(call, gone?.aborted);
+    invoking.then(({ end }) => end.then(over, over), over);
+    return gone ? Promise.race([invoking, gone.aborted]) : invoking;
   }
 
   async start(name: string, { worker, clone }: Place): Promise<void> {
@@ -208,6 +228,7 @@ export class MachinePool implements Pool {
 
   async close(): Promise<void> {
     await Promise.all(this.#saves);
+    this.#closing = true;
     await Promise.all(this.#threads.map((thread) => thread.destroy()));
     for (const { close } of this.#templates.values()) close();
     this.#templates.clear();
@@ -221,47 +242,155 @@ export class MachinePool implements Pool {
 
   async #forget({ id }: Template): Promise<void> {
     const task: Task = { kind: 'forget', templateId: id };
-    await Promise.all(this.#threads.map((_, worker) => this.#run(worker, task)));
+    const forgetting = this.#threads.map((_, worker) => this.#run(worker, task));
+    await Promise.all(forgetting.map((one) => one.catch(unlessWorkerGone)));
   }
 
-  /** Templates travel to a worker only when it says that it lacks one. */
-  async #invoke(worker: number, task: InvokeTask, template: Template): Promise<InvokeReply> {
-    for (let attempt = 0; ; attempt++) {
+  async #invoke(call: Call, aborted: Promise<never> | undefined): Promise<Result> {
+    const { onLogs = () => {} } = call.options;
+    const [reply, conversation] = await this.#attempt(call);
+    for (const lines of reply.logs) onLogs(lines);
+    const { head, body, queueMicros, cloneMicros, guestMicros, stats, streams } = reply;
+    const timing = { queueMicros, cloneMicros, guestMicros };
+    if (stats !== undefined || conversation === undefined) {
+      return { head, body, ...timing, end: Promise.resolve(stats as WorkerStats) };
+    }
+    aborted?.catch((reason: unknown) => conversation.fail(reason));
+    const pieces = streams ? conversation.body(body) : body;
+    return { head, body: pieces, ...timing, end: conversation.end };
+  }
+
+  /** To a reply. A template travels to a worker only when it says that it lacks it. */
+  async #attempt(call: Call): Promise<[InvokeReply, Conversation | undefined]> {
+    let template: Template | undefined;
+    for (let deaths = 0; ; ) {
       try {
-        return await this.#run<InvokeReply>(worker, attempt === 0 ? task : { ...task, template });
+        return await this.#converse(call, template);
       } catch (error) {
-        const missing = error instanceof MayflyError && error.code === 'MAYFLY_TEMPLATE_NOT_HERE';
-        if (!missing || attempt > 0) throw error;
+        const code = error instanceof MayflyError ? error.code : '';
+        if (code === 'MAYFLY_TEMPLATE_NOT_HERE' && template === undefined) {
+          template = call.template;
+          Atomics.compareExchange(
+            this.#states,
+            call.task.slot,
+            taskState.STARTED,
+            taskState.WAITING,
+          );
+        } else if (code !== 'MAYFLY_WORKER_GONE' || ++deaths >= ATTEMPTS || !this.#waits(call)) {
+          throw error;
+        }
       }
     }
   }
 
-  async #run<Result>(worker: number, task: Task): Promise<Result> {
-    const result = (await this.#threads[worker]!.run(task)) as Result | TaskError | undefined;
-    if (typeof result === 'object' && result !== null && 'error' in result) {
-      const { code, message, detail } = result.error;
-      throw new MayflyError(code, message, detail === undefined ? undefined : { cause: detail });
+  #waits({ task }: Call): boolean {
+    return Atomics.load(this.#states, task.slot) === taskState.WAITING;
+  }
+
+  /** One attempt, with a port if the request or the answer needs one. */
+  async #converse(
+    { task, frame, options, abort }: Call,
+    template: Template | undefined,
+  ): Promise<[InvokeReply, Conversation | undefined]> {
+    const { timeoutMs, cpuMs, onLogs = () => {} } = options;
+    const { head, body } = frame;
+    const whole = body instanceof Uint8Array;
+    const channel = whole ? undefined : new MessageChannel();
+    const conversation = channel && new Conversation(channel.port1, onLogs, abort);
+    if (!whole) conversation?.sendRequest(body);
+    const bytes = whole ? encodeFrame(head, body) : encodeFrame({ ...head, more: true });
+    const port = channel?.port2;
+    const rest = { frame: bytes, port, template, timeoutMs, cpuMs };
+    const invoke: InvokeTask = { kind: 'invoke', ...task, ...rest };
+    const running = this.#run<InvokeReply>(options.place.worker, invoke, port && [port]);
+    if (conversation === undefined) {
+      const reply = await running;
+      return [reply, reply.port && new Conversation(reply.port, onLogs, abort)];
     }
-    return result as Result;
+    try {
+      // The request may break off before there is an answer.
+      const early = conversation.end.then(() => running);
+      return [await Promise.race([running, early]), conversation];
+    } catch (error) {
+      conversation.fail(error);
+      throw error;
+    }
+  }
+
+  async #run<R>(worker: number, task: Task, transferList?: MessagePort[]): Promise<R> {
+    const thread = this.#threads[worker] as Piscina;
+    let result: R | TaskError;
+    try {
+      result = (await thread.run(task, transferList && { transferList })) as R | TaskError;
+    } catch (error) {
+      if (this.#closing) throw new MayflyError('MAYFLY_POOL_CLOSED', 'the pool is closed');
+      throw workerGone(error);
+    }
+    if (typeof result === 'object' && result !== null && 'error' in result) throw errorFrom(result);
+    return result;
+  }
+
+  #newThread(module: URL, workerData: WorkerSettings): Piscina {
+    const thread = new Piscina({
+      filename: fileURLToPath(module),
+      name: 'run',
+      minThreads: 1,
+      maxThreads: 1,
+      concurrentTasksPerWorker: TASKS_MAX,
+      workerData,
+      // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
+      atomics: 'disabled',
+      // Templates' memory files are opened by one worker and used by all: they outlive it.
+      trackUnmanagedFds: false,
+    });
+    thread.on('message', ({ id, logs }: EarlyLogs) => {
+      for (const lines of logs) this.#logReaders.get(id)?.(lines);
+    });
+    // One that had nothing to do died: it is replaced, and nobody misses it.
+    thread.on('error', () => {});
+    return thread;
   }
 }
 
-async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const all: Uint8Array[] = [];
-  for await (const piece of pieces) all.push(piece);
-  return Buffer.concat(all);
+/** What invoke() was called with. */
+interface Call {
+  task: Pick<InvokeTask, 'id' | 'slot' | 'templateId' | 'clone' | 'queuedAt'>;
+  template: Template;
+  frame: InvokeFrame;
+  options: InvokeOptions;
+  abort(): void;
 }
 
-function newThread(clones: Partial<CloneSettings> = {}): Piscina {
-  return new Piscina({
-    filename: fileURLToPath(new URL('../worker/worker.js', import.meta.url)),
-    minThreads: 1,
-    maxThreads: 1,
-    concurrentTasksPerWorker: TASKS_MAX,
-    workerData: clones,
-    // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
-    atomics: 'disabled',
-    // Templates' memory files are opened by one worker and used by all: they outlive it.
-    trackUnmanagedFds: false,
+interface Aborting {
+  /** Rejects with the signal's reason. */
+  aborted: Promise<never>;
+  forget(): void;
+}
+
+function whenAborted(signal: AbortSignal, abort: () => void): Aborting {
+  let forget = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    const onAbort = () => {
+      abort();
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    forget = () => signal.removeEventListener('abort', onAbort);
   });
+  aborted.catch(() => {});
+  return { aborted, forget };
+}
+
+/** A reader that refuses early lines ends the invocation; the head or `end` tells it. */
+function readLines(onLogs: (lines: unknown) => void, lines: unknown, abort: () => void): void {
+  try {
+    onLogs(lines);
+  } catch {
+    abort();
+  }
+}
+
+/** What a thread knew, it forgot with its death. */
+function unlessWorkerGone(error: MayflyError): void {
+  if (error.code !== 'MAYFLY_WORKER_GONE') throw error;
 }

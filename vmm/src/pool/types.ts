@@ -47,8 +47,10 @@ export interface InvokeFrame {
 
 export interface InvokeOptions {
   place: Place;
-  /** Longest time from the entry into the guest to the end of the invocation. */
+  /** Longest time from the entry into the guest to the end of the invocation: MAYFLY_GUEST_TIMEOUT. */
   timeoutMs: number;
+  /** Longest time in the guest, waiting not included: MAYFLY_GUEST_CPU. */
+  cpuMs?: number;
   /** Ends the invocation: invoke(), the answer's body or `end` reject with its reason. */
   signal?: AbortSignal;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
@@ -65,12 +67,14 @@ export interface InvokeTiming {
 }
 
 export interface InvokeStats extends InvokeTiming {
+  /** In the guest, waiting not included. */
+  cpuMicros: number;
   /** Pages that were put back after the invocation, as far as known when it ends. */
   rewoundPages: number;
   /** What the last rewind of the clone took, the one before the invocation; undefined if it is new, or not measured. */
-  rewindMicros?: number;
+  rewindMicros?: number | undefined;
   /** What went out of the guest; absent when nothing tried to. */
-  network?: EgressStats;
+  network?: EgressStats | undefined;
 }
 
 export interface InvokeResult extends InvokeTiming {
@@ -89,8 +93,9 @@ export interface InvokeResult extends InvokeTiming {
 }
 
 /**
- * What a pool throws, as a MayflyError: MAYFLY_GUEST_TIMEOUT, MAYFLY_GUEST_EXITED, MAYFLY_GUEST_PANIC,
+ * What a pool throws, as a MayflyError: MAYFLY_GUEST_TIMEOUT, MAYFLY_GUEST_CPU, MAYFLY_GUEST_EXITED, MAYFLY_GUEST_PANIC,
  * MAYFLY_GUEST_OOM, MAYFLY_BOOT_FAILED, MAYFLY_TEMPLATE_TAMPERED, MAYFLY_TEMPLATE_UNKNOWN, ...
+ * MAYFLY_WORKER_GONE: its worker thread died; the same invocation may be tried again.
  */
 export interface MachineFailure {
   code: string;

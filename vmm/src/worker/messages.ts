@@ -1,7 +1,8 @@
-/** What crosses between the pool (main thread) and its workers. Types only. */
-import type { LogLine } from '@mayfly/protocol';
+/** What crosses between the pool (main thread) and its workers. */
+import type { MessagePort } from 'node:worker_threads';
 import type { Dialect } from '../dialects/dialect.js';
 import type { EgressStats } from '../network/egress.js';
+import type { CloneSettings } from './clone-settings.js';
 import type { Template } from './template.js';
 
 export interface BootTask {
@@ -32,33 +33,59 @@ export interface BootResult {
   output: string;
 }
 
+/** The state of a task, in memory that pool and workers share: whether it may be tried again elsewhere. */
+export const taskState = { WAITING: 0, STARTED: 1, ABORTED: 2 } as const;
+
 export interface InvokeTask {
   kind: 'invoke';
+  /** Names the invocation in control messages and in lines of its log. */
+  id: number;
+  /** Of its state. */
+  slot: number;
   templateId: number;
   clone: number;
   /** Sent along when the worker may not have it yet. */
   template: Template | undefined;
   frame: Uint8Array;
+  /** The request's body comes this way (FromPool), and what does not fit the reply goes back (FromWorker). */
+  port: MessagePort | undefined;
   timeoutMs: number;
+  /** Longest time in the guest. */
+  cpuMs: number | undefined;
   /** CLOCK_MONOTONIC ms (performance.timeOrigin based) at which the request entered the queue. */
   queuedAt: number;
-  /** One Int32: not 0 = the caller went away. */
-  abort: Int32Array | undefined;
 }
 
+/** The head of an answer and what was there with it. */
 export interface InvokeReply {
   head: unknown;
+  /** All of the body, or its beginning. */
   body: Uint8Array;
-  guestMicros: number;
+  /** Log lines that were not told; see InvokeOptions.onLogs. */
+  logs: unknown[];
   queueMicros: number;
   cloneMicros: number;
+  guestMicros: number;
+  /** The invocation is over. */
+  stats: WorkerStats | undefined;
+  /** It is not: the rest comes this way. undefined where the task brought a port. */
+  port: MessagePort | undefined;
+  /** The body goes on. */
+  streams: boolean;
+}
+
+export interface WorkerStats {
+  queueMicros: number;
+  cloneMicros: number;
+  /** From the entry to the end, waiting included. */
+  guestMicros: number;
+  /** In the guest. */
+  cpuMicros: number;
+  rewoundPages: number;
   /** Of the rewind before; undefined for a new clone. */
   rewindMicros: number | undefined;
-  rewoundPages: number;
   /** What went out; undefined when nothing tried to. */
   network: EgressStats | undefined;
-  /** Lines of the log that the guest does not know. */
-  logs: LogLine[];
   /** Clones of this worker that had to be replaced rather than rewound, so far. */
   replaced: number;
 }
@@ -81,6 +108,12 @@ export interface ForgetTask {
   templateId: number;
 }
 
+/** The caller of an invocation went away. */
+export interface AbortTask {
+  kind: 'abort';
+  id: number;
+}
+
 /** Keeps a template on disk, in a store that this process has opened. */
 export interface StoreTask {
   kind: 'store';
@@ -91,9 +124,49 @@ export interface StoreTask {
   command: string[];
 }
 
-export type Task = BootTask | InvokeTask | StartTask | StopTask | ForgetTask | StoreTask;
+export type Task =
+  | BootTask
+  | InvokeTask
+  | StartTask
+  | StopTask
+  | ForgetTask
+  | AbortTask
+  | StoreTask;
+
+/** Through the port of an invocation, to the worker. */
+export type FromPool =
+  /** A frame of the request; answered with `taken` when there is room for more. */
+  | { frame: Uint8Array }
+  /** Bytes of the answer that its reader has taken. */
+  | { taken: number };
+
+/** Through the port of an invocation, to the pool. The last one is `over` or `error`. */
+export type FromWorker =
+  /** The invocation has begun: frames of the request may come. */
+  | { started: true }
+  | { taken: number }
+  | { logs: unknown[] }
+  | { bytes: Uint8Array[] }
+  | { bodyEnd: true }
+  | { over: WorkerStats }
+  | TaskError;
+
+/** Outside of any port: lines that cannot wait for the reply. */
+export interface EarlyLogs {
+  id: number;
+  logs: unknown[];
+}
+
+/** workerData of a worker. */
+export interface WorkerSettings extends Partial<CloneSettings> {
+  /** States of tasks, by slot. */
+  states: Int32Array;
+}
+
+/** Bytes that may be on their way between the two threads, in each direction of an invocation. */
+export const WINDOW = 512 * 1024;
 
 /** Errors lose their class between threads: they travel as data. */
 export interface TaskError {
-  error: { code: string; message: string; detail?: string };
+  error: { code: string; message: string; detail?: unknown };
 }

@@ -15,7 +15,6 @@ export class Stock {
   readonly images: readonly GuestMemory[];
   /** Rewound, or used and about to be, by their numbers. */
   readonly idle = new Map<number, Clone>();
-  forgotten = false;
   readonly #supplies: Supplies;
   readonly #settings: CloneSettings;
   #workingSet: Uint32Array | undefined;
@@ -52,7 +51,6 @@ export class Stock {
   }
 
   close(): void {
-    this.forgotten = true;
     for (const clone of this.idle.values()) clone.close();
     this.idle.clear();
     this.memory.close();

@@ -8,170 +8,135 @@ import type { Clone } from './clone.js';
 import { CLONE_SETTINGS, type CloneSettings } from './clone-settings.js';
 import type {
   BootResult,
-  InvokeReply,
+  BootTask,
   InvokeTask,
   StartTask,
   StopTask,
   StoreTask,
-  Task,
-  TaskError,
+  WorkerSettings,
 } from './messages.js';
 import { Stock } from './stock.js';
+import { type Guests, Tasks } from './tasks.js';
 import type { Template } from './template.js';
 
-const settings: CloneSettings = { ...CLONE_SETTINGS, ...Piscina.workerData };
-const supplies = new Supplies(settings);
+class Clones implements Guests<Clone> {
+  replaced = 0;
+  readonly #settings: CloneSettings;
+  readonly #supplies: Supplies;
+  readonly #stocks = new Map<number, Stock>();
+  /** What the last rewind of a clone took. */
+  readonly #rewindMicros = new WeakMap<Clone, number>();
 
-/** Clones that could not be rewound, since this thread started. */
-let replaced = 0;
-
-/** Micros that the last rewind of a clone took. */
-const rewinds = new WeakMap<Clone, number>();
-
-const stocks = new Map<number, Stock>();
-
-function stockOf(task: InvokeTask): Stock {
-  const known = stocks.get(task.templateId);
-  if (known !== undefined) return known;
-  if (task.template === undefined) {
-    throw new MayflyError('MAYFLY_TEMPLATE_NOT_HERE', 'this worker has not seen the template');
+  constructor(settings: CloneSettings) {
+    this.#settings = settings;
+    this.#supplies = new Supplies(settings);
   }
-  return addStock(task.template);
-}
 
-function addStock(template: Template): Stock {
-  const stock = new Stock(template, supplies, settings);
-  stocks.set(template.id, stock);
-  return stock;
-}
+  boot(task: BootTask): Promise<BootResult> {
+    return boot(task);
+  }
 
-/** The clone of this number in its first state: it may be used and is rewound now, and is made if there is none. */
-function takeClone(stock: Stock, number: number): Clone {
-  const clone = stock.idle.get(number);
-  stock.idle.delete(number);
-  return clone === undefined ? newClone(stock) : renewed(stock, clone);
-}
+  start({ templateId, template, clone }: StartTask): void {
+    const stock = this.#stocks.get(templateId) ?? this.#addStock(template);
+    if (!stock.idle.has(clone)) stock.idle.set(clone, this.#newClone(stock));
+  }
 
-function newClone(stock: Stock): Clone {
-  const clone = stock.make();
-  setImmediate(addShells);
-  return clone;
-}
+  stop({ templateId, clone }: StopTask): void {
+    const idle = this.#stocks.get(templateId)?.idle;
+    idle?.get(clone)?.close();
+    idle?.delete(clone);
+  }
 
-/** One at a time: invocations come first. */
-function addShells(): void {
-  if (supplies.addShell()) setImmediate(addShells);
-}
+  /** It may be used and is rewound now, and is made if there is none. */
+  take(task: InvokeTask): Clone {
+    const stock = this.#stockOf(task);
+    const clone = stock.idle.get(task.clone);
+    stock.idle.delete(task.clone);
+    return clone === undefined ? this.#newClone(stock) : this.#renewed(stock, clone);
+  }
 
-/** The clone, rewound, or its replacement. */
-function renewed(stock: Stock, clone: Clone): Clone {
-  const started = performance.now();
-  if (clone.rewind()) {
-    rewinds.set(clone, (performance.now() - started) * 1000);
-    stock.learn(clone);
+  /**
+   * The next invocation may take the clone at once and then rewinds it itself; otherwise it happens off the critical
+   * path, when the answer is on its way.
+   */
+  putBack(clone: Clone, { templateId, clone: number }: InvokeTask, sound: boolean): void {
+    const stock = this.#stocks.get(templateId);
+    if (stock === undefined || !sound) {
+      clone.close(); // whatever state a failed guest is in, nobody else gets it
+      return;
+    }
+    stock.idle.set(number, clone);
+    setImmediate(() => {
+      if (stock.idle.get(number) === clone) stock.idle.set(number, this.#renewed(stock, clone));
+    });
+  }
+
+  forget(templateId: number): void {
+    const stock = this.#stocks.get(templateId);
+    if (stock === undefined) return;
+    this.#stocks.delete(templateId);
+    stock.close();
+  }
+
+  async store({ template, directory, ...task }: StoreTask): Promise<void> {
+    const { CheckpointStore } = await import('../checkpoint/store.js'); // most workers never need it
+    const { memoryFd, memorySize, state, images } = template;
+    const memory = GuestMemory.readonlyFile(memoryFd, memorySize);
+    try {
+      const { name, labels, command } = task;
+      const checkpoints = CheckpointStore.ofOpened(directory);
+      await checkpoints.create({ name, labels }, { memory, state, images, command });
+    } finally {
+      memory.close();
+    }
+  }
+
+  rewound(clone: Clone) {
+    return { rewoundPages: clone.rewoundPages, rewindMicros: this.#rewindMicros.get(clone) };
+  }
+
+  #stockOf(task: InvokeTask): Stock {
+    const known = this.#stocks.get(task.templateId);
+    if (known !== undefined) return known;
+    if (task.template === undefined) {
+      throw new MayflyError('MAYFLY_TEMPLATE_NOT_HERE', 'this worker has not seen the template');
+    }
+    return this.#addStock(task.template);
+  }
+
+  #addStock(template: Template): Stock {
+    const stock = new Stock(template, this.#supplies, this.#settings);
+    this.#stocks.set(template.id, stock);
+    return stock;
+  }
+
+  #newClone(stock: Stock): Clone {
+    const clone = stock.make();
+    setImmediate(this.#addShells);
     return clone;
   }
-  replaced++;
-  clone.close();
-  return newClone(stock);
-}
 
-/** Wall-clock milliseconds that all threads of the process share. */
-const sharedNow = () => performance.timeOrigin + performance.now();
+  /** One at a time: invocations come first. */
+  readonly #addShells = (): void => {
+    if (this.#supplies.addShell()) setImmediate(this.#addShells);
+  };
 
-async function invoke(task: InvokeTask): Promise<InvokeReply> {
-  const stock = stockOf(task);
-  const taken = performance.now();
-  const clone = takeClone(stock, task.clone);
-  const { abort } = task;
-  const started = performance.now();
-  const cloneMicros = (started - taken) * 1000;
-  const rewindMicros = rewinds.get(clone);
-  const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
-  const stopped = () => abort !== undefined && Atomics.load(abort, 0) !== 0;
-  try {
-    const frame = await clone.invoke(task.frame, started + task.timeoutMs, stopped);
-    const guestMicros = (performance.now() - started) * 1000;
-    const network = clone.egress;
-    const logs = clone.takeDenials();
-    putBack(stock, task.clone, clone);
-    const { rewoundPages } = clone;
-    const { head, body } = frame;
-    const timing = { guestMicros, queueMicros, cloneMicros, rewindMicros };
-    return { head, body, ...timing, rewoundPages, network, logs, replaced };
-  } catch (error) {
-    clone.close(); // whatever state a failed guest is in, nobody else gets it
-    throw error;
-  }
-}
-
-/**
- * The next invocation may take the clone at once and then rewinds it itself; otherwise it happens off the critical
- * path, when the answer is on its way.
- */
-function putBack(stock: Stock, number: number, clone: Clone): void {
-  if (stock.forgotten) {
+  /** The clone, rewound, or its replacement. */
+  #renewed(stock: Stock, clone: Clone): Clone {
+    const started = performance.now();
+    if (clone.rewind()) {
+      this.#rewindMicros.set(clone, (performance.now() - started) * 1000);
+      stock.learn(clone);
+      return clone;
+    }
+    this.replaced++;
     clone.close();
-    return;
-  }
-  stock.idle.set(number, clone);
-  setImmediate(() => {
-    if (stock.idle.get(number) === clone) stock.idle.set(number, renewed(stock, clone));
-  });
-}
-
-function start({ templateId, template, clone }: StartTask): void {
-  const stock = stocks.get(templateId) ?? addStock(template);
-  if (!stock.idle.has(clone)) stock.idle.set(clone, newClone(stock));
-}
-
-function stop({ templateId, clone }: StopTask): void {
-  const stock = stocks.get(templateId);
-  stock?.idle.get(clone)?.close();
-  stock?.idle.delete(clone);
-}
-
-function forget(templateId: number): void {
-  const stock = stocks.get(templateId);
-  if (stock === undefined) return;
-  stocks.delete(templateId);
-  stock.close();
-}
-
-async function store({ template, directory, ...task }: StoreTask): Promise<void> {
-  const { CheckpointStore } = await import('../checkpoint/store.js'); // most workers never need it
-  const { memoryFd, memorySize, state, images } = template;
-  const memory = GuestMemory.readonlyFile(memoryFd, memorySize);
-  try {
-    const { name, labels, command } = task;
-    const checkpoints = CheckpointStore.ofOpened(directory);
-    await checkpoints.create({ name, labels }, { memory, state, images, command });
-  } finally {
-    memory.close();
+    return this.#newClone(stock);
   }
 }
 
-/** Piscina's entry point. Errors come back as data with their codes. */
-export default async function run(
-  task: Task,
-): Promise<BootResult | InvokeReply | TaskError | undefined> {
-  try {
-    if (task.kind === 'boot') return await boot(task);
-    if (task.kind === 'invoke') return await invoke(task);
-    if (task.kind === 'start') start(task);
-    else if (task.kind === 'stop') stop(task);
-    else if (task.kind === 'store') await store(task);
-    else forget(task.templateId);
-    return undefined;
-  } catch (error) {
-    return { error: describe(error) };
-  }
-}
+const { states, ...settings } = Piscina.workerData as WorkerSettings;
+const clones = new Clones({ ...CLONE_SETTINGS, ...settings });
 
-function describe(error: unknown): TaskError['error'] {
-  if (!(error instanceof Error)) return { code: 'MAYFLY_INTERNAL', message: String(error) };
-  const code = error instanceof MayflyError ? error.code : 'MAYFLY_INTERNAL';
-  const detail = typeof error.cause === 'string' ? error.cause : undefined;
-  const message = error.message;
-  return detail === undefined ? { code, message } : { code, message, detail };
-}
+/** What the pool has Piscina call. */
+export const { run } = new Tasks(clones, states);

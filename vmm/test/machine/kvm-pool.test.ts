@@ -118,7 +118,8 @@ await t.test('a guest that only touches what decides on CPL 0 is not rewound eit
     const counts: number[] = [];
     for (let i = 0; i < 6; i++) {
       const place = { worker: 0, clone: 0 };
-      counts.push((await single.invoke('agent', frame, { timeoutMs: 5000, place })).replaced);
+      const { end } = await single.invoke('agent', frame, { timeoutMs: 5000, place });
+      counts.push((await end).replaced);
     }
     return counts.at(-1)! - counts[1]!;
   };

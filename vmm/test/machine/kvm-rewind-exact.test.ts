@@ -92,7 +92,7 @@ async function life(clone: Clone, seed: number, pages: number, more = {}): Promi
   const head = { seed, pages, ...more, padding: '' };
   head.padding = '.'.repeat(120 - JSON.stringify(head).length); // frames of one length, for read() tells it
   const frame = encodeFrame(head);
-  const { body } = await clone.invoke(frame, performance.now() + 60_000, () => false);
+  const { body } = await clone.invoke(frame, performance.now() + 60_000);
   return hex(Uint8Array.from(body).buffer);
 }
 

@@ -1,0 +1,119 @@
+/** What a worker does for its pool, whatever its guests are: one object a thread. */
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import { MayflyError } from '@mayfly/protocol';
+import { move, transferableSymbol, valueSymbol } from 'piscina';
+import type { Guest } from './guest.js';
+import { buffersOf, Invocation, type Rewound, taskError } from './invocation.js';
+import {
+  type BootResult,
+  type BootTask,
+  type EarlyLogs,
+  type InvokeReply,
+  type InvokeTask,
+  type StartTask,
+  type StopTask,
+  type StoreTask,
+  type Task,
+  taskState,
+} from './messages.js';
+import { Turns } from './turns.js';
+
+/** Where guests come from, and go back to. */
+export interface Guests<G extends Guest = Guest> {
+  boot(task: BootTask): Promise<BootResult>;
+  /** Makes the one of this number, unless it is there. */
+  start(task: StartTask): void;
+  /** Ends the one of this number, if it waits. */
+  stop(task: StopTask): void;
+  /** The one of the task's number, pristine. Throws MAYFLY_TEMPLATE_NOT_HERE when the task must bring its template. */
+  take(task: InvokeTask): G;
+  /** After its invocation. `sound`: it can be rewound. */
+  putBack(guest: G, task: InvokeTask, sound: boolean): void;
+  forget(templateId: number): void;
+  store(task: StoreTask): Promise<void>;
+  /** Of this thread, so far. */
+  readonly replaced: number;
+  /** Of the guest's last rewind. */
+  rewound(guest: G): Rewound;
+}
+
+/** Wall-clock milliseconds that all threads of the process share. */
+const sharedNow = () => performance.timeOrigin + performance.now();
+
+export class Tasks<G extends Guest> {
+  readonly #guests: Guests<G>;
+  readonly #states: Int32Array;
+  readonly #turns = new Turns();
+  readonly #invocations = new Map<number, Invocation>();
+
+  constructor(guests: Guests<G>, states: Int32Array) {
+    this.#guests = guests;
+    this.#states = states;
+  }
+
+  /** What Piscina calls. Errors come back as data with their codes. */
+  readonly run = async (task: Task): Promise<unknown> => {
+    try {
+      return await this.#do(task);
+    } catch (error) {
+      return taskError(error);
+    }
+  };
+
+  #do(task: Task): unknown {
+    const guests = this.#guests;
+    if (task.kind === 'invoke') return this.#invoke(task);
+    if (task.kind === 'abort') return this.#invocations.get(task.id)?.abort();
+    if (task.kind === 'start') return guests.start(task);
+    if (task.kind === 'stop') return guests.stop(task);
+    if (task.kind === 'forget') return guests.forget(task.templateId);
+    if (task.kind === 'store') return guests.store(task);
+    return guests.boot(task);
+  }
+
+  #invoke(task: InvokeTask): Promise<unknown> {
+    const { WAITING, STARTED } = taskState;
+    if (Atomics.compareExchange(this.#states, task.slot, WAITING, STARTED) !== WAITING) {
+      throw new MayflyError('MAYFLY_ABORTED', 'the caller went away');
+    }
+    const before = performance.now();
+    const guest = this.#guests.take(task);
+    const cloneMicros = (performance.now() - before) * 1000;
+    const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
+    return new Promise((resolve) => {
+      const owner = this.#ownerOf(task, guest, resolve);
+      const times = { queueMicros, cloneMicros };
+      const invocation = new Invocation(guest, { ...task, ...times }, owner, this.#turns);
+      this.#invocations.set(task.id, invocation);
+      this.#turns.start(invocation);
+    });
+  }
+
+  #ownerOf(task: InvokeTask, guest: G, resolve: (result: unknown) => void) {
+    const guests = this.#guests;
+    const { id } = task;
+    return {
+      reply: (reply: InvokeReply) => resolve(movable(reply)),
+      fail: (error: MayflyError) => resolve(taskError(error)),
+      logs: (logs: unknown[]) => parentPort?.postMessage({ id, logs } satisfies EarlyLogs),
+      over: (sound: boolean) => {
+        this.#invocations.delete(id);
+        guests.putBack(guest, task, sound);
+      },
+      get replaced() {
+        return guests.replaced;
+      },
+      get rewound() {
+        return guests.rewound(guest);
+      },
+    };
+  }
+}
+
+function movable(reply: InvokeReply): unknown {
+  const { port, body } = reply;
+  const transfer: (ArrayBuffer | MessagePort)[] = buffersOf([body]);
+  if (port !== undefined) transfer.push(port);
+  if (transfer.length === 0) return reply;
+  return move({ [transferableSymbol]: transfer, [valueSymbol]: reply } as never);
+}
