@@ -16,13 +16,13 @@ export interface Answer {
 }
 
 /** Files by relative paths, in a folder that is gone when the test ends. */
-export function folderWith(t: Test, files: Record<string, string>): string {
+export function folderWith(t: Test, files: Record<string, string | Uint8Array>): string {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-agent-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  for (const [name, text] of Object.entries(files)) {
+  for (const [name, content] of Object.entries(files)) {
     const path = join(folder, name);
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text);
+    writeFileSync(path, content);
   }
   return folder;
 }
