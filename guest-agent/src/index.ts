@@ -12,9 +12,10 @@ export const nodePreloadPath: string = at('../preload-node.cjs');
 /** The agent for Python functions: a folder that is started with its agent.py. */
 export const pythonAgentPath: string = at('../../src/python');
 
-/** What programs import or include to ask for a checkpoint, and to register what each clone does first. */
+/** What programs import or include: to ask for a checkpoint, to register what each clone does first, to speak frames. */
 export const helperPaths = Object.freeze({
   node: at('../mayfly.cjs'),
   python: at('../../src/python/mayfly.py'),
   c: at('../../include/mayfly-checkpoint.h'),
+  frames: at('../../include/mayfly.h'),
 });

@@ -253,7 +253,7 @@ t.test('helpers copies what programs in a guest import', async (t) => {
   const to = join(t.testdir({}), 'new');
   const { stdout, code } = await mayfly('helpers', to);
   t.equal(code, 0);
-  const names = ['mayfly.cjs', 'mayfly.py', 'mayfly-checkpoint.h'];
+  const names = ['mayfly.cjs', 'mayfly.py', 'mayfly-checkpoint.h', 'mayfly.h'];
   t.equal(stdout, names.map((name) => `${join(to, name)}\n`).join(''));
   t.match(readFileSync(join(to, 'mayfly.py'), 'utf8'), /def checkpoint/);
   t.match(await mayfly('helpers', '/dev/null/x'), {

@@ -1,0 +1,57 @@
+/** An HTTP server and a WebAssembly module in a real machine. */
+import { existsSync } from 'node:fs';
+import t from 'tap';
+import { httpProgram } from '../src/runtimes/http.js';
+import { wasmProgram } from '../src/runtimes/wasm.js';
+import { machines, request } from './machines.js';
+
+if (!existsSync('/dev/kvm')) t.plan(0, 'no /dev/kvm on this host');
+else await servers();
+
+async function servers(): Promise<void> {
+  t.setTimeout(600_000);
+  const { deploy, invoke } = await machines(t);
+
+  t.test('a server in Node.js, unmodified', async (t) => {
+    const server = `
+      const { createServer } = require('node:http');
+      let calls = 0;
+      const early = Math.random;
+      createServer((request, response) => {
+        const parts = [];
+        request.on('data', (part) => parts.push(part)).on('end', () => {
+          console.log('called');
+          response.setHeader('x-calls', ++calls);
+          response.end(JSON.stringify([request.method, request.url, Buffer.concat(parts).length, early()]));
+        });
+      }).listen(process.env.PORT, () => console.log('listening'));`;
+    const command = ['node', 'server.cjs'];
+    const head = await deploy(
+      'web',
+      httpProgram,
+      { 'server.cjs': server },
+      { command, port: 3000 },
+    );
+    t.match(head, { type: 'ready', exports: 'http', logs: [{ text: 'listening' }] });
+    const seen = new Set<number>();
+    for (let i = 0; i < 2; i++) {
+      const answer = await invoke('web', request('/a?b=c', 'POST'), 'x'.repeat(100_000));
+      t.match(answer.head, { type: 'response', status: 200, logs: [{ text: 'called' }] });
+      t.match(answer.head.headers, [['x-calls', '1']]);
+      const [method, url, length, random] = JSON.parse(answer.text);
+      t.same([method, url, length], ['POST', '/a?b=c', 100_000]);
+      seen.add(random);
+    }
+    t.equal(seen.size, 2, 'Math.random differs between clones');
+  });
+
+  t.test('a WebAssembly module', async (t) => {
+    // (module (memory (export "memory") 1) (func (export "_start")))
+    const module = Buffer.from(
+      '0061736d01000000010401600000030201000503010001071302066d656d6f72790200065f737461727400000a040102000b',
+      'hex',
+    );
+    t.match(await deploy('wasm', wasmProgram, { 'f.wasm': module }), { type: 'ready' });
+    t.match((await invoke('wasm', request('/'))).head, { type: 'response', status: 200 });
+  });
+}
