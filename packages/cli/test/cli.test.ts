@@ -157,6 +157,15 @@ t.test('a folder is deployed as its mayfly.json says', async (t) => {
   t.match(pool.source, /by default/);
   const info = (await mayfly('ls', '--json')).stdout;
   t.match(JSON.parse(info), { functions: [{ timeoutMs: 3000, env: { A: '1', B: '2' } }] });
+  manifest('{ "network": { "allow": ["a.example"] } }');
+  t.match(await mayfly('deploy', 'g', folder, '--allow-net', '*.b.example:443'), { code: 0 });
+  t.match(JSON.parse((await mayfly('ls', '--json')).stdout), {
+    functions: [{ network: { allow: ['a.example', '*.b.example:443'] } }],
+  });
+  t.match(await mayfly('deploy', 'g', folder, '--allow-net', 'localhost'), {
+    code: 1,
+    stderr: /MAYFLY_NETWORK_RULE: .*host\.mayfly:PORT/,
+  });
   file('folder/main.ts', 'export const handler = (): string => "by name";');
   manifest('{ "entry": "main.ts" }');
   t.match(await mayfly('deploy', 'g', folder), { code: 0 });

@@ -15,6 +15,12 @@ const { NET_PORT, NET_STREAM, NET_DATAGRAM } = abi.network;
 const HOST = '169.254.77.1';
 const DNS = '169.254.77.53';
 
+function request6(last: number[], port: number): Buffer {
+  const bytes = request('0.0.0.0', port).fill(0, 8);
+  bytes.set([0xfd, 0, ...last], 8);
+  return bytes;
+}
+
 function request(address: string, port: number, kind: number = NET_STREAM): Buffer {
   const bytes = Buffer.alloc(24);
   bytes[0] = 1;
@@ -149,6 +155,10 @@ t.test('what is not allowed is EACCES, told once with what would help', async (t
     /^network: .* is the loopback .* --allow-net host\.mayfly:5432 would allow it$/,
   );
   t.match(world.egress.stats, { denied: 6, connections: 0 });
+  const six = world.open();
+  six.write(request6([1, 2], 80));
+  t.equal(await world.answer(six), 13);
+  t.match(world.denied.at(-1), { target: '[fd00:102::]:80', rule: '[fd00:102::]:80' });
 });
 
 t.test('errors of the host’s socket reach the guest', async (t) => {

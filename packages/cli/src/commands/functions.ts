@@ -3,6 +3,7 @@ import type { MayflyClient } from '@mayfly/client';
 import type { FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDeployment } from '../deployment.js';
+import { addNetworkOption, type NetworkFlags } from '../network-option.js';
 import { type Io, printJson, table } from '../output.js';
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
 import { logText } from './logs.js';
@@ -29,7 +30,7 @@ export function addListAndRemove(program: Command, io: Io): void {
     );
 }
 
-export interface DeployOptions extends Remote {
+export interface DeployOptions extends Remote, NetworkFlags {
   memory?: number;
   timeout?: number;
   env?: Record<string, string>;
@@ -37,7 +38,7 @@ export interface DeployOptions extends Remote {
 
 /** The arguments and options of what deploys. */
 export function deployment(command: Command, io: Io): Command {
-  return remote(command.argument('<name>').argument('<path>'), io)
+  return addNetworkOption(remote(command.argument('<name>').argument('<path>'), io))
     .option('--memory <size>', 'guest memory, for example 256M', parseSize)
     .option(
       '--timeout <duration>',
@@ -65,7 +66,7 @@ export async function deployFrom(
   client: MayflyClient,
   name: string,
   path: string,
-  { memory, timeout, env }: DeployOptions,
+  { memory, timeout, env, allowNet }: DeployOptions,
 ): Promise<FunctionInfo> {
   const source = await readDeployment(path);
   return client.deploy(name, {
@@ -73,6 +74,9 @@ export async function deployFrom(
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(env && { env: { ...source.env, ...env } }),
+    ...(allowNet.length > 0 && {
+      network: { allow: [...(source.network?.allow ?? []), ...allowNet] },
+    }),
   });
 }
 
