@@ -80,8 +80,13 @@ void tunnel_opened(struct vsock *v) {
   else reset(v, ENOBUFS);
 }
 
-/* The host has ended the stream. */
-void tunnel_over(struct vsock *v) { fail(v, v->tunnel->out_size > 0 ? ENETUNREACH : ECONNRESET); }
+/* The host has ended the stream. Where nobody listens, a resolver is told as by a closed port, or it would wait. */
+void tunnel_over(struct vsock *v) {
+  struct socket *s = v->socket;
+  bool nobody = v->tunnel->out_size > 0;
+  if (nobody && s->type == SOCK_DGRAM && s->state == SOCKET_CONNECTED) s->error = ECONNREFUSED;
+  fail(v, nobody ? ENETUNREACH : ECONNRESET);
+}
 
 static void connected(struct vsock *v) {
   struct socket *s = v->socket;

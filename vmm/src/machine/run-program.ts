@@ -156,7 +156,10 @@ export async function driveMachine(
 ): Promise<RunResult<DriveStats>> {
   const { network = { allow: [] } } = options;
   if (network.allow.length > 0) (await import('../network/egress.js')).checkRules(network.allow);
-  const wayOut = new WayOut(machine.devices.vsock, network);
+  const wayOut = new WayOut(machine.devices.vsock, {
+    hostname: () => machine.shared.hostname,
+    ...network,
+  });
   const wake = () => machine.bus.onInput?.();
   const started = now();
   try {

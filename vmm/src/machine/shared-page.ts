@@ -44,6 +44,13 @@ export class SharedPage {
     this.#hostname.fill(0).set(Buffer.from(name).subarray(0, 63));
   }
 
+  /** As the guest has set it: any text. */
+  get hostname(): string {
+    const bytes = Buffer.from(this.#hostname);
+    const end = bytes.indexOf(0);
+    return bytes.toString('latin1', 0, end < 0 ? bytes.length : end);
+  }
+
   get pid(): number {
     return Number(this.#view.getBigUint64(shared.pid, true));
   }

@@ -44,6 +44,8 @@ export interface EgressOptions {
   /** Told once for each target. */
   denied?(denial: Denial): void;
   openMax?: number;
+  /** What the guest calls itself: a name that is the guest. */
+  hostname?(): string;
 }
 
 export const NO_EGRESS: Readonly<EgressStats> = Object.freeze({
@@ -100,9 +102,9 @@ export class Egress {
   }
 
   #begin(): Invocation {
-    const { resolver, denied } = this.#options;
+    const { resolver, denied, hostname = () => '' } = this.#options;
     hostResolver ??= resolver === undefined ? new HostResolver() : undefined;
-    return new Invocation(this.#policy, resolver ?? hostResolver!, denied);
+    return new Invocation(this.#policy, resolver ?? hostResolver!, hostname, denied);
   }
 
   #serve(stream: VsockStream, request: ConnectRequest, early: Uint8Array): void {
@@ -158,12 +160,14 @@ class Invocation {
   constructor(
     policy: NetworkPolicy,
     resolver: NameResolver,
+    hostname: () => string,
     denied: ((denial: Denial) => void) | undefined,
   ) {
     this.#denied = denied;
     this.names = new NameServer({
       policy,
       resolver,
+      hostname,
       learned: (name, addresses) => this.#learn(name, addresses),
       denied: (denial) => this.deny(denial),
       ipv6: hasIpv6,

@@ -11,7 +11,7 @@ import {
   RECURSION_DESIRED,
   TRUNCATED_RESPONSE,
 } from 'dns-packet';
-import { type Address, HOST_ADDRESS, HOST_NAME, parseAddress } from './address.js';
+import { type Address, GUEST_ADDRESS, HOST_ADDRESS, HOST_NAME, parseAddress } from './address.js';
 import type { Denial } from './denial.js';
 import type { NetworkPolicy } from './policy.js';
 import type { NameRecord, NameResolver, RecordType } from './resolver.js';
@@ -35,6 +35,8 @@ export interface NameServerOptions {
   /** The addresses of a name that the guest now knows. */
   learned(name: string, addresses: readonly Address[]): void;
   denied(denial: Denial): void;
+  /** What the guest calls itself. */
+  hostname(): string;
   /** Whether addresses of IPv6 are of any use. */
   ipv6(): boolean;
 }
@@ -77,7 +79,10 @@ export class NameServer {
 
   async #lookUp(name: string, type: string): Promise<Result> {
     if (name === 'localhost') return found(type === 'A' ? [address('127.0.0.1')] : []);
-    const { policy, resolver, denied } = this.#options;
+    const { policy, resolver, denied, hostname } = this.#options;
+    if (name === hostname().toLowerCase()) {
+      return found(type === 'A' ? [address(GUEST_ADDRESS.toString())] : []);
+    }
     if (!policy.allowsName(name)) {
       const what = name === HOST_NAME ? 'it is the loopback interface of this host' : undefined;
       const rule = name === HOST_NAME ? `${HOST_NAME}:PORT` : name;

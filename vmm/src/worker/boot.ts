@@ -29,6 +29,7 @@ export async function boot(task: BootTask): Promise<BootResult> {
   const { id, name, images, network, directory, dialect } = task;
   const wayOut = new WayOut(machine.devices.vsock, {
     allow: network,
+    hostname: () => machine.shared.hostname,
     denied: (denial) => output.add(Buffer.from(`${denialText(denial, 'network.allow')}\n`)),
   });
   try {

@@ -63,6 +63,7 @@ export class Clone implements Guest {
     const { vsock } = this.machine.devices;
     this.#wayOut = new WayOut(vsock, {
       allow: template.network,
+      hostname: () => this.machine.shared.hostname,
       denied: (denial) => this.#lines.push('warn', denialText(denial, 'network.allow')),
     });
     this.#talk = talk(template.dialect, this.machine, {

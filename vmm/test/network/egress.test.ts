@@ -7,7 +7,13 @@ import { decode, encode } from 'dns-packet';
 import fc from 'fast-check';
 import t from 'tap';
 import { VsockDevice } from '../../src/devices/index.js';
-import { type Denial, denialText, Egress, type EgressOptions } from '../../src/network/index.js';
+import {
+  type Denial,
+  denialText,
+  Egress,
+  type EgressOptions,
+  WayOut,
+} from '../../src/network/index.js';
 import { GUEST_CID, GuestSocket, op, VsockGuest } from '../devices/vsock-guest.js';
 import { newRam } from '../virtio/driver.js';
 
@@ -40,13 +46,13 @@ class World {
   readonly #sockets = new Map<number, GuestSocket>();
   #port = 5000;
 
-  constructor(options: Partial<EgressOptions> = {}) {
+  constructor(options: Partial<EgressOptions> = {}, listen = true) {
     this.egress = new Egress({
       allow: [],
       denied: (denial) => this.denied.push(denial),
       ...options,
     });
-    this.device.listen(NET_PORT, (stream) => this.egress.accept(stream));
+    if (listen) this.device.listen(NET_PORT, (stream) => this.egress.accept(stream));
     this.guest.post(32);
   }
 
@@ -274,6 +280,31 @@ t.test(
     t.equal(await world.answer(world.connect('10.9.8.7', 443)), 13, 'but not a private one');
     t.match(world.denied, [{ target: '10.9.8.7:443 (a.example.com)', rule: '10.9.8.7:443' }]);
     t.equal(await world.answer(world.connect(DNS, 80)), 111, 'nothing else runs there');
+  },
+);
+
+t.test(
+  'a way out takes up what comes while it is loaded, and resets what was there before',
+  async (t) => {
+    const port = await serve(t, (socket) => socket.pipe(socket));
+    const world = new World({}, false);
+    world.device.listen(NET_PORT, () => {});
+    const before = world.connect(HOST, port);
+    const fresh = new World({}, false);
+    const way = new WayOut(fresh.device, { allow: [`host.mayfly:${port}`] });
+    t.equal(way.stats, undefined);
+    const socket = fresh.connect(HOST, port, Buffer.from('hello'));
+    t.equal(await fresh.answer(socket), 0);
+    await fresh.until(() => textOf(socket) === 'hello');
+    t.match(way.stats, { connections: 1, bytesSent: 5, bytesReceived: 5 });
+    way.close();
+    await fresh.until(() => socket.reset);
+    const restored = new VsockDevice(world.device.ram, { guestCid: GUEST_CID });
+    restored.restore(world.device.save());
+    t.equal(restored.streams.length, 1);
+    new WayOut(restored, { allow: [] });
+    t.equal(restored.streams.length, 0);
+    t.equal(before.reset, false, 'in the checkpoint it lives on');
   },
 );
 

@@ -33,6 +33,7 @@ function setUp(allow = ['*.example.com', 'example.com:443', 'host.mayfly:80'], i
     resolver: { resolve: async (name, type) => records[`${name} ${type}`] ?? [] },
     learned: (name, addresses) => learned.push(`${name}: ${addresses.join(' ')}`),
     denied: (denial) => denied.push(denial),
+    hostname: () => 'Mayfly',
     ipv6: () => ipv6,
   });
   const ask = async (name: string, type = 'A', more: Partial<Packet> = {}, datagram = true) => {
@@ -103,6 +104,7 @@ t.test('names of the guest’s own network', async (t) => {
   t.match((await setUp().ask('host.mayfly')).answers, [{ data: '169.254.77.1' }]);
   t.equal((await setUp(['*']).ask('host.mayfly')).rcode, 'NXDOMAIN');
   t.match((await setUp([]).ask('localhost')).answers, [{ data: '127.0.0.1' }]);
+  t.match((await setUp([]).ask('mayfly')).answers, [{ data: '169.254.77.2' }]);
 });
 
 t.test('a long answer is cut in a datagram, not in a stream', async (t) => {
