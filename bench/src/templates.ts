@@ -1,7 +1,7 @@
 /** Templates of two guests that answer events: a Node.js function, and a static program. Kept in a folder that goes at the end. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Program } from '@mayfly/api';
+import type { Program } from '@mayfly/api/programs';
 import { defaultImageDir, ImageStore, treeFromPrograms } from '@mayfly/image';
 import { encodeFrame } from '@mayfly/protocol';
 import { kvm, type TemplateSpec } from '@mayfly/vmm';
@@ -23,7 +23,7 @@ async function programOf(guest: Guest): Promise<Program> {
   if (guest === 'node') {
     const file = { bytes: Buffer.from(HANDLER), executable: false };
     const source = { name: 'bench', files: new Map([['index.js', file]]) };
-    const { ImageLayers, nodeProgram } = await import('@mayfly/api');
+    const { ImageLayers, nodeProgram } = await import('@mayfly/api/programs');
     return nodeProgram(source, new ImageLayers(store));
   }
   const path = guestProgram('agent');

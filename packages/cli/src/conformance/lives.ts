@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { ImageLayers, nodeProgram, pythonProgram, type Runtime } from '@mayfly/api';
+import { ImageLayers, nodeProgram, pythonProgram, type Runtime } from '@mayfly/api/programs';
 import type { ImageStore } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import { MachinePool, type Place, type Pool } from '@mayfly/vmm';
