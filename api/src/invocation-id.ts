@@ -1,10 +1,8 @@
-import { randomFillSync } from 'node:crypto';
-
-const bytes = Buffer.alloc(16);
+import { freshBytes } from './entropy.js';
 
 /** A UUID of version 7 (RFC 9562, 5.7): later ones are greater, to the millisecond. */
 export function newInvocationId(now = Date.now()): string {
-  randomFillSync(bytes, 6);
+  const bytes = freshBytes(16);
   bytes.writeUIntBE(now, 0, 6);
   bytes[6] = 0x70 | (bytes[6]! & 0x0f);
   bytes[8] = 0x80 | (bytes[8]! & 0x3f);

@@ -1,5 +1,4 @@
 /** From an invocation to the pool and back: admission, the head that each clone gets, the answer checked, the trace kept. */
-import { randomBytes } from 'node:crypto';
 import {
   type EventHead,
   type InvocationHead,
@@ -11,6 +10,7 @@ import {
 } from '@mayfly/protocol';
 import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
+import { freshBytes } from './entropy.js';
 import { ApiError } from './errors.js';
 import { newInvocationId } from './invocation-id.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
@@ -294,7 +294,7 @@ function commonHead(
   env: Record<string, string> | undefined,
 ): InvocationHead {
   const now = Date.now();
-  const random = randomBytes(48);
+  const random = freshBytes(48);
   const head = {
     id,
     deadlineMs: now + timeoutMs,

@@ -1,11 +1,9 @@
 /** The HTTP API over processes: deploy, invoke, every error answer. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import t from 'tap';
-import { pack } from 'tar-stream';
 import { type RunningServer, type StartOptions, startServer } from '../src/index.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
@@ -370,134 +368,4 @@ t.test('functions survive a restart and come back on first use', async (t) => {
   for (const { body } of answers) t.match(body, { n: 1 });
   t.equal(pool.templates.length, 1);
   t.match((await json('/v1/functions/kept')).body, { state: 'ready' });
-});
-
-t.test('a damaged store is named, and one that is in use', async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-damaged-'));
-  const layers = new FileLayers(join(dataDir, 'layers'));
-  const options = { port: 0, dataDir, pool: new ProcessPool(), layers };
-  const server = await startServer(options);
-  await t.rejects(startServer(options), { code: 'MAYFLY_STORE_IN_USE' });
-  await server.close();
-  writeFileSync(join(dataDir, 'mayfly.mdb'), '{"name":'.repeat(1000));
-  await t.rejects(startServer(options), { code: 'MAYFLY_STORE_DAMAGED', message: /mayfly\.mdb/ });
-  rmSync(dataDir, { recursive: true });
-});
-
-t.test('versions: each by its name, back and forth', async (t) => {
-  const { deploy, json, pool } = await start(t);
-  const post = (body?: object) => ({
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: body && JSON.stringify(body),
-  });
-  const rollback = (body?: object) => json('/v1/functions/f/rollback', post(body));
-  const said = async (path: string) => (await json(path)).body;
-  t.match(await rollback(), { status: 404, body: { code: 'MAYFLY_FUNCTION_UNKNOWN' } });
-  for (const n of [1, 2, 3]) await deploy('f', `export const handler = () => ${n}`);
-  t.match((await json('/v1/functions/f/versions')).body, {
-    versions: [
-      { version: 3, current: true },
-      { version: 2, current: false },
-      { version: 1, current: false },
-    ],
-  });
-  t.equal(pool.templates.length, 2, 'the current version and the last one have templates');
-  t.same([await said('/fn/f'), await said('/fn/f@1/x?y'), await said('/fn/f@2')], [3, 1, 2]);
-  t.equal(pool.templates.length, 2);
-  const started = pool.templates;
-  t.match(await rollback(), { status: 200, body: { version: 2, state: 'ready' } });
-  t.same(pool.templates, started, 'a rollback to the last one makes no template');
-  t.equal(await said('/fn/f'), 2);
-  t.match(await rollback({ version: 1 }), { body: { version: 1 } });
-  t.match(await rollback(), { status: 404, body: { code: 'MAYFLY_VERSION_UNKNOWN' } });
-  t.match(await rollback({ version: 9 }), {
-    status: 404,
-    body: { code: 'MAYFLY_VERSION_UNKNOWN' },
-  });
-  t.match(await rollback({ version: 0 }), {
-    status: 400,
-    body: { code: 'MAYFLY_REQUEST_INVALID' },
-  });
-  t.equal(await said('/fn/f'), 1);
-  for (const path of ['/fn/f@9', '/fn/f@x', '/fn/f@1@2', '/fn/f@']) {
-    t.match(await said(path), { code: 'MAYFLY_VERSION_UNKNOWN' }, path);
-  }
-  t.match(await (await deploy('f', 'export const handler = () => 4')).json(), { version: 4 });
-});
-
-t.test('two deployments of one name at once: the one that came last serves', async (t) => {
-  const { deploy, json } = await start(t);
-  const sources = [1, 2, 3, 4].map((n) => `export const handler = () => ${n}`);
-  const infos = await Promise.all(
-    sources.map(async (source) => (await deploy('f', source)).json()),
-  );
-  const versions = infos.map((info) => (info as { version: number }).version);
-  t.same([...versions].sort(), [1, 2, 3, 4]);
-  const last = versions.indexOf(4) + 1;
-  t.equal((await json('/fn/f')).body, last);
-});
-
-t.test('the environment changes without a deployment, and is there after a restart', async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-env-'));
-  const layers = new FileLayers(join(dataDir, 'layers'));
-  const first = await startServer({ port: 0, dataDir, pool: new ProcessPool(), layers });
-  const send = (url: string, method: string, body?: object) =>
-    fetch(url, {
-      method,
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-  const source = 'export const handler = () => [process.env.A, process.env.B, process.env.S]';
-  await send(`${first.url}/v1/functions/f`, 'PUT', { source, env: { A: 'deployed' } });
-  const put = { variables: { A: 'set', B: 'b' }, secrets: { S: 'hidden' } };
-  t.same(await (await send(`${first.url}/v1/functions/f/env`, 'PUT', put)).json(), {
-    variables: { A: 'set', B: 'b' },
-    secrets: ['S'],
-  });
-  t.same(await (await fetch(`${first.url}/fn/f`)).json(), ['set', 'b', 'hidden']);
-  await first.close();
-  const { json, url } = await start(t, { dataDir });
-  t.same((await json('/fn/f')).body, ['set', 'b', 'hidden']);
-  const patch = await send(`${url}/v1/functions/f/env`, 'PATCH', {
-    variables: { A: null, B: 'c' },
-  });
-  t.same(await patch.json(), { variables: { B: 'c' }, secrets: ['S'] });
-  t.same((await json('/fn/f')).body, ['deployed', 'c', 'hidden']);
-  const bad = await send(`${url}/v1/functions/f/env`, 'PUT', { variables: { 'A-B': '' } });
-  t.match(await bad.json(), { code: 'MAYFLY_REQUEST_INVALID', message: /A-B/ });
-  t.equal((await fetch(`${url}/v1/functions/f/env`, { method: 'DELETE' })).status, 204);
-  t.same((await json('/fn/f')).body, ['deployed', null, null]);
-  t.match((await json('/v1/functions/none/env')).body, { code: 'MAYFLY_FUNCTION_UNKNOWN' });
-});
-
-t.test('an archive is deployed over HTTP', async (t) => {
-  const { json } = await start(t);
-  const put = (body: Uint8Array, type: string) =>
-    json('/v1/functions/f', { method: 'PUT', headers: { 'content-type': type }, body });
-  const archive = pack();
-  archive.entry({ name: 'mayfly.json' }, '{"timeoutMs":1234,"env":{"A":"a"}}');
-  archive.entry({ name: 'index.js' }, 'export const handler = () => process.env.A');
-  archive.finalize();
-  const parts: Uint8Array[] = [];
-  for await (const part of archive) parts.push(part as Uint8Array);
-  const bytes = Buffer.concat(parts);
-  t.match(await put(bytes, 'application/x-tar'), { body: { version: 1, timeoutMs: 1234 } });
-  t.match(await put(gzipSync(bytes), 'application/gzip'), { body: { version: 2 } });
-  t.equal((await json('/fn/f')).body, 'a');
-  const invalid = { status: 400, body: { code: 'MAYFLY_ARCHIVE_INVALID' } };
-  t.match(await put(bytes.subarray(0, 700), 'application/x-tar'), invalid);
-  t.match(await put(bytes, 'image/png'), { status: 415, body: { code: 'MAYFLY_MEDIA_TYPE' } });
-  const huge = { status: 413, body: { code: 'MAYFLY_BODY_TOO_LARGE' } };
-  t.match(await put(Buffer.alloc(64 * 1024 * 1024 + 1), 'application/x-tar'), huge);
-  t.match((await json('/v1/functions/f')).body, { version: 2 });
-});
-
-t.test('the API is described, and the page that shows it needs no other host', async (t) => {
-  const { json, url } = await start(t);
-  const { body } = await json('/openapi.json');
-  t.match(body, { openapi: /^3\.1/, paths: { '/v1/functions/{name}': { put: {}, get: {} } } });
-  const page = await (await fetch(`${url}/docs`)).text();
-  t.match(page, /swagger-ui/i);
-  t.notMatch(page, /(src|href)="(https?:)?\/\//);
 });

@@ -21,9 +21,9 @@ t.teardown(async () => {
 
 /** By the path that a request asks for: how `bad` behaves. */
 const bad = new Map<string, Behave>();
-pool.behave = (head, body, options) => {
+pool.behave = (head, body, options, spec) => {
   const path = head.type === 'request' ? new URL(head.url).pathname.slice(1) : '';
-  return (bad.get(path) ?? echo)(head, body, options);
+  return (bad.get(path) ?? echo)(head, body, options, spec);
 };
 
 const put = (name: string, body = 'x') =>

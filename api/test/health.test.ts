@@ -85,9 +85,9 @@ t.test('a server that closes says so, answers what it has, and refuses what come
   const wait = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  pool.behave = async (head, body, options) => {
+  pool.behave = async (head, body, options, spec) => {
     await wait;
-    return echo(head, body, options);
+    return echo(head, body, options, spec);
   };
   const underWay = fetch(`${url}/fn/f/slow`);
   const accepted = await fetch(`${url}/v1/functions/f/invocations?async=true`, {
@@ -116,10 +116,10 @@ t.test(
   async (t) => {
     const { url, pool, close } = await start(t);
     let closing: Promise<void> | undefined;
-    pool.behave = async (head, body, options) => {
+    pool.behave = async (head, body, options, spec) => {
       closing ??= close();
       await new Promise((resolve) => setTimeout(resolve, 100));
-      return echo(head, body, options);
+      return echo(head, body, options, spec);
     };
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     let text = '';

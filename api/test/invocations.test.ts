@@ -149,11 +149,11 @@ t.test('later: what finds no room waits, what finds no function fails', async (t
   const { url, json, pool } = await start(t, new MemoryPool(), { inFlightMax: 2 });
   let running = 0;
   let most = 0;
-  pool.behave = async (head, body, options) => {
+  pool.behave = async (head, body, options, spec) => {
     most = Math.max(most, ++running);
     await new Promise((resolve) => setTimeout(resolve, 30));
     running--;
-    return echo(head, body, options);
+    return echo(head, body, options, spec);
   };
   const accepted = await Promise.all(
     Array.from({ length: 8 }, (_, n) => json(`${INVOKE}?async=true`, event(n))),
@@ -179,7 +179,8 @@ t.test(
   async (t) => {
     const dataDir = folder(t);
     const ids: string[] = [];
-    for (let round = 0; round < 3; round++) {
+    // One that was under way at three kills would be given up.
+    for (let round = 0; round < 2; round++) {
       const { child, url } = await startChild(dataDir, 150);
       if (round === 0) await deploy(url);
       const asked = Array.from({ length: 40 }, async (_, n) => {

@@ -20,6 +20,7 @@ export type Behave = (
   head: RequestHead | EventHead,
   body: Body,
   options: InvokeOptions,
+  spec: TemplateSpec,
 ) => Promise<Answer>;
 
 const NO_LOGS: AnswerHead = { logs: [] };
@@ -61,7 +62,7 @@ export class MemoryPool implements Pool {
   }
 
   async invoke(
-    _name: string,
+    name: string,
     { head, body }: InvokeFrame,
     options: InvokeOptions,
   ): Promise<InvokeResult> {
@@ -69,7 +70,12 @@ export class MemoryPool implements Pool {
       options.signal?.addEventListener('abort', () => reject(options.signal?.reason));
     });
     aborted.catch(() => {});
-    const behaved = this.behave(head as RequestHead | EventHead, body, options);
+    const behaved = this.behave(
+      head as RequestHead | EventHead,
+      body,
+      options,
+      this.templates.get(name)!,
+    );
     const answer = await Promise.race([behaved, aborted]);
     const timing = { queueMicros: 10, guestMicros: 20 };
     const stats = { ...timing, cpuMicros: 15, rewoundPages: 7, rewindMicros: 30 };
