@@ -6,6 +6,9 @@ const LINES_MAX = 256;
 const LINE_CHARS_MAX = 4096;
 const CHARS_MAX = 32 * 1024;
 
+/** What the guest kernel says while a template is made, which is no line of the program's. */
+const KERNEL_LINE = /^mayfly: system call \d+ is not there$/;
+
 const LEVELS = { stdout: 'info', stderr: 'error' } as const;
 
 export class OutputLines {
@@ -41,6 +44,7 @@ export class OutputLines {
   }
 
   #keep(stream: OutputStream, line: string): void {
+    if (stream === 'stderr' && KERNEL_LINE.test(line)) return;
     if (this.#lines.length >= LINES_MAX || this.#chars >= CHARS_MAX) {
       this.#dropped++;
       return;
