@@ -6,6 +6,7 @@ import { checkHostname, newIdentity } from '../machine/identity.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import {
   captureState,
+  keepStreams,
   type MachineSource,
   type MachineState,
   machineFromState,
@@ -116,6 +117,8 @@ export async function storeMachine(
 export interface CloneOptions {
   /** Its name for uname(2) and gethostname(2); the template's without one. */
   hostname?: string;
+  /** Streams that the caller goes on with, by their ports. The guest finds all others reset. */
+  isKept?(hostPort: number, guestPort: number): boolean;
 }
 
 /**
@@ -125,12 +128,24 @@ export interface CloneOptions {
 export function cloneMachine(
   source: MachineSource,
   console: ConsoleOptions,
-  { hostname }: CloneOptions = {},
+  { hostname, isKept = () => false }: CloneOptions = {},
 ): Machine {
   if (hostname !== undefined) checkHostname(hostname);
-  const machine = machineFromState(source, console);
+  const state = keepStreams(source.state, isKept);
+  const machine = machineFromState({ ...source, state }, console);
+  tellResets(machine);
   newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;
+}
+
+/** Before the guest runs. What is wrong with its rings is then wrong with the checkpoint. */
+function tellResets(machine: Machine): void {
+  try {
+    machine.serve();
+  } catch (error) {
+    machine.close();
+    throw error;
+  }
 }
 
 export interface CloneStats extends DriveStats {

@@ -50,6 +50,26 @@ export interface VsockState {
 }
 
 /**
+ * A state in which the guest is about to be told that all other streams were reset: those that nobody on the host's side
+ * goes on with would leave it waiting for ever.
+ */
+export function withStreams(
+  state: VsockState,
+  isKept: (hostPort: number, guestPort: number) => boolean,
+): VsockState {
+  const kept = state.connections.filter((c) => isKept(c.hostPort, c.guestPort));
+  const gone = state.connections.filter((c) => !kept.includes(c));
+  // A stream that the guest has not heard of needs no end.
+  const known = gone.filter(({ pending }) => (pending & pendingBit.REQUEST) === 0);
+  const resets = known.map(({ hostPort, guestPort }) => resetOf(hostPort, guestPort));
+  return { ...state, connections: kept, resets: [...state.resets, ...resets] };
+}
+
+function resetOf(hostPort: number, guestPort: number): PendingReset {
+  return { cidLow: HOST_CID, cidHigh: 0, hostPort, guestPort, type: TYPE_STREAM };
+}
+
+/**
  * Streams between guest and host (context id 2).
  *
  * Data for the guest goes from write() straight into its posted buffers; what does not fit waits in the stream, and
@@ -139,14 +159,7 @@ export class VsockDevice extends VirtioDevice<VsockState> implements ConnectionO
     if (at >= 0) this.#connections.splice(at, 1);
     this.#sender.dequeue(connection);
     if (!reset) return;
-    const { hostPort, guestPort } = connection;
-    this.#sender.resets.push({
-      cidLow: HOST_CID,
-      cidHigh: 0,
-      hostPort,
-      guestPort,
-      type: TYPE_STREAM,
-    });
+    this.#sender.resets.push(resetOf(connection.hostPort, connection.guestPort));
     this.#flush();
   }
 

@@ -1,5 +1,5 @@
 /** Everything of a machine but its memory, and machines that go on from it. */
-import type { ConsoleOptions } from '../devices/index.js';
+import { type ConsoleOptions, type VsockState, withStreams } from '../devices/index.js';
 import { GuestMemory } from '../kvm/index.js';
 import { GuestRam } from '../memory/index.js';
 import type { BusState } from '../virtio/index.js';
@@ -29,6 +29,20 @@ export function captureState(machine: Machine, parked: boolean): MachineState {
     devices: machine.bus.save(),
     capturedAt: process.hrtime.bigint() + machine.shared.monoOffset,
   };
+}
+
+/** The state without the streams that its machines would not go on with: their guests find them reset. */
+export function keepStreams(
+  state: MachineState,
+  isKept: (hostPort: number, guestPort: number) => boolean,
+): MachineState {
+  const transports = state.devices.transports.map((transport) => {
+    const { device } = transport;
+    if (device.device !== 'vsock') return transport;
+    const specific = withStreams(device.specific as VsockState, isKept);
+    return { ...transport, device: { ...device, specific } };
+  });
+  return { ...state, devices: { ...state.devices, transports } };
 }
 
 /** What a machine is made from: a memory file, the images that it needs, and the rest of the state. */

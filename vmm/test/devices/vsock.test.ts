@@ -1,5 +1,10 @@
 import t from 'tap';
-import { VsockDevice, type VsockOptions, type VsockStream } from '../../src/devices/index.js';
+import {
+  VsockDevice,
+  type VsockOptions,
+  type VsockStream,
+  withStreams,
+} from '../../src/devices/index.js';
 import { type GuestRam, gpa } from '../../src/memory/index.js';
 import { newRam } from '../virtio/driver.js';
 import { GUEST_CID, op, type Packet, VsockGuest } from './vsock-guest.js';
@@ -332,6 +337,30 @@ t.test('a driver restart ends what was open', async (t) => {
   const { log } = open();
   new VsockGuest(device);
   t.same(log.events, ['reset']);
+});
+
+t.test('streams that nobody goes on with are reset in a clone', async (t) => {
+  const { device, guest, exchange } = setUp();
+  exchange({ op: op.REQUEST, guestPort: 1 }, { op: op.REQUEST, guestPort: 2 });
+  device.connect(9); // heard of by the guest
+  guest.receive();
+  const before = device.save();
+  const specific = withStreams(before.specific, (_host, guestPort) => guestPort === 2);
+  const clone = new VsockDevice(guest.device.ram, { guestCid: GUEST_CID });
+  clone.restore({ ...before, specific });
+  t.equal(clone.streams.length, 1);
+  const kept = clone.stream(80, 2)!;
+  kept.write(bytes('hello')); // behind the resets
+  guest.post(8);
+  clone.processQueues();
+  t.match(guest.receive(), [
+    { op: op.RST, hostPort: 80, guestPort: 1, source: 2n },
+    { op: op.RST, guestPort: 9 },
+    { op: op.RW, guestPort: 2, payload: bytes('hello') },
+  ]);
+  t.equal(clone.save().specific.resets.length, 0);
+  device.restore({ ...before, specific: withStreams(before.specific, () => true) });
+  t.same(device.save().specific, before.specific);
 });
 
 function checkpoint(ram: GuestRam, guest: VsockGuest) {

@@ -10,13 +10,14 @@ import { compile } from '../machine/guest.js';
 t.setTimeout(300_000);
 
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
-t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 const agent = compile(
   fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url)),
   'agent',
 );
 const images = await ImageStore.open(join(scratch, 'images'));
 const image = await images.build(await treeFromPrograms([{ path: agent }]));
+
+t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 
 const spec = {
   name: 'agent',
