@@ -19,17 +19,18 @@ const TAIL_SHARE = 0.7;
 const COLD_STARTS = 10;
 const COLD_AFTER_MS = 2500;
 
-/** Servers for the time of `work`, which gets targets that are closed behind it. */
+/** Servers of one function for the time of `work`, which gets targets that are closed behind it. */
 async function withServers<T>(
+  name: string,
   work: (
     target: (name: keyof ServerUrls, connections: number) => Target,
     residentKiB: () => number,
   ) => Promise<T>,
 ): Promise<T> {
-  const { urls, residentKiB, stop } = await startServers<ServerUrls>('./http-servers.js');
+  const { urls, residentKiB, stop } = await startServers<ServerUrls>('./http-servers.js', [name]);
   const targets: Target[] = [];
-  const target = (name: keyof ServerUrls, connections: number) => {
-    const made = new Target(urls[name], connections);
+  const target = (which: keyof ServerUrls, connections: number) => {
+    const made = new Target(urls[which], connections);
     targets.push(made);
     return made;
   };
@@ -41,12 +42,12 @@ async function withServers<T>(
   }
 }
 
-function measureHello(): Promise<Measurement> {
-  return withServers(async (target) => {
+function measureHello(name: string): Promise<Measurement> {
+  return withServers(name, async (target) => {
     const [mayfly, plain, loaded] = [
-      target('hello', 1),
+      target('mayfly', 1),
       target('plain', 1),
-      target('hello', CONNECTIONS),
+      target('mayfly', CONNECTIONS),
     ];
     await Promise.all([mayfly.batch(scaled(BATCH)), plain.batch(scaled(BATCH))]);
     const samples: number[] = [];
@@ -63,8 +64,8 @@ function measureHello(): Promise<Measurement> {
 }
 
 function measureCold(): Promise<Measurement> {
-  return withServers(async (target) => {
-    const cold = target('cold', 1);
+  return withServers('cold', async (target) => {
+    const cold = target('mayfly', 1);
     const samples: number[] = [];
     for (let i = 0; i < scaled(COLD_STARTS); i++) {
       await new Promise((resolve) => setTimeout(resolve, COLD_AFTER_MS));
@@ -75,9 +76,9 @@ function measureCold(): Promise<Measurement> {
 }
 
 function measurePark(): Promise<Measurement> {
-  return withServers(async (target) => {
+  return withServers('park', async (target) => {
     const lanes = scaled(PARK_CONNECTIONS);
-    const parked = target('park', lanes);
+    const parked = target('mayfly', lanes);
     await parked.load(lanes, scaled(LOAD_MS));
     const { throughput, times } = await parked.load(lanes, scaled(LOAD_MS));
     return { samples: times, throughput, floor: [PARK_MS * 1000] };
@@ -85,8 +86,8 @@ function measurePark(): Promise<Measurement> {
 }
 
 function measureTail(): Promise<Measurement> {
-  return withServers(async (target, residentKiB) => {
-    const hello = target('hello', CONNECTIONS);
+  return withServers('hello', async (target, residentKiB) => {
+    const hello = target('mayfly', CONNECTIONS);
     await hello.load(CONNECTIONS, scaled(LOAD_MS));
     const { throughput } = await hello.load(CONNECTIONS, scaled(LOAD_MS));
     const before = residentKiB();
@@ -103,7 +104,14 @@ export const https: readonly Benchmark[] = [
     unit: 'us',
     about: 'a request to a Node.js function, each in its own clone; floor: plain Node.js server',
     needs: 'kvm',
-    run: measureHello,
+    run: () => measureHello('hello'),
+  },
+  {
+    name: 'http-native',
+    unit: 'us',
+    about: 'the same of a static program in C, its answer its standard output',
+    needs: 'kvm',
+    run: () => measureHello('native'),
   },
   {
     name: 'http-cold',

@@ -11,10 +11,13 @@ export interface ServerProcess<Urls> {
   stop(): Promise<void>;
 }
 
-/** @param script beside this file */
-export async function startServers<Urls>(script: string): Promise<ServerProcess<Urls>> {
+/** @param script beside this file; it gets `args` */
+export async function startServers<Urls>(
+  script: string,
+  args: readonly string[] = [],
+): Promise<ServerProcess<Urls>> {
   const path = fileURLToPath(new URL(script, import.meta.url));
-  const child = fork(path, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(path, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`the servers ended with exit code ${code}`);
   });

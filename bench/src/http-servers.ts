@@ -1,19 +1,16 @@
-/** Functions to ask, and Node.js's own server beside them; started by startServers(). */
-import { mkdtempSync, rmSync } from 'node:fs';
+/** A function to ask, by its name, and Node.js's own server beside them; started by startServers(). */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startServer } from '@mayfly/api';
 import { ANSWER, SOURCE } from './hello.js';
+import { guestProgram } from './programs.js';
 
 export interface ServerUrls {
   /** A function that answers every request, each in a clone of its own. */
-  hello: string;
-  /** One that waits first. */
-  park: string;
-  /** One that is scaled to zero after a second. */
-  cold: string;
+  mayfly: string;
   /** Node.js's own HTTP server with the same answer and no isolation. */
   plain: string;
 }
@@ -29,6 +26,17 @@ process.on('disconnect', () => process.exit());
 
 const server = await startServer({ port: 0, dataDir });
 
+/** hello answers at once, park waits first, cold is scaled to zero after a second, native is a static program. */
+const FUNCTIONS: Record<string, () => object> = {
+  hello: () => ({ source: SOURCE }),
+  park: () => ({ source: PARK_SOURCE }),
+  cold: () => ({ source: SOURCE, idleSeconds: 1 }),
+  native: () => {
+    const base64 = readFileSync(guestProgram('hello')).toString('base64');
+    return { runtime: 'native', files: { hello: { base64, executable: true } } };
+  },
+};
+
 async function deploy(name: string, source: object): Promise<string> {
   const response = await fetch(`${server.url}/v1/functions/${name}`, {
     method: 'PUT',
@@ -42,10 +50,9 @@ async function deploy(name: string, source: object): Promise<string> {
 const plain = createServer((_request, response) => response.end(ANSWER));
 await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
 
+const [name = 'hello'] = process.argv.slice(2);
 const urls: ServerUrls = {
-  hello: await deploy('hello', { source: SOURCE }),
-  park: await deploy('park', { source: PARK_SOURCE }),
-  cold: await deploy('cold', { source: SOURCE, idleSeconds: 1 }),
+  mayfly: await deploy(name, FUNCTIONS[name]!()),
   plain: `http://127.0.0.1:${(plain.address() as AddressInfo).port}/`,
 };
 process.send?.(urls);
