@@ -54,9 +54,14 @@ async function invoke(
   head: object,
   body: string | Uint8Array = '',
   timeoutMs = 10_000,
+  onLogs?: (lines: unknown) => void,
 ) {
   const frame = { head: { ...COMMON, ...head }, body: Buffer.from(body) };
-  const result = await pool.invoke(name, frame, { place: { worker: 0, clone: 0 }, timeoutMs });
+  const result = await pool.invoke(name, frame, {
+    place: { worker: 0, clone: 0 },
+    timeoutMs,
+    onLogs,
+  });
   const pieces = result.body instanceof Uint8Array ? [result.body] : result.body;
   const all: Uint8Array[] = [];
   for await (const piece of pieces) all.push(piece);
@@ -293,12 +298,19 @@ t.test('failures while loading arrive instead of ready', async (t) => {
 
 t.test('the console is bounded', async (t) => {
   const { name } = await deploy(`export function handler() {
-    for (let i = 0; i < 1000; i++) console.log('line %d', i);
+    for (let i = 0; i < 70_000; i++) console.log('line %d', i);
     console.log('x'.repeat(1e6)); console.table([{ a: 1 }]); }`);
-  const { head } = await invoke(name, { type: 'event' }, 'null');
+  let early = 0;
+  const count = (lines: unknown) => {
+    early += (lines as unknown[]).length;
+  };
+  const { head } = await invoke(name, { type: 'event' }, 'null', 10_000, count);
   const logs = head.logs as { text: string }[];
+  // 256 frames of 256 lines go ahead, as many lines stay for the answer. The table is several lines.
+  t.equal(early, 65_536);
   t.equal(logs.length, 257);
-  t.equal(logs.at(-1)?.text, '746 more lines were dropped');
+  t.equal(logs[0]?.text, 'line 65536');
+  t.match(logs.at(-1)?.text, /^42\d\d more lines were dropped$/);
   const long = await deploy(
     `export function handler() { for (;;) { console.log('\\u0001'.repeat(1e6)); if (++globalThis.n > 100) return; } }; globalThis.n = 0`,
   );
