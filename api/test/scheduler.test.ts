@@ -313,6 +313,30 @@ t.test('parked invocations leave their places to others', async (t) => {
   t.ok(world.waiting.has(world.submit('f')), 'those that went on come first');
 });
 
+t.test('invocations that wait go on while others compute without end', async () => {
+  const sizes = fc.record({
+    workers: fc.integer({ min: 1, max: 4 }),
+    runningPerWorker: fc.integer({ min: 1, max: 8 }),
+  });
+  holds(
+    fc.property(sizes, fc.integer({ min: 1, max: 20 }), (sharing, waiters) => {
+      const world = new World(sharing);
+      const many = { maxClones: 100, queueMax: 1000, timeoutMs: 100_000 };
+      world.add('flood', many);
+      world.add('waiter', many);
+      for (let i = 0; i < 90; i++) world.submit('flood');
+      const flood = world.busy.size;
+      const ids = Array.from({ length: waiters }, () => world.submit('waiter'));
+      // Each waits at once when it has begun, after a millisecond of the guess that it is charged.
+      for (let round = 0; round < 10 * waiters; round++) {
+        for (const id of world.busy.keys()) if (ids.includes(id)) world.park(id);
+        world.advance(1);
+      }
+      return ids.every((id) => world.parked.has(id)) && world.busy.size === flood + waiters;
+    }),
+  );
+});
+
 t.test('a minimum of clones is there from the start and after a loss', async (t) => {
   const world = new World();
   world.add('f', { minClones: 3 });

@@ -24,8 +24,9 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export function defaultLimits(): SharedLimits {
   const memoryBytes = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
   return {
-    // One runs, the others wait for time, for their callers or for their turn.
-    runningPerWorker: 128,
+    // One runs. The others are there so that the worker need not wait for news of the end of one; more of them would
+    // only make each other's turns come later.
+    runningPerWorker: 4,
     memoryBytes: memoryBytes * CLONES_SHARE,
     waitingMax: 2048,
   };
@@ -46,7 +47,7 @@ export interface ScheduledTemplate extends TemplateSpec {
   scheduling?: Partial<SchedulingSettings>;
 }
 
-export type ScheduledOptions = Omit<InvokeOptions, 'place' | 'timeoutMs'>;
+export type ScheduledOptions = Omit<InvokeOptions, 'place' | 'timeoutMs' | 'onParked'>;
 
 /** What the scheduler decided about an invocation, and what it was about. */
 interface Pending {
@@ -193,7 +194,9 @@ export class ScheduledPool {
     const waitedMicros = (now - submittedMs) * 1000;
     try {
       const place = { worker, clone };
-      const result = await this.#pool.invoke(name, frame, { ...options, place, timeoutMs });
+      const onParked = (parked: boolean) => this.#parked(id, parked);
+      const all = { ...options, place, timeoutMs, onParked };
+      const result = await this.#pool.invoke(name, frame, all);
       pending.resolve({ ...result, queueMicros: waitedMicros + result.queueMicros });
       const { cpuMicros, rewoundPages } = await result.end;
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
@@ -203,6 +206,10 @@ export class ScheduledPool {
       pending.reject(error); // or it was answered, and whoever has the answer knows of its end
       this.#apply(this.#scheduler.finished(id, { cloneKept: false }));
     }
+  }
+
+  #parked(id: string, parked: boolean): void {
+    this.#apply(parked ? this.#scheduler.parked(id) : this.#scheduler.resumed(id));
   }
 
   #reject({ invocation, reason, retryAfterSeconds }: Effect & { type: 'reject' }): void {

@@ -19,6 +19,7 @@ import {
   type EarlyLogs,
   type InvokeReply,
   type InvokeTask,
+  type ParkedNews,
   type Task,
   type TaskError,
   taskState,
@@ -78,8 +79,8 @@ export class MachinePool implements Pool {
   readonly #states = new Int32Array(new SharedArrayBuffer(4 * INVOCATIONS_MAX));
   /** Slots of #states that no task has. */
   readonly #free = Array.from({ length: INVOCATIONS_MAX }, (_, slot) => slot);
-  /** Who is told about lines that come early, by invocation. */
-  readonly #logReaders = new Map<number, (lines: unknown) => void>();
+  /** Who is told what happens in the invocations that are under way, by their ids. */
+  readonly #calls = new Map<number, Call>();
   #nextId = 1;
   #closing = false;
 
@@ -174,7 +175,7 @@ export class MachinePool implements Pool {
 
   async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<Result> {
     const template = this.#template(name);
-    const { signal, onLogs, place } = options;
+    const { signal, place } = options;
     signal?.throwIfAborted();
     const slot = this.#free.pop();
     if (slot === undefined) {
@@ -190,12 +191,12 @@ export class MachinePool implements Pool {
     const task = { id, slot, templateId: template.id, clone, queuedAt: sharedNow() };
     const call: Call = { task, template, frame, options, abort };
     const gone = signal && whenAborted(signal, abort);
-    if (onLogs) this.#logReaders.set(id, (lines) => readLines(onLogs, lines, abort));
+    this.#calls.set(id, call);
     const over = () => {
       gone?.forget();
       this.#free.push(slot);
       // Lines that were sent before may still be on their way through another port.
-      if (onLogs) setImmediate(() => this.#logReaders.delete(id));
+      setImmediate(() => this.#calls.delete(id));
     };
     const invoking = this.#invoke(call, gone?.aborted);
     invoking.then(({ end }) => end.then(over, over), over);
@@ -330,6 +331,16 @@ export class MachinePool implements Pool {
     return result;
   }
 
+  #tell(news: EarlyLogs | ParkedNews): void {
+    if ('logs' in news) {
+      const call = this.#calls.get(news.id);
+      if (call !== undefined) for (const lines of news.logs) readLines(call, lines);
+      return;
+    }
+    for (const id of news.parked) this.#calls.get(id)?.options.onParked?.(true);
+    for (const id of news.resumed) this.#calls.get(id)?.options.onParked?.(false);
+  }
+
   #newThread(module: URL, workerData: WorkerSettings): Piscina {
     const thread = new Piscina({
       filename: fileURLToPath(module),
@@ -343,9 +354,7 @@ export class MachinePool implements Pool {
       // Templates' memory files are opened by one worker and used by all: they outlive it.
       trackUnmanagedFds: false,
     });
-    thread.on('message', ({ id, logs }: EarlyLogs) => {
-      for (const lines of logs) this.#logReaders.get(id)?.(lines);
-    });
+    thread.on('message', (news: EarlyLogs | ParkedNews) => this.#tell(news));
     // One that had nothing to do died: it is replaced, and nobody misses it.
     thread.on('error', () => {});
     return thread;
@@ -382,9 +391,9 @@ function whenAborted(signal: AbortSignal, abort: () => void): Aborting {
 }
 
 /** A reader that refuses early lines ends the invocation; the head or `end` tells it. */
-function readLines(onLogs: (lines: unknown) => void, lines: unknown, abort: () => void): void {
+function readLines({ options, abort }: Call, lines: unknown): void {
   try {
-    onLogs(lines);
+    options.onLogs?.(lines);
   } catch {
     abort();
   }

@@ -55,6 +55,8 @@ export interface InvokeOptions {
   signal?: AbortSignal;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
   onLogs?(lines: unknown): void;
+  /** The guest waits for time, input or the reader of its answer (true), or goes on. What is short may not be told. */
+  onParked?(parked: boolean): void;
 }
 
 export interface InvokeTiming {

@@ -31,6 +31,8 @@ export interface InvocationOwner {
   fail(error: MayflyError): void;
   /** Lines that cannot wait for the reply. */
   logs(lines: unknown[]): void;
+  /** It waits, or goes on. */
+  parked(parked: boolean): void;
   /** The last call. `sound`: the guest can be rewound; else nobody knows what it is up to. */
   over(sound: boolean): void;
   readonly replaced: number;
@@ -106,6 +108,10 @@ export class Invocation implements Turning, GuestListener {
       if (stop.kind === 'idle') return Math.min(this.#deadline, dueOf(stop.deadline));
       if (slices >= TURN_SLICES) return now;
     }
+  }
+
+  onParked(parked: boolean): void {
+    this.#owner.parked(parked);
   }
 
   /** Ends it: nobody wants to know any more. */

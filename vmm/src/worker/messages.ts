@@ -157,6 +157,12 @@ export interface EarlyLogs {
   logs: unknown[];
 }
 
+/** Outside of any port: invocations that wait for time, input or their readers since they were told of last, or go on. */
+export interface ParkedNews {
+  parked: number[];
+  resumed: number[];
+}
+
 /** workerData of a worker. */
 export interface WorkerSettings extends Partial<CloneSettings> {
   /** States of tasks, by slot. */

@@ -16,6 +16,7 @@ import {
   type Task,
   taskState,
 } from './messages.js';
+import { Parking } from './parking.js';
 import { Turns } from './turns.js';
 
 /** Where guests come from, and go back to. */
@@ -44,6 +45,7 @@ export class Tasks<G extends Guest> {
   readonly #guests: Guests<G>;
   readonly #states: Int32Array;
   readonly #turns = new Turns();
+  readonly #parking = new Parking((news) => parentPort?.postMessage(news));
   readonly #invocations = new Map<number, Invocation>();
 
   constructor(guests: Guests<G>, states: Int32Array) {
@@ -96,8 +98,10 @@ export class Tasks<G extends Guest> {
       reply: (reply: InvokeReply) => resolve(movable(reply)),
       fail: (error: MayflyError) => resolve(taskError(error)),
       logs: (logs: unknown[]) => parentPort?.postMessage({ id, logs } satisfies EarlyLogs),
+      parked: (parked: boolean) => this.#parking.note(id, parked),
       over: (sound: boolean) => {
         this.#invocations.delete(id);
+        this.#parking.over(id);
         guests.putBack(guest, task, sound);
       },
       get replaced() {

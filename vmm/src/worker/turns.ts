@@ -11,6 +11,8 @@
 export interface Turning {
   /** Runs for a while. When it wants to go on (performance.now() ms, Infinity: when woken); undefined: never again. */
   turn(): number | undefined;
+  /** It waits now (true), or its next turn is on its way. Not told when a turn follows a turn, nor of the end. */
+  onParked(parked: boolean): void;
 }
 
 /** A timer may come so much too early (ms): not worth another one. */
@@ -32,7 +34,9 @@ export class Turns {
 
   /** Its reason to wait may be gone. Whoever is not parked has a turn to come, or none. */
   wake(one: Turning): void {
-    if (this.#parked.delete(one)) this.#enqueue(one);
+    if (!this.#parked.delete(one)) return;
+    one.onParked(false);
+    this.#enqueue(one);
   }
 
   /** It takes no more turns. */
@@ -51,6 +55,7 @@ export class Turns {
 
   #park(one: Turning, due: number): void {
     this.#parked.set(one, due);
+    one.onParked(true);
     if (due < this.#timerDue) this.#setTimer(due);
   }
 

@@ -101,6 +101,41 @@ t.test('a guest that spins does not keep others from their turns', async (t) => 
   t.match((await spinning).head, { type: 'response' });
 });
 
+t.test('who waits is told, all at once, and that it goes on; who does not is not', async (t) => {
+  const told = Array.from({ length: 200 }, () => [] as boolean[]);
+  let parked = 0;
+  let mostParked = 0;
+  const sleeping = told.map((of) => {
+    const onParked = (is: boolean) => {
+      of.push(is);
+      parked += is ? 1 : -1;
+      mostParked = Math.max(mostParked, parked);
+    };
+    return call(one, { command: 'sleep', ms: 1500 }, { onParked });
+  });
+  await Promise.all(sleeping);
+  t.equal(mostParked, 200);
+  t.ok(
+    told.every((of) => of.every((is, i) => is === (i % 2 === 0))),
+    'in turns',
+  );
+  const onParked = () => t.fail('it never waited');
+  await call(one, { command: 'spin', ms: 20 }, { onParked });
+  await call(one, { command: 'echo' }, { onParked });
+});
+
+t.test('a reader that waits is told as the guest that it holds up', async (t) => {
+  const told: boolean[] = [];
+  const onParked = (is: boolean) => told.push(is);
+  const head = { command: 'stream', count: 100, bytes: 65_536, ms: 0 };
+  const { body, end } = await call(one, head, { onParked });
+  await wait(200);
+  t.equal(told.at(-1), true);
+  await read(body);
+  await end;
+  t.ok(told.includes(false));
+});
+
 t.test('limits: wall and processor time are told apart', async (t) => {
   const sleep = call(one, { command: 'sleep', ms: 60_000 }, { timeoutMs: 100, cpuMs: 50 });
   t.equal(await codeOf(sleep), 'MAYFLY_GUEST_TIMEOUT');

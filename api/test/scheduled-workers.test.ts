@@ -1,0 +1,61 @@
+/** The scheduler over worker threads, whose guests are generators: many calls at once, of functions that differ. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MachinePool } from '@mayfly/vmm';
+import t from 'tap';
+import { defaultLimits, ScheduledPool, type SharedLimits } from '../src/scheduler/index.js';
+
+t.setTimeout(120_000);
+
+const directory = mkdtempSync(join(tmpdir(), 'mayfly-scheduled-'));
+const worker = new URL(import.meta.resolve('@mayfly/vmm/script-worker'));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+async function make(limits: Partial<SharedLimits> = {}): Promise<ScheduledPool> {
+  const machines = new MachinePool({ directory, workers: 1, worker });
+  const pool = new ScheduledPool(machines, { ...defaultLimits(), memoryBytes: 1e12, ...limits });
+  for (const name of ['waiter', 'flood']) {
+    const spec = { name, images: [], argv: ['/f'], env: {}, memoryBytes: 1, bootTimeoutMs: 1000 };
+    await pool.deploy({ ...spec, scheduling: { timeoutMs: 60_000 } });
+  }
+  return pool;
+}
+
+const NOTHING = new Uint8Array(0);
+const call = (pool: ScheduledPool, name: string, head: object) =>
+  pool.invoke(name, { head, body: NOTHING });
+
+t.test('calls that wait 50 ms go on while another function computes', async (t) => {
+  const pool = await make();
+  let flooding = 0;
+  const flood = Array.from({ length: 40 }, async () => {
+    flooding++;
+    await call(pool, 'flood', { command: 'spin', ms: 100 });
+    flooding--;
+  });
+  const sleeping = Array.from({ length: 20 }, () =>
+    call(pool, 'waiter', { command: 'sleep', ms: 50 }),
+  );
+  await Promise.all(sleeping);
+  t.ok(flooding > 20, `${flooding} of 40 calls of the flood were still to be answered`);
+  await Promise.all(flood);
+  await pool.close();
+});
+
+t.test('200 calls wait at once on a worker that is given a few at a time', async (t) => {
+  const pool = await make({ runningPerWorker: 2 });
+  const sleeping = Array.from({ length: 200 }, () =>
+    call(pool, 'waiter', { command: 'sleep', ms: 3000 }),
+  );
+  let parked = 0;
+  while (parked < 200 && pool.inFlight === 200) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    parked = Math.max(parked, pool.load('waiter')!.parked);
+  }
+  t.equal(parked, 200);
+  await Promise.all(sleeping);
+  await new Promise(setImmediate);
+  t.match(pool.load('waiter'), { running: 0, parked: 0, waiting: 0 });
+  await pool.close();
+});
