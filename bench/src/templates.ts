@@ -75,8 +75,8 @@ export async function storeCheckpoint(guest: Guest, directory: string): Promise<
 /** A template that begins with a stored checkpoint. */
 export async function loadTemplate(guest: Guest, storeFolder: string): Promise<Template> {
   const store = await CheckpointStore.open(storeFolder);
-  const { memoryFd, memorySize, images, state } = await store.load(guest);
-  return { id: 1, name: guest, memoryFd, memorySize, images, network: [], state };
+  const { manifest: _, close: __, ...source } = await store.load(guest);
+  return { id: 1, name: guest, network: [], ...source };
 }
 
 /** One event, as the API sends it. */

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CheckpointStore } from '@mayfly/vmm/checkpoint';
 import t from 'tap';
 import { runCommandLine } from '../src/index.js';
 import { bin, dir, env, mayfly } from './support/command.js';
@@ -45,7 +46,7 @@ const names = ({ checkpoints }: { checkpoints: { name: string }[] }) =>
   checkpoints.map(({ name }) => name);
 
 t.test('import, ls, inspect, diff', async (t) => {
-  const { run, json } = storeOf('a');
+  const { store, run, json } = storeOf('a');
   t.match(await run('ls'), { status: 0, stdout: 'no checkpoints\n' });
   const imported = /^imported first \([0-9a-f]{16}\)\nimported second \([0-9a-f]{16}\)\n$/;
   t.match(await run('import', golden), { status: 0, stdout: imported, stderr: '' });
@@ -57,6 +58,11 @@ t.test('import, ls, inspect, diff', async (t) => {
   });
   const { id, ...inspected } = await json('inspect', 'first');
   t.match(inspected, { status: 0, children: ['second'], layers: [{ present: true, size: 4096 }] });
+  t.equal(inspected.workingSetPages, null);
+  const stored = await CheckpointStore.open(store);
+  await stored.keepWorkingSet(id, Uint32Array.of(1, 2, 8, 1));
+  t.match(await run('inspect', 'first'), { stdout: /\nworking set +3 pages \(12K\), copied/ });
+  t.equal((await json('inspect', 'first')).workingSetPages, 3);
   t.match(await run('inspect', id), {
     stdout: /^name +first\n.*\nCPU features +fpu lm sse sse2\n/s,
   });

@@ -133,6 +133,7 @@ export function cloneMachine(
   if (hostname !== undefined) checkHostname(hostname);
   const state = keepStreams(source.state, isKept);
   const machine = machineFromState({ ...source, state }, console);
+  if (source.workingSet !== undefined) machine.memory.populate(source.workingSet);
   tellResets(machine);
   newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;
@@ -155,7 +156,13 @@ export interface CloneStats extends DriveStats {
   writtenPages: number;
 }
 
-/** Runs a clone to the end of its program, as runProgram() runs programs. Throws as that and cloneMachine() do. */
+/** A first run that wrote more says little about what the next one will write. */
+const WORKING_SET_PAGES_MAX = 8192;
+
+/**
+ * Runs a clone to the end of its program, as runProgram() runs programs. What the first one wrote becomes the working set of
+ * what was loaded. Throws as that and cloneMachine() do.
+ */
 export async function runClone(
   loaded: Loaded,
   options: DriveOptions & CloneOptions & Pick<ConsoleOptions, 'stdout' | 'stderr'>,
@@ -172,7 +179,9 @@ export async function runClone(
     const [program = '', ...args] = loaded.manifest.command;
     const start = { program, argv: [program, ...args] };
     const { stats, ...end } = await driveMachine(machine, start, options);
-    const writtenPages = countPages(machine.memory.written());
+    const written = machine.memory.written();
+    const writtenPages = countPages(written);
+    if (writtenPages <= WORKING_SET_PAGES_MAX) loaded.workingSet ??= written;
     return { ...end, stats: { ...stats, createMicros, writtenPages } };
   } finally {
     machine.close();

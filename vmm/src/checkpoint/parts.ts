@@ -21,6 +21,8 @@ const { createFile, removeAbandoned, replaceFile, sync, withTemporary } = durabl
 
 export const MANIFEST = 'manifest.json';
 const VERIFIED = 'verified';
+/** Written and read in working-set.ts. */
+export const WORKING_SET = 'working-set';
 
 export const randomId = (): string => randomBytes(8).toString('hex');
 export const digestOf = (bytes: Uint8Array): string =>
@@ -134,7 +136,8 @@ export async function changeParts(
 
 /** Removes files that the manifest does not name: of a change that did not finish. */
 export async function sweepParts(folder: string, manifest: Manifest): Promise<void> {
-  const named = new Set([MANIFEST, VERIFIED, manifest.memory.file, manifest.state.file]);
+  const { memory, state } = manifest;
+  const named = new Set([MANIFEST, VERIFIED, WORKING_SET, memory.file, state.file]);
   await removeAbandoned(folder);
   const names = await readdir(folder);
   if (names.some((name) => name.startsWith('.'))) return; // a change is under way

@@ -6,6 +6,7 @@
  *   checkpoints/<name>/memory-<id>   stored pages, sparse
  *   checkpoints/<name>/state-<id>    vCPU, devices, list of stored pages
  *   checkpoints/<name>/verified      which files were found right; only a cache
+ *   checkpoints/<name>/working-set   which pages its machines write first; only a cache
  *
  * A checkpoint appears by a rename of its folder, changes by a rename of its manifest, and goes by a rename: after a
  * crash each is there as before or as after. What a dead process had under way is removed by the next open().
@@ -37,6 +38,7 @@ import {
   writeParts,
 } from './parts.js';
 import { checkRunsHere } from './requirements.js';
+import { readWorkingSet, writeWorkingSet } from './working-set.js';
 
 /** A machine that stands still. */
 export interface Captured {
@@ -178,11 +180,23 @@ export class CheckpointStore {
       fds.push(...images);
       const paths = images.map((fd) => `/proc/self/fd/${fd}`);
       const { size } = manifest.memory;
-      return { manifest, memoryFd, memorySize: size, state, images: paths, close };
+      const workingSet = await this.workingSet(manifest);
+      return { manifest, memoryFd, memorySize: size, state, images: paths, workingSet, close };
     } catch (error) {
       close();
       throw error;
     }
+  }
+
+  /** Pages that its machines write first, as pairs [first page, count], if that was recorded. */
+  workingSet(manifest: Manifest): Promise<Uint32Array | undefined> {
+    return readWorkingSet(this.folder(manifest), manifest);
+  }
+
+  /** Records them for later loads. Throws MAYFLY_CHECKPOINT_UNKNOWN, and what the file system says. */
+  async keepWorkingSet(id: string, runs: Uint32Array): Promise<void> {
+    const manifest = await this.get(id);
+    await writeWorkingSet(this.folder(manifest), manifest, runs);
   }
 
   /** Reads everything of a checkpoint and its parents. Throws as load() does. */

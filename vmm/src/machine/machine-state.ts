@@ -52,6 +52,8 @@ export interface MachineSource {
   /** Paths, bottom first. */
   images: readonly string[];
   state: MachineState;
+  /** Pages that its machines write first, if that was recorded: pairs [first page, count]. */
+  workingSet?: Uint32Array | undefined;
 }
 
 /** What machineFromState() need not make itself. */

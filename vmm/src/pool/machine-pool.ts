@@ -19,6 +19,7 @@ import {
   type EarlyLogs,
   type InvokeReply,
   type InvokeTask,
+  type Learned,
   type ParkedNews,
   type Task,
   type TaskError,
@@ -57,11 +58,12 @@ const TASKS_MAX = 1 << 20;
 /** A task that several workers died of, one after the other, is not given to one more. */
 const ATTEMPTS = 3;
 
-/** A template in memory; `save` is its way to the store. */
+/** A template in memory. */
 interface Held {
   template: Template;
   close(): void;
-  save: Promise<void> | undefined;
+  /** The id of its checkpoint, once it has one; undefined if it gets none. */
+  stored: Promise<string | undefined>;
 }
 
 /** What the caller of invoke() gets; `end` tells more than others need. */
@@ -74,8 +76,8 @@ export class MachinePool implements Pool {
   readonly #directory: string;
   readonly #templates = new Map<string, Held>();
   readonly #stored: StoredTemplates | undefined;
-  /** Templates on their way to the store. */
-  readonly #saves = new Set<Promise<void>>();
+  /** Templates, and what was learned of them, on their way to the store. */
+  readonly #saves = new Set<Promise<unknown>>();
   readonly #states = new Int32Array(new SharedArrayBuffer(4 * INVOCATIONS_MAX));
   /** Slots of #states that no task has. */
   readonly #free = Array.from({ length: INVOCATIONS_MAX }, (_, slot) => slot);
@@ -126,9 +128,10 @@ export class MachinePool implements Pool {
     });
     const { template, head } = result;
     if (template !== undefined) {
-      const held = { template, close: () => closeSync(template.memoryFd), save: undefined };
+      const close = () => closeSync(template.memoryFd);
+      const held: Held = { template, close, stored: Promise.resolve(undefined) };
       await this.#hold(spec.name, held);
-      this.#save(spec, held, head);
+      if (spec.stored !== undefined) held.stored = this.#save(this.#store(spec, template, head));
     }
     return { bootMicros: result.bootMicros, readyHead: head };
   }
@@ -142,30 +145,38 @@ export class MachinePool implements Pool {
     if (spec.stored === undefined) return undefined;
     const found = await this.#stored?.load(spec);
     if (found === undefined) return undefined;
-    const { memoryFd, memorySize, images, state, close } = found.loaded;
+    const { manifest, close, ...source } = found.loaded;
     const { name, network = [], dialect } = spec;
-    const id = this.#nextId++;
-    const template = { id, name, memoryFd, memorySize, images, network, state, dialect };
-    return { held: { template, close, save: undefined }, readyHead: found.readyHead };
+    const template = { id: this.#nextId++, name, network, dialect, ...source };
+    const stored = Promise.resolve(manifest.id);
+    return { held: { template, close, stored }, readyHead: found.readyHead };
   }
 
-  /** In the background; one that fails costs a boot at the next start. */
-  #save(spec: TemplateSpec, held: Held, readyHead: unknown): void {
-    const stored = this.#stored;
-    if (stored === undefined || spec.stored === undefined) return;
-    const { template } = held;
-    const save = async () => {
-      const place = await stored.place(spec, readyHead);
-      if (place === undefined) return;
-      const { directory } = stored;
-      const task: Task = { kind: 'store', template, directory, command: spec.argv, ...place };
-      await this.#run(template.id % this.workers, task);
-    };
-    const saved = save()
-      .catch(() => {})
-      .finally(() => this.#saves.delete(saved));
+  /** In the background: what fails costs a boot at the next start, or page faults. */
+  #save<T>(work: Promise<T>): Promise<T | undefined> {
+    const saved = work.catch(() => undefined).finally(() => this.#saves.delete(saved));
     this.#saves.add(saved);
-    held.save = saved;
+    return saved;
+  }
+
+  async #store(spec: TemplateSpec, template: Template, head: unknown): Promise<string | undefined> {
+    const place = await this.#stored?.place(spec, head);
+    if (this.#stored === undefined || place === undefined) return undefined;
+    const { directory } = this.#stored;
+    const task: Task = { kind: 'store', template, directory, command: spec.argv, ...place };
+    return this.#run<string>(template.id % this.workers, task);
+  }
+
+  /** What one worker found out is for the next clones of the others too, and for later processes. */
+  #learn({ templateId, workingSet }: Learned): void {
+    const held = [...this.#templates.values()].find(({ template }) => template.id === templateId);
+    if (held === undefined || held.template.workingSet !== undefined) return;
+    held.template.workingSet = workingSet;
+    const keep = async () => {
+      const id = await held.stored;
+      if (id !== undefined) await this.#stored?.keepWorkingSet(id, workingSet);
+    };
+    this.#save(keep());
   }
 
   async prune(group: string, keeps: (version: string) => boolean): Promise<void> {
@@ -223,7 +234,7 @@ export class MachinePool implements Pool {
     if (held === undefined) return;
     this.#templates.delete(name);
     await this.#forget(held.template);
-    await held.save; // which reads its memory
+    await held.stored; // which reads its memory
     held.close();
   }
 
@@ -331,7 +342,11 @@ export class MachinePool implements Pool {
     return result;
   }
 
-  #tell(news: EarlyLogs | ParkedNews): void {
+  #tell(news: EarlyLogs | ParkedNews | Learned): void {
+    if ('workingSet' in news) {
+      this.#learn(news);
+      return;
+    }
     if ('logs' in news) {
       const call = this.#calls.get(news.id);
       if (call !== undefined) for (const lines of news.logs) readLines(call, lines);
@@ -354,7 +369,7 @@ export class MachinePool implements Pool {
       // Templates' memory files are opened by one worker and used by all: they outlive it.
       trackUnmanagedFds: false,
     });
-    thread.on('message', (news: EarlyLogs | ParkedNews) => this.#tell(news));
+    thread.on('message', (news: EarlyLogs | ParkedNews | Learned) => this.#tell(news));
     // One that had nothing to do died: it is replaced, and nobody misses it.
     thread.on('error', () => {});
     return thread;

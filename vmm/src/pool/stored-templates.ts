@@ -52,6 +52,11 @@ export class StoredTemplates {
     return { name, labels: { group, version, spec: digestOf(spec), ready } };
   }
 
+  /** What clones of a stored template write. */
+  async keepWorkingSet(id: string, runs: Uint32Array): Promise<void> {
+    await (await this.#open()).keepWorkingSet(id, runs);
+  }
+
   /** Removes the versions of a group that `keeps` does not want. */
   async prune(group: string, keeps: (version: string) => boolean): Promise<void> {
     const store = await this.#open();

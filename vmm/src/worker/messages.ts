@@ -163,6 +163,13 @@ export interface ParkedNews {
   resumed: number[];
 }
 
+/** Outside of any port: what clones of a template write, found out by one worker for all. */
+export interface Learned {
+  templateId: number;
+  /** Pairs [first page, count]. */
+  workingSet: Uint32Array;
+}
+
 /** workerData of a worker. */
 export interface WorkerSettings extends Partial<CloneSettings> {
   /** States of tasks, by slot. */

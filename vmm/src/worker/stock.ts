@@ -39,10 +39,12 @@ export class Stock {
     return new Clone(this.template, memory, { supplies, images, workingSet, dirtyPagesMax });
   }
 
-  /** Learns from a clone that was rewound. */
-  learn(clone: Clone): void {
-    if (this.#workingSet !== undefined || this.#settings.memory === 'lazy') return;
-    if (++this.#livesSeen >= LIVES_RECORDED) this.#workingSet = clone.machine.memory.written();
+  /** Learns from a clone that was rewound. The working set, when this completes it. */
+  learn(clone: Clone): Uint32Array | undefined {
+    if (this.#workingSet !== undefined || this.#settings.memory === 'lazy') return undefined;
+    if (++this.#livesSeen < LIVES_RECORDED) return undefined;
+    this.#workingSet = clone.machine.memory.written();
+    return this.#workingSet;
   }
 
   /** Pages that a clone is going to write, as far as known: pairs [first page, count]. */

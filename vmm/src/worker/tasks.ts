@@ -31,7 +31,8 @@ export interface Guests<G extends Guest = Guest> {
   /** After its invocation. `sound`: it can be rewound. */
   putBack(guest: G, task: InvokeTask, sound: boolean): void;
   forget(templateId: number): void;
-  store(task: StoreTask): Promise<void>;
+  /** Returns the checkpoint's id. */
+  store(task: StoreTask): Promise<string>;
   /** Of this thread, so far. */
   readonly replaced: number;
   /** Of the guest's last rewind. */

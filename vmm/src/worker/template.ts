@@ -9,21 +9,15 @@ import type { Dialect } from '../dialects/dialect.js';
 import { checkCpl0 } from '../machine/cpl0.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine } from '../machine/machine.js';
-import { captureState, type MachineState } from '../machine/machine-state.js';
+import { captureState, type MachineSource } from '../machine/machine-state.js';
 import { openUnnamed } from '../memory/index.js';
 
 /** Plain data: it crosses threads by structured clone. */
-export interface Template {
+export interface Template extends MachineSource {
   id: number;
   name: string;
-  memoryFd: number;
-  memorySize: number;
-  images: readonly string[];
   /** What its clones may connect to. */
   network: readonly string[];
-  state: MachineState;
-  /** Pages that first runs wrote, if that was recorded: pairs [first page, count]. */
-  workingSet?: Uint32Array;
   /** How its program is spoken to; frames, if left out. */
   dialect?: Dialect | undefined;
 }

@@ -1,4 +1,5 @@
 /** A worker thread's entry: boots machines and runs invocations in its own clones. */
+import { parentPort } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
 import Piscina from 'piscina';
 import { GuestMemory } from '../kvm/index.js';
@@ -10,6 +11,7 @@ import type {
   BootResult,
   BootTask,
   InvokeTask,
+  Learned,
   StartTask,
   StopTask,
   StoreTask,
@@ -18,6 +20,8 @@ import type {
 import { Stock } from './stock.js';
 import { type Guests, Tasks } from './tasks.js';
 import type { Template } from './template.js';
+
+const tellPool = (learned: Learned): void => parentPort?.postMessage(learned);
 
 class Clones implements Guests<Clone> {
   replaced = 0;
@@ -78,14 +82,15 @@ class Clones implements Guests<Clone> {
     stock.close();
   }
 
-  async store({ template, directory, ...task }: StoreTask): Promise<void> {
+  async store({ template, directory, ...task }: StoreTask): Promise<string> {
     const { CheckpointStore } = await import('../checkpoint/store.js'); // most workers never need it
     const { memoryFd, memorySize, state, images } = template;
     const memory = GuestMemory.readonlyFile(memoryFd, memorySize);
     try {
       const { name, labels, command } = task;
       const checkpoints = CheckpointStore.ofOpened(directory);
-      await checkpoints.create({ name, labels }, { memory, state, images, command });
+      const captured = { memory, state, images, command };
+      return (await checkpoints.create({ name, labels }, captured)).id;
     } finally {
       memory.close();
     }
@@ -126,7 +131,8 @@ class Clones implements Guests<Clone> {
     const started = performance.now();
     if (clone.rewind()) {
       this.#rewindMicros.set(clone, (performance.now() - started) * 1000);
-      stock.learn(clone);
+      const workingSet = stock.learn(clone);
+      if (workingSet !== undefined) tellPool({ templateId: stock.template.id, workingSet });
       return clone;
     }
     this.replaced++;

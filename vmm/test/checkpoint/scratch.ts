@@ -13,7 +13,9 @@ import {
   SREGS_SIZE,
   XCRS_SIZE,
 } from '../../src/kvm/index.js';
-import { createDevices, type Devices, devicesOf } from '../../src/machine/devices.js';
+import { writeBootMemory } from '../../src/machine/boot.js';
+import { createDevices, DEVICE_COUNT, type Devices, devicesOf } from '../../src/machine/devices.js';
+import { KernelImage } from '../../src/machine/kernel-image.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
 import { systemCallMsrs, writeInitialSregs } from '../../src/machine/vcpu-state.js';
 import { GuestRam, gpa } from '../../src/memory/index.js';
@@ -21,6 +23,7 @@ import { MmioBus } from '../../src/virtio/index.js';
 
 export const PAGE = 4096;
 export const SIZE = 4 << 20;
+const BOOTED_SIZE = 32 << 20;
 
 export function scratchDir(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'mayfly-checkpoint-'));
@@ -33,6 +36,24 @@ export type Pages = ReadonlyMap<number, number>;
 export function memoryOf(pages: Pages): GuestMemory {
   const memory = GuestMemory.anonymous(SIZE);
   for (const [page, byte] of pages) new Uint8Array(memory.buffer, page * PAGE, PAGE).fill(byte);
+  return memory;
+}
+
+/** As a machine has it at its first instruction. */
+export function bootedMemory(): GuestMemory {
+  const memory = GuestMemory.anonymous(BOOTED_SIZE);
+  writeBootMemory(memory.buffer, KernelImage.default(), {
+    program: '/bin/true',
+    argv: ['true'],
+    env: {},
+    cwd: '/',
+    hostname: 'mayfly',
+    imageSizes: [],
+    deviceCount: DEVICE_COUNT,
+    strace: false,
+    verbose: false,
+    debug: false,
+  });
   return memory;
 }
 
@@ -75,7 +96,7 @@ export function stateOf(memory: GuestMemory, mark = 1): MachineState {
       xcrs: new ArrayBuffer(XCRS_SIZE),
       events: new ArrayBuffer(EVENTS_SIZE),
       debugRegs: new ArrayBuffer(DEBUG_REGS_SIZE),
-      msrs: systemCallMsrs(0x1234),
+      msrs: systemCallMsrs(KernelImage.default().symbol('syscall_trap')),
     },
     devices: devicesFor(memory).bus.save(),
     capturedAt: 123456789012345678n,

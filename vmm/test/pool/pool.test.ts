@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { CheckpointStore } from '../../src/checkpoint/index.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
 import type { Body, InvokeOptions } from '../../src/pool/types.js';
 
@@ -301,4 +302,27 @@ t.test('a template that was removed', async (t) => {
   await pool.remove('f');
   await pool.remove('f');
   t.equal(await codeOf(call(pool, { command: 'echo' })), 'MAYFLY_TEMPLATE_UNKNOWN');
+});
+
+t.test('the working set is beside the checkpoint for the next pool', async (t) => {
+  const checkpoints = join(directory, 'store');
+  const spec = {
+    ...{ name: 'f', images: [], argv: ['/f'], env: {}, memoryBytes: 32 << 20 },
+    ...{ bootTimeoutMs: 1000, stored: { group: 'f', version: '1' } },
+  };
+  const store = await CheckpointStore.open(checkpoints);
+  const kept = async () => {
+    const [manifest] = await store.list();
+    return manifest && store.workingSet(manifest);
+  };
+  for (const workingSet of [[], [1, 2, 5, 1]]) {
+    const pool = new MachinePool({ directory, checkpoints, workers: 1, worker });
+    await pool.deploy(spec);
+    const { head, end } = await call(pool, { command: 'seen' });
+    t.same((head as { workingSet: number[] }).workingSet, workingSet);
+    await end;
+    // The worker's message comes after the invocation's end.
+    for (let i = 0; i < 500 && (await kept()) === undefined; i++) await wait(10);
+    await pool.close();
+  }
 });

@@ -1,12 +1,15 @@
 /** A worker whose guests are generators: what the pool and the turns of a thread do is seen without machines. */
 import { openSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
 import { type Frame, FrameDecoder, type LogLine, MayflyError } from '@mayfly/protocol';
 import Piscina from 'piscina';
+import { CheckpointStore } from '../../src/checkpoint/store.js';
 import type { Stop } from '../../src/machine/machine.js';
 import type { Guest, GuestListener } from '../../src/worker/guest.js';
-import type { BootTask, InvokeTask, WorkerSettings } from '../../src/worker/messages.js';
+import type { BootTask, InvokeTask, StoreTask, WorkerSettings } from '../../src/worker/messages.js';
 import { type Guests, Tasks } from '../../src/worker/tasks.js';
 import type { Template } from '../../src/worker/template.js';
+import { bootedMemory, stateOf } from '../checkpoint/scratch.js';
 
 const SLICE: Stop = { kind: 'slice' };
 const WAIT: Stop = { kind: 'idle', deadline: undefined };
@@ -20,8 +23,8 @@ interface Head extends Record<string, unknown> {
   busyMs?: number;
 }
 
-/** Counted over all guests of the thread. */
-const seen = { running: 0, mostRunning: 0, entries: 0 };
+/** Counted over all guests of the thread; `workingSet`: of the template that came last. */
+const seen = { running: 0, mostRunning: 0, entries: 0, workingSet: [] as number[] };
 
 class ScriptGuest implements Guest {
   #listener: GuestListener | undefined;
@@ -212,18 +215,27 @@ class ScriptGuests implements Guests<ScriptGuest> {
 
   start(): void {}
   stop(): void {}
-  async store(): Promise<void> {}
+
+  async store({ directory, name, labels }: StoreTask): Promise<string> {
+    const memory = bootedMemory();
+    const captured = { memory, state: stateOf(memory), images: [], command: ['/f'] };
+    return (await CheckpointStore.ofOpened(directory).create({ name, labels }, captured)).id;
+  }
 
   take(task: InvokeTask): ScriptGuest {
-    if (task.template) this.#templates.add(task.templateId);
+    if (task.template) {
+      this.#templates.add(task.templateId);
+      seen.workingSet = [...(task.template.workingSet ?? [])];
+    }
     if (!this.#templates.has(task.templateId)) {
       throw new MayflyError('MAYFLY_TEMPLATE_NOT_HERE', 'not here');
     }
     return new ScriptGuest();
   }
 
-  putBack(_guest: ScriptGuest, _task: InvokeTask, sound: boolean): void {
+  putBack(_guest: ScriptGuest, { templateId }: InvokeTask, sound: boolean): void {
     seen.running--;
+    parentPort?.postMessage({ templateId, workingSet: Uint32Array.of(1, 2, 5, 1) });
     if (!sound) this.replaced++;
   }
 

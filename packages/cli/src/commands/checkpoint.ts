@@ -123,6 +123,7 @@ function treeLines(nodes: readonly TreeNode[], indent = ''): [string, Manifest][
 }
 
 async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
+  const { countPages, unmetText } = await library();
   const store = await openStore(flags, io);
   const all = await store.list();
   const manifest = await store.get(name);
@@ -130,9 +131,10 @@ async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
   const layers = await Promise.all(
     manifest.layers.map(async (layer) => ({ ...layer, present: await store.layers.has(layer) })),
   );
-  const found = { ...(await described(manifest, all)), layers, children };
+  const runs = await store.workingSet(manifest);
+  const workingSetPages = runs === undefined ? null : countPages(runs);
+  const found = { ...(await described(manifest, all)), layers, children, workingSetPages };
   if (flags.json) return printJson(io, found);
-  const { unmetText } = await library();
   const { id, memory, state, cpu, command, createdAt, parentName, parent, storedBytes, unmet } =
     found;
   const rows: string[][] = [
@@ -145,6 +147,12 @@ async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
     [
       'memory',
       `${formatSize(memory.size)}, ${memory.pages} pages stored (${formatSize(storedBytes)})`,
+    ],
+    [
+      'working set',
+      workingSetPages === null
+        ? '(not recorded yet)'
+        : `${workingSetPages} pages (${formatSize(workingSetPages * PAGE)}), copied when a clone is made`,
     ],
     ...layers.map(({ digest, size, present }, i) => [
       i === 0 ? 'layers' : '',

@@ -77,6 +77,7 @@ async function clone(name: string, flags: CloneFlags, io: Io): Promise<number> {
   const store = await openStore(flags, io);
   const loaded = await store.load(name);
   const loadMicros = (performance.now() - started) * 1000;
+  const recorded = loaded.workingSet !== undefined;
   try {
     const stdin = await inputs(flags.count);
     if (flags.json) return await cloneForJson(loaded, loadMicros, stdin, flags, io);
@@ -89,6 +90,10 @@ async function clone(name: string, flags: CloneFlags, io: Io): Promise<number> {
     return codes.find((code) => code !== 0) ?? 0;
   } finally {
     loaded.close();
+    const { manifest, workingSet } = loaded;
+    // Somebody may have removed the checkpoint meanwhile.
+    if (!recorded && workingSet)
+      await store.keepWorkingSet(manifest.id, workingSet).catch(() => {});
     process.stdin.unref?.();
   }
 }
