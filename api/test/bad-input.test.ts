@@ -63,6 +63,17 @@ function raw(bytes: string | Buffer, ms = 2000): Promise<string> {
   });
 }
 
+t.test('a worker that died is told with when to come back', async (t) => {
+  bad.set('dies', async () => {
+    throw new MayflyError('MAYFLY_WORKER_GONE', 'the worker thread of the invocation died');
+  });
+  const answer = await fetch(`${url}/fn/bad/dies`);
+  t.equal(answer.status, 503);
+  t.equal(answer.headers.get('retry-after'), '1');
+  t.match(await answer.json(), { code: 'MAYFLY_WORKER_GONE' });
+  await othersNoticeNothing(t);
+});
+
 t.test('what is no HTTP is answered and cut', async (t) => {
   const cases: [what: string, bytes: string, status: number][] = [
     ['noise', '\0\u0001\u0002 hello\r\n\r\n', 400],

@@ -43,6 +43,31 @@ t.test('calls that wait 50 ms go on while another function computes', async (t) 
   await pool.close();
 });
 
+t.test(
+  'a worker that dies: its clones are forgotten, what had not begun runs elsewhere',
+  async (t) => {
+    const pool = await make();
+    const codes = ['sleep', 'sleep', 'die', 'echo', 'echo'].map((command) => {
+      // The last two are on their way to the worker while it blocks.
+      const answer = call(pool, 'waiter', { command, ms: 60_000, busyMs: 200 });
+      return answer.then(
+        () => 'answered',
+        (error: { code: string }) => error.code,
+      );
+    });
+    const gone = 'MAYFLY_WORKER_GONE';
+    t.same(await Promise.all(codes), [gone, gone, gone, 'answered', 'answered']);
+    await new Promise(setImmediate);
+    const { clones, running, parked, waiting } = pool.load('waiter')!;
+    t.same({ running, parked, waiting }, { running: 0, parked: 0, waiting: 0 });
+    t.ok(clones <= 2, `${clones} clones are counted, two of which can be there`);
+    t.match(pool.load('flood'), { clones: 0 }, 'the idle one of another function is forgotten');
+    await call(pool, 'flood', { command: 'echo' });
+    t.match(pool.load('flood'), { clones: 1, coldStarts: 1 });
+    await pool.close();
+  },
+);
+
 t.test('200 calls wait at once on a worker that is given a few at a time', async (t) => {
   const pool = await make({ runningPerWorker: 2 });
   const sleeping = Array.from({ length: 200 }, () =>

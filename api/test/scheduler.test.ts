@@ -223,6 +223,21 @@ t.test(
   },
 );
 
+t.test('what an invocation took is charged, not what it was guessed to take', async (t) => {
+  const world = new World({ workers: 1, runningPerWorker: 1 });
+  for (const name of ['long', 'short']) {
+    world.add(name);
+    for (let i = 0; i < 60; i++) world.submit(name);
+  }
+  for (let i = 0; i < 60; i++) {
+    const [id] = world.busy.keys();
+    world.finish(id!, { cpuMicros: id!.startsWith('long') ? 50_000 : 1000 });
+  }
+  const after = world.dispatches.slice(world.dispatches.indexOf('long') + 1);
+  t.same(new Set(after.slice(0, 48)), new Set(['short']), '50 ms are made good for, one by one');
+  t.ok(after.slice(48, 55).includes('long'), 'and no more');
+});
+
 t.test('a flood of long invocations does not keep another function waiting', async (t) => {
   const world = new World();
   world.add('flood', { maxClones: 50 });

@@ -78,6 +78,7 @@ export class ScheduledPool {
     this.#pool = pool;
     this.#clock = clock;
     this.#scheduler = new Scheduler({ ...limits, workers: pool.workers }, clock);
+    pool.onWorkerLost?.((worker) => this.#apply(this.#scheduler.workerLost(worker)));
   }
 
   /** Invocations that were admitted and are not over. */

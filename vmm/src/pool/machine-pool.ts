@@ -83,6 +83,7 @@ export class MachinePool implements Pool {
   readonly #free = Array.from({ length: INVOCATIONS_MAX }, (_, slot) => slot);
   /** Who is told what happens in the invocations that are under way, by their ids. */
   readonly #calls = new Map<number, Call>();
+  #workerLost: (worker: number) => void = () => {};
   #nextId = 1;
   #closing = false;
 
@@ -94,7 +95,9 @@ export class MachinePool implements Pool {
     mkdirSync(directory, { recursive: true });
     const settings: WorkerSettings = { ...clones, states: this.#states };
     const module = worker ?? new URL('../worker/worker.js', import.meta.url);
-    this.#threads = Array.from({ length: workers }, () => this.#newThread(module, settings));
+    this.#threads = Array.from({ length: workers }, (_, worker) =>
+      this.#newThread(worker, module, settings),
+    );
   }
 
   get workers(): number {
@@ -238,6 +241,10 @@ export class MachinePool implements Pool {
     held.close();
   }
 
+  onWorkerLost(listener: (worker: number) => void): void {
+    this.#workerLost = listener;
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#saves);
     this.#closing = true;
@@ -356,7 +363,7 @@ export class MachinePool implements Pool {
     for (const id of news.resumed) this.#calls.get(id)?.options.onParked?.(false);
   }
 
-  #newThread(module: URL, workerData: WorkerSettings): Piscina {
+  #newThread(worker: number, module: URL, workerData: WorkerSettings): Piscina {
     const thread = new Piscina({
       filename: fileURLToPath(module),
       name: 'run',
@@ -370,8 +377,10 @@ export class MachinePool implements Pool {
       trackUnmanagedFds: false,
     });
     thread.on('message', (news: EarlyLogs | ParkedNews | Learned) => this.#tell(news));
-    // One that had nothing to do died: it is replaced, and nobody misses it.
-    thread.on('error', () => {});
+    thread.on('workerDestroy', () => {
+      if (!this.#closing) this.#workerLost(worker);
+    });
+    thread.on('error', () => {}); // of one that had nothing to do
     return thread;
   }
 }

@@ -126,5 +126,11 @@ export interface Pool {
   remove(name: string): Promise<void>;
   /** Removes what is stored of a group but for the versions that `keeps` wants. Templates in memory stay. */
   prune(group: string, keeps: (version: string) => boolean): Promise<void>;
+  /**
+   * Whom to tell when a worker dies, with its number. Its clones are gone; another worker takes its place and number, and
+   * with them the invocations that had not begun. Those that had end with MAYFLY_WORKER_GONE. A pool whose workers
+   * cannot die has none to tell.
+   */
+  onWorkerLost?(listener: (worker: number) => void): void;
   close(): Promise<void>;
 }

@@ -291,10 +291,26 @@ t.test('a worker that dies: what ran is told, what waited runs elsewhere', async
   t.equal(await codeOf(streaming.end), 'MAYFLY_WORKER_GONE');
   for (const one of waiting) t.match((await one).head, { type: 'response' });
   t.equal(
-    await codeOf(call(pool, { command: 'die', count: 1 }).then(({ end }) => end)),
+    await codeOf(call(pool, { command: 'die', count: 1, ms: 50 }).then(({ end }) => end)),
     'MAYFLY_WORKER_GONE',
   );
   t.match((await call(pool, { command: 'echo' })).head, { type: 'response' });
+});
+
+t.test('a worker that dies right after the head of an answer, and who is told of it', async (t) => {
+  const pool = await poolOf(2);
+  const lost: number[] = [];
+  pool.onWorkerLost((worker) => lost.push(worker));
+  for (let i = 0; i < 10; i++) {
+    const place = { worker: 1, clone: i };
+    const dying = call(pool, { command: 'die', count: 1 }, { place });
+    const { end, body } = await dying;
+    t.equal(await codeOf(end), 'MAYFLY_WORKER_GONE');
+    t.equal(await codeOf(read(body)), 'MAYFLY_WORKER_GONE');
+  }
+  t.same(lost, new Array(10).fill(1));
+  await pool.close();
+  t.equal(lost.length, 10, 'nothing is lost by an end that was wanted');
 });
 
 t.test('a template that was removed', async (t) => {

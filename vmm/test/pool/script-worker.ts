@@ -181,11 +181,11 @@ class ScriptGuest implements Guest {
       case 'die':
         if (head.count > 0) {
           this.#say(answer({ more: true }), Buffer.from('begun'));
-          yield* this.#sleep(50);
+          if (head.ms) yield* this.#sleep(head.ms);
         }
         // Nothing else is served from here on.
         for (const end = performance.now() + (head.busyMs ?? 0); performance.now() < end; );
-        process.nextTick(() => {
+        (head.count > 0 ? setImmediate : process.nextTick)(() => {
           throw new Error('a defect of the worker');
         });
         yield WAIT;
