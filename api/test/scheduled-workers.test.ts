@@ -68,6 +68,22 @@ t.test(
   },
 );
 
+t.test('callers that leave do not cost clones', async (t) => {
+  const pool = await make();
+  const reason = new Error('gone');
+  for (const command of ['sleep', 'spin']) {
+    for (let i = 0; i < 5; i++) {
+      const leaving = new AbortController();
+      const frame = { head: { command, ms: 60_000 }, body: NOTHING };
+      const call = pool.invoke('waiter', frame, { signal: leaving.signal });
+      setTimeout(() => leaving.abort(reason), 30);
+      await t.rejects(call, reason);
+    }
+  }
+  t.match(pool.load('waiter'), { clones: 1, coldStarts: 0, running: 0, parked: 0 });
+  await pool.close();
+});
+
 t.test('200 calls wait at once on a worker that is given a few at a time', async (t) => {
   const pool = await make({ runningPerWorker: 2 });
   const sleeping = Array.from({ length: 200 }, () =>

@@ -1,12 +1,20 @@
 /** Does what the scheduler decides: a pool in front of a pool, whose invocations wait for their turn. */
 import { totalmem } from 'node:os';
 import { MayflyError } from '@mayfly/protocol';
-import type { InvokeFrame, InvokeOptions, InvokeResult, Pool, TemplateSpec } from '@mayfly/vmm';
+import type {
+  InvokeFrame,
+  InvokeOptions,
+  InvokeResult,
+  MachineFailure,
+  Pool,
+  TemplateSpec,
+} from '@mayfly/vmm';
 import { ApiError } from '../errors.js';
 import { Scheduler } from './scheduler.js';
 import type {
   Effect,
   FunctionLoad,
+  Outcome,
   RejectionReason,
   SchedulingSettings,
   SharedLimits,
@@ -198,14 +206,18 @@ export class ScheduledPool {
       const onParked = (parked: boolean) => this.#parked(id, parked);
       const all = { ...options, place, timeoutMs, onParked };
       const result = await this.#pool.invoke(name, frame, all);
-      pending.resolve({ ...result, queueMicros: waitedMicros + result.queueMicros });
+      const end = result.end.catch((error: unknown) => {
+        throw reasonOf(error);
+      });
+      end.catch(() => {});
+      pending.resolve({ ...result, end, queueMicros: waitedMicros + result.queueMicros });
       const { cpuMicros, rewoundPages } = await result.end;
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
       const outcome = { cloneKept: true, cpuMicros, cloneBytes };
       this.#apply(this.#scheduler.finished(id, outcome));
     } catch (error) {
-      pending.reject(error); // or it was answered, and whoever has the answer knows of its end
-      this.#apply(this.#scheduler.finished(id, { cloneKept: false }));
+      pending.reject(reasonOf(error)); // or it was answered, and whoever has the answer knows of its end
+      this.#apply(this.#scheduler.finished(id, outcomeOf(error)));
     }
   }
 
@@ -236,6 +248,17 @@ export class ScheduledPool {
     this.#timerMs = Number.POSITIVE_INFINITY;
     this.#apply(this.#scheduler.tick());
   }
+}
+
+/** Who aborted an invocation is told its own reason. */
+function reasonOf(error: unknown): unknown {
+  const { code, cause } = error as Partial<MayflyError>;
+  return code === 'MAYFLY_ABORTED' ? (cause ?? error) : error;
+}
+
+function outcomeOf(error: unknown): Outcome {
+  const { cloneKept = false, cpuMicros } = error as Partial<MachineFailure>;
+  return cpuMicros === undefined ? { cloneKept } : { cloneKept, cpuMicros };
 }
 
 function deferred(): { promise: Promise<void>; resolve: () => void } {

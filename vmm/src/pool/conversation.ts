@@ -7,18 +7,22 @@ import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import {
   type FromPool,
   type FromWorker,
+  type InvocationEnd,
   type TaskError,
   WINDOW,
   type WorkerStats,
 } from '../worker/messages.js';
+import type { InvokeOptions } from './types.js';
 
 export class Conversation {
   /** When the invocation is over. */
   readonly end: Promise<WorkerStats>;
   readonly #port: MessagePort;
-  readonly #onLogs: (lines: unknown) => void;
-  /** Called when the reader of the answer leaves: the invocation is to be ended. */
-  readonly #onLeave: () => void;
+  readonly #options: InvokeOptions;
+  /** Has the worker end the invocation, and say so. */
+  readonly #abort: () => void;
+  /** Why that was done, if it was not the signal. */
+  reason: unknown;
   readonly #pieces: Uint8Array[] = [];
   #bodyEnded = false;
   #closed = false;
@@ -31,10 +35,10 @@ export class Conversation {
   #request: AsyncIterable<Uint8Array> | undefined;
   #requestUnderWay = 0;
 
-  constructor(port: MessagePort, onLogs: (lines: unknown) => void, onLeave: () => void) {
+  constructor(port: MessagePort, options: InvokeOptions, abort: () => void) {
     this.#port = port;
-    this.#onLogs = onLogs;
-    this.#onLeave = onLeave;
+    this.#options = options;
+    this.#abort = abort;
     this.end = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -53,7 +57,7 @@ export class Conversation {
   body(first: Uint8Array): AsyncIterable<Uint8Array> {
     if (first.byteLength > 0) this.#pieces.unshift(first);
     const leave = async (): Promise<IteratorResult<Uint8Array>> => {
-      if (!this.#bodyEnded) this.#leave();
+      if (!this.#bodyEnded) this.#end(new Error('nobody reads the answer'));
       return { done: true, value: undefined };
     };
     const iterator = { next: () => this.#next(), return: leave };
@@ -63,15 +67,16 @@ export class Conversation {
   /** Nothing more comes. */
   fail(error: unknown): void {
     if (this.#closed) return;
-    this.#failure = error;
-    this.#reject(error);
+    const reason = this.reason ?? this.#options.signal?.reason;
+    this.#failure = isAborted(error) ? reason : error;
+    this.#reject(isAborted(error) ? abortedBy(reason, error) : error);
     this.#close();
   }
 
-  #leave(): void {
+  #end(reason: unknown): void {
     if (this.#closed) return;
-    this.#onLeave();
-    this.fail(new MayflyError('MAYFLY_ABORTED', 'nobody reads the answer'));
+    this.reason ??= reason;
+    this.#abort();
   }
 
   async #next(): Promise<IteratorResult<Uint8Array>> {
@@ -96,16 +101,15 @@ export class Conversation {
     else if ('started' in message) void this.#pump();
     else if ('logs' in message) this.#tellLogs(message.logs);
     else if ('over' in message) this.#finish(message.over);
-    else this.fail(errorFrom(message));
+    else this.fail(new WorkerError(message.error));
     this.#wakeReader();
   }
 
   #tellLogs(logs: unknown[]): void {
     try {
-      for (const lines of logs) this.#onLogs(lines);
+      for (const lines of logs) this.#options.onLogs?.(lines);
     } catch (error) {
-      this.#onLeave();
-      this.fail(error);
+      this.#end(error);
     }
   }
 
@@ -135,8 +139,7 @@ export class Conversation {
         await this.#room();
       }
     } catch (error) {
-      this.#onLeave();
-      this.fail(error);
+      this.#end(error);
       return;
     }
     pieces.return?.()?.catch(() => {}); // Nobody waits: it may hang in next().
@@ -167,8 +170,24 @@ export class Conversation {
   }
 }
 
-export function errorFrom({ error: { code, message, detail } }: TaskError): MayflyError {
-  return new MayflyError(code, message, detail === undefined ? undefined : { cause: detail });
+/** What a worker said; with InvocationEnd where it is about an invocation. */
+export class WorkerError extends MayflyError implements InvocationEnd {
+  readonly cloneKept: boolean;
+  readonly cpuMicros: number | undefined;
+
+  constructor({ code, message, detail, cloneKept = false, cpuMicros }: TaskError['error']) {
+    super(code, message, detail === undefined ? undefined : { cause: detail });
+    this.cloneKept = cloneKept;
+    this.cpuMicros = cpuMicros;
+  }
+}
+
+export function isAborted(error: unknown): error is WorkerError {
+  return error instanceof WorkerError && error.code === 'MAYFLY_ABORTED';
+}
+
+export function abortedBy(reason: unknown, { code, message, ...end }: WorkerError): WorkerError {
+  return new WorkerError({ ...end, code, message, detail: reason });
 }
 
 export function workerGone(cause?: unknown): MayflyError {

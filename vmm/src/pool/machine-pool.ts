@@ -28,7 +28,7 @@ import {
   type WorkerStats,
 } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import { Conversation, errorFrom, workerGone } from './conversation.js';
+import { abortedBy, Conversation, isAborted, WorkerError, workerGone } from './conversation.js';
 import { StoredTemplates } from './stored-templates.js';
 import type {
   InvokeFrame,
@@ -204,17 +204,17 @@ export class MachinePool implements Pool {
     const { clone } = place;
     const task = { id, slot, templateId: template.id, clone, queuedAt: sharedNow() };
     const call: Call = { task, template, frame, options, abort };
-    const gone = signal && whenAborted(signal, abort);
+    signal?.addEventListener('abort', abort, { once: true });
     this.#calls.set(id, call);
     const over = () => {
-      gone?.forget();
+      signal?.removeEventListener('abort', abort);
       this.#free.push(slot);
       // Lines that were sent before may still be on their way through another port.
       setImmediate(() => this.#calls.delete(id));
     };
-    const invoking = this.#invoke(call, gone?.aborted);
+    const invoking = this.#invoke(call);
     invoking.then(({ end }) => end.then(over, over), over);
-    return gone ? Promise.race([invoking, gone.aborted]) : invoking;
+    return invoking;
   }
 
   async start(name: string, { worker, clone }: Place): Promise<void> {
@@ -265,7 +265,7 @@ export class MachinePool implements Pool {
     await Promise.all(forgetting.map((one) => one.catch(unlessWorkerGone)));
   }
 
-  async #invoke(call: Call, aborted: Promise<never> | undefined): Promise<Result> {
+  async #invoke(call: Call): Promise<Result> {
     const { onLogs = () => {} } = call.options;
     const [reply, conversation] = await this.#attempt(call);
     for (const lines of reply.logs) onLogs(lines);
@@ -274,7 +274,6 @@ export class MachinePool implements Pool {
     if (stats !== undefined || conversation === undefined) {
       return { head, body, ...timing, end: Promise.resolve(stats as WorkerStats) };
     }
-    aborted?.catch((reason: unknown) => conversation.fail(reason));
     const pieces = streams ? conversation.body(body) : body;
     return { head, body: pieces, ...timing, end: conversation.end };
   }
@@ -311,28 +310,24 @@ export class MachinePool implements Pool {
     { task, frame, options, abort }: Call,
     template: Template | undefined,
   ): Promise<[InvokeReply, Conversation | undefined]> {
-    const { timeoutMs, cpuMs, onLogs = () => {} } = options;
+    const { timeoutMs, cpuMs } = options;
     const { head, body } = frame;
     const whole = body instanceof Uint8Array;
     const channel = whole ? undefined : new MessageChannel();
-    const conversation = channel && new Conversation(channel.port1, onLogs, abort);
+    const conversation = channel && new Conversation(channel.port1, options, abort);
     if (!whole) conversation?.sendRequest(body);
     const bytes = whole ? encodeFrame(head, body) : encodeFrame({ ...head, more: true });
     const port = channel?.port2;
     const rest = { frame: bytes, port, template, timeoutMs, cpuMs };
     const invoke: InvokeTask = { kind: 'invoke', ...task, ...rest };
     const running = this.#run<InvokeReply>(options.place.worker, invoke, port && [port]);
-    if (conversation === undefined) {
-      const reply = await running;
-      return [reply, reply.port && new Conversation(reply.port, onLogs, abort)];
-    }
     try {
-      // The request may break off before there is an answer.
-      const early = conversation.end.then(() => running);
-      return [await Promise.race([running, early]), conversation];
+      const reply = await running;
+      return [reply, reply.port ? new Conversation(reply.port, options, abort) : conversation];
     } catch (error) {
-      conversation.fail(error);
-      throw error;
+      conversation?.fail(error);
+      if (!isAborted(error)) throw error;
+      throw abortedBy(conversation?.reason ?? options.signal?.reason, error);
     }
   }
 
@@ -345,7 +340,9 @@ export class MachinePool implements Pool {
       if (this.#closing) throw new MayflyError('MAYFLY_POOL_CLOSED', 'the pool is closed');
       throw workerGone(error);
     }
-    if (typeof result === 'object' && result !== null && 'error' in result) throw errorFrom(result);
+    if (typeof result === 'object' && result !== null && 'error' in result) {
+      throw new WorkerError(result.error);
+    }
     return result;
   }
 
@@ -392,26 +389,6 @@ interface Call {
   frame: InvokeFrame;
   options: InvokeOptions;
   abort(): void;
-}
-
-interface Aborting {
-  /** Rejects with the signal's reason. */
-  aborted: Promise<never>;
-  forget(): void;
-}
-
-function whenAborted(signal: AbortSignal, abort: () => void): Aborting {
-  let forget = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    const onAbort = () => {
-      abort();
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    forget = () => signal.removeEventListener('abort', onAbort);
-  });
-  aborted.catch(() => {});
-  return { aborted, forget };
 }
 
 /** A reader that refuses early lines ends the invocation; the head or `end` tells it. */

@@ -32,7 +32,7 @@ export type Body = Uint8Array | AsyncIterable<Uint8Array>;
 
 /**
  * A clone by its worker, from 0, and a number that the caller chose. It exists from its first use on, is busy with one
- * invocation at a time, and is gone when an invocation in it fails.
+ * invocation at a time, and is gone when an invocation in it fails, but see MachineFailure.
  */
 export interface Place {
   worker: number;
@@ -51,7 +51,10 @@ export interface InvokeOptions {
   timeoutMs: number;
   /** Longest time in the guest, waiting not included: MAYFLY_GUEST_CPU. */
   cpuMs?: number;
-  /** Ends the invocation: invoke(), the answer's body or `end` reject with its reason. */
+  /**
+   * Ends the invocation: invoke() and `end` reject with MAYFLY_ABORTED, whose `cause` is its reason, when the guest has been
+   * stopped; reading the body rejects with the reason itself.
+   */
   signal?: AbortSignal;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
   onLogs?(lines: unknown): void;
@@ -89,7 +92,8 @@ export interface InvokeResult extends InvokeTiming {
   body: Body;
   /**
    * When the invocation is over, which may be after the answer is complete: then `guestMicros` is all of its time in the
-   * guest. Rejects with what ended it too early; it need not be waited for.
+   * guest. Rejects with what ended it too early; it need not be waited for. MAYFLY_ABORTED says with its `cause` why: the
+   * signal's reason, what the body of the request threw, or that nobody reads the answer.
    */
   end: Promise<InvokeStats>;
 }
@@ -103,6 +107,10 @@ export interface MachineFailure {
   code: string;
   message: string;
   detail?: string;
+  /** The invocation was stopped, and its clone is there to serve the next; without it, it is gone. */
+  cloneKept?: boolean;
+  /** In the guest. */
+  cpuMicros?: number;
 }
 
 /** Clones are the caller's to place and to count: the pool makes and stops those that it is told. */

@@ -9,6 +9,7 @@ import type { Guest, GuestListener } from './guest.js';
 import {
   type FromPool,
   type FromWorker,
+  type InvocationEnd,
   type InvokeReply,
   type InvokeTask,
   type TaskError,
@@ -28,7 +29,7 @@ export interface InvocationOwner {
   /** The head of the answer is there. Once, unless it failed before. */
   reply(reply: InvokeReply): void;
   /** It failed before there was a head. */
-  fail(error: MayflyError): void;
+  fail(error: MayflyError, end: InvocationEnd): void;
   /** Lines that cannot wait for the reply. */
   logs(lines: unknown[]): void;
   /** It waits, or goes on. */
@@ -118,7 +119,7 @@ export class Invocation implements Turning, GuestListener {
   abort(): void {
     if (this.#over) return;
     this.#turns.leave(this);
-    this.#fail(new MayflyError('MAYFLY_ABORTED', 'the caller went away'));
+    this.#stop(new MayflyError('MAYFLY_ABORTED', 'the caller went away'));
   }
 
   onFrame({ head, body }: Frame): void {
@@ -219,26 +220,32 @@ export class Invocation implements Turning, GuestListener {
 
   #failLate(): undefined {
     const message = 'the function took longer than it may';
-    return this.#fail(new MayflyError('MAYFLY_GUEST_TIMEOUT', message));
+    return this.#stop(new MayflyError('MAYFLY_GUEST_TIMEOUT', message));
   }
 
   #failBusy(): undefined {
     const message = `the function used more than ${this.#task.cpuMs} ms of processor time`;
-    return this.#fail(new MayflyError('MAYFLY_GUEST_CPU', message));
+    return this.#stop(new MayflyError('MAYFLY_GUEST_CPU', message));
   }
 
-  /** Whatever the guest is up to, nobody else gets it. */
-  #fail(error: MayflyError): undefined {
+  /** Between two turns the guest stands still, and can be rewound from wherever it is. */
+  #stop(error: MayflyError): undefined {
+    return this.#fail(error, true);
+  }
+
+  /** `sound`: as in InvocationOwner.over(). */
+  #fail(error: MayflyError, sound = false): undefined {
+    const end = { cloneKept: sound, cpuMicros: this.#cpuMs * 1000 };
     if (this.#replied) {
       this.#bodyEnded = true; // It breaks off, it does not end.
       this.#tell();
-      this.#post(taskError(error));
+      this.#post(taskError(error, end));
     } else {
       this.#logs.push(...nonEmpty(this.#guest.takeLines(true)));
       if (this.#logs.length > 0) this.#owner.logs(this.#take());
-      this.#owner.fail(error);
+      this.#owner.fail(error, end);
     }
-    this.#end(false);
+    this.#end(sound);
     return undefined;
   }
 
@@ -311,12 +318,12 @@ export function buffersOf(arrays: Uint8Array[]): ArrayBuffer[] {
   return large.map(({ buffer }) => buffer as ArrayBuffer);
 }
 
-export function taskError(error: unknown): TaskError {
+export function taskError(error: unknown, end: InvocationEnd = {}): TaskError {
   if (!(error instanceof Error)) return { error: { code: 'MAYFLY_INTERNAL', message: `${error}` } };
   const code = error instanceof MayflyError ? error.code : 'MAYFLY_INTERNAL';
   const { message, cause: detail } = error;
   const told = typeof detail === 'string' || code === 'MAYFLY_ANSWER_BROKEN';
-  return { error: told ? { code, message, detail } : { code, message } };
+  return { error: { code, message, ...(told && { detail }), ...end } };
 }
 
 function nonEmpty<T>(lines: T[]): T[][] {

@@ -181,5 +181,13 @@ export const WINDOW = 512 * 1024;
 
 /** Errors lose their class between threads: they travel as data. */
 export interface TaskError {
-  error: { code: string; message: string; detail?: unknown };
+  error: { code: string; message: string; detail?: unknown } & InvocationEnd;
+}
+
+/** Of an invocation that failed. */
+export interface InvocationEnd {
+  /** Its guest stood still when it was ended, and is rewound; else it is gone. */
+  cloneKept?: boolean;
+  /** In the guest. */
+  cpuMicros?: number;
 }

@@ -8,6 +8,7 @@ import {
   type BootResult,
   type BootTask,
   type EarlyLogs,
+  type InvocationEnd,
   type InvokeReply,
   type InvokeTask,
   type StartTask,
@@ -74,10 +75,11 @@ export class Tasks<G extends Guest> {
     return guests.boot(task);
   }
 
-  #invoke(task: InvokeTask): Promise<unknown> {
+  #invoke(task: InvokeTask): unknown {
     const { WAITING, STARTED } = taskState;
     if (Atomics.compareExchange(this.#states, task.slot, WAITING, STARTED) !== WAITING) {
-      throw new MayflyError('MAYFLY_ABORTED', 'the caller went away');
+      const error = new MayflyError('MAYFLY_ABORTED', 'the caller went away');
+      return taskError(error, { cloneKept: true });
     }
     const before = performance.now();
     const guest = this.#guests.take(task);
@@ -97,7 +99,7 @@ export class Tasks<G extends Guest> {
     const { id } = task;
     return {
       reply: (reply: InvokeReply) => resolve(movable(reply)),
-      fail: (error: MayflyError) => resolve(taskError(error)),
+      fail: (error: MayflyError, end: InvocationEnd) => resolve(taskError(error, end)),
       logs: (logs: unknown[]) => parentPort?.postMessage({ id, logs } satisfies EarlyLogs),
       parked: (parked: boolean) => this.#parking.note(id, parked),
       over: (sound: boolean) => {

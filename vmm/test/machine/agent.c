@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int stream;
@@ -96,8 +97,18 @@ static void obey(const char *head) {
   if (strstr(head, "\"crash\"")) *(volatile int *)16 = 1;
   if (strstr(head, "\"garbage\"")) put("\1\0\0\0\377\377\377\377", 8);
   if (strstr(head, "\"port\"")) __asm__ volatile("outb %%al, $0x42" : : "a"(0));
-  if (strstr(head, "\"spin\""))
+  if (strstr(head, "\"spin\"")) {
+    stain();
     for (;;) {}
+  }
+  if (strstr(head, "\"calls\"")) {
+    stain();
+    for (;;) syscall(SYS_getppid);
+  }
+  if (strstr(head, "\"wait\"")) {
+    stain();
+    sleep(1000);
+  }
   if (strstr(head, "\"allocate\""))
     for (;;) memset(malloc(1 << 20), 1, 1 << 20);
   if (strstr(head, "\"grow\"")) grow();

@@ -48,7 +48,7 @@ interface Answer {
 const places = Array.from({ length: 8 }, (_, clone) => ({ worker: clone % 2, clone }));
 const waiting: (() => void)[] = [];
 
-async function call(command: string, timeoutMs = 5000, name = 'agent'): Promise<Answer> {
+async function call(command: string, timeoutMs = 30_000, name = 'agent'): Promise<Answer> {
   const frame = { head: { command }, body: new Uint8Array(0) };
   while (places.length === 0) await new Promise<void>((resolve) => waiting.push(resolve));
   const place = places.pop()!;
@@ -142,18 +142,28 @@ await t.test('no template is made of a guest that changed what runs at CPL 0', a
   }
 });
 
-await t.test('a caller that goes away stops its guest', async (t) => {
-  const frame = { head: { command: 'spin' }, body: new Uint8Array(0) };
-  const signal = AbortSignal.timeout(200);
+await t.test('a caller that goes away stops its guest, and the clone is rewound', async (t) => {
   const place = { worker: 1, clone: 100 };
-  await t.rejects(pool.invoke('agent', frame, { timeoutMs: 60_000, signal, place }), {
-    name: 'TimeoutError',
-  });
+  const invoke = (command: string, signal?: AbortSignal) => {
+    const frame = { head: { command }, body: new Uint8Array(0) };
+    const options = { timeoutMs: 60_000, place, ...(signal && { signal }) };
+    return pool.invoke('agent', frame, options);
+  };
+  // It stands still while it computes, in the guest kernel and outside of it, and while it waits.
+  for (const command of ['spin', 'calls', 'wait', 'spin']) {
+    await t.rejects(invoke(command, AbortSignal.timeout(200)), {
+      code: 'MAYFLY_ABORTED',
+      cloneKept: true,
+    });
+    const { head, end } = await invoke('stain');
+    t.match(head, { counter: 1, stained: false }, command);
+    t.ok(((await end).rewindMicros ?? 0) > 0, 'it is no new one');
+  }
 });
 
 await t.test('what cannot boot says why', async (t) => {
   const missing = { ...spec, name: 'missing', argv: ['/nowhere'] };
-  await t.rejects(pool.deploy(missing), { code: 'MAYFLY_BOOT_FAILED', cause: /not found/ });
+  await t.rejects(pool.deploy(missing), { code: 'MAYFLY_BOOT_FAILED', message: /not found/ });
   const text = join(scratch, 'text');
   writeFileSync(text, 'no program');
   await t.rejects(pool.deploy({ ...spec, memoryBytes: 1 << 20 }), {

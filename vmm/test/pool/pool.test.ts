@@ -47,6 +47,8 @@ const codeOf = (promise: Promise<unknown>) =>
     () => 'none',
     (error: { code: string }) => error.code,
   );
+/** How an invocation ended that was aborted. */
+const aborted = (reason: object) => ({ code: 'MAYFLY_ABORTED', cause: reason, cloneKept: true });
 
 const one = await poolOf(1);
 const seen = async () => (await call(one, { command: 'seen' })).head as Record<string, number>;
@@ -145,6 +147,16 @@ t.test('limits: wall and processor time are told apart', async (t) => {
   const both = call(one, { command: 'spin', ms: 60_000 }, { timeoutMs: 50, cpuMs: 60_000 });
   t.equal(await codeOf(both), 'MAYFLY_GUEST_TIMEOUT');
   t.match(await (await call(one, { command: 'spin', ms: 30 })).end, { cpuMicros: Number });
+  for (const [ending, kept] of [
+    [sleep, true],
+    [spin, true],
+    [call(one, { command: 'exit' }), false],
+    [call(one, { command: 'chunk' }), false],
+  ] as const) {
+    t.equal(await ending.catch((error) => error.cloneKept), kept);
+  }
+  const { cpuMicros } = await spin.catch((error) => error);
+  t.ok(cpuMicros >= 50_000, 'what it used is told as well');
 });
 
 t.test('an answer that streams, piece by piece', async (t) => {
@@ -203,9 +215,9 @@ t.test('a request that breaks off ends the invocation with its error', async (t)
   };
   const { body, end } = await call(one, { command: 'upload' }, {}, broken());
   t.equal(await codeOf(read(body)), 'BROKEN');
-  t.equal(await codeOf(end), 'BROKEN');
+  await t.rejects(end, aborted({ code: 'BROKEN' }));
   const sleeping = call(one, { command: 'sleep', ms: 60_000 }, {}, broken());
-  t.equal(await codeOf(sleeping), 'BROKEN', 'before there is an answer');
+  await t.rejects(sleeping, aborted({ code: 'BROKEN' }), 'before there is an answer');
   await wait(50);
   t.equal((await seen()).running, 1);
 });
@@ -249,20 +261,22 @@ t.test('a guest that breaks the order of frames, fails or ends', async (t) => {
   t.equal((await seen()).running, 1);
 });
 
-t.test('a caller that leaves', async (t) => {
+t.test('a caller that leaves: the guest is stopped where it is, and its clone kept', async (t) => {
+  const replaced = async () => (await (await call(one, { command: 'echo' })).end).replaced;
+  const before = await replaced();
   for (const command of ['sleep', 'spin']) {
     const signal = AbortSignal.timeout(50);
     const gone = call(one, { command, ms: 60_000 }, { signal });
-    await t.rejects(gone, { name: 'TimeoutError' }, command);
+    await t.rejects(gone, aborted({ name: 'TimeoutError' }), command);
   }
   const controller = new AbortController();
   const head = { command: 'stream', count: 1000, bytes: 10, ms: 10 };
   const { body, end } = await call(one, head, { signal: controller.signal });
   setTimeout(() => controller.abort(new Error('enough')), 50);
   await t.rejects(read(body), { message: 'enough' });
-  await t.rejects(end, { message: 'enough' });
-  await wait(100);
+  await t.rejects(end, aborted({ message: 'enough' }));
   t.equal((await seen()).running, 1);
+  t.equal(await replaced(), before);
 });
 
 t.test('who leaves before a worker begins with it is not run', async (t) => {
@@ -272,7 +286,7 @@ t.test('who leaves before a worker begins with it is not run', async (t) => {
   const controller = new AbortController();
   const leaving = call(pool, { command: 'die' }, { signal: controller.signal });
   controller.abort(new Error('gone'));
-  await t.rejects(leaving, { message: 'gone' });
+  await t.rejects(leaving, aborted({ message: 'gone' }));
   t.match((await spinning).head, { type: 'response' });
   t.match((await call(pool, { command: 'echo' })).head, { type: 'response' });
 });
