@@ -83,7 +83,7 @@ const COUNTS: LookedPerFunction[] = [
   },
   {
     name: 'faults_total',
-    help: 'Page faults of clones, where they are counted',
+    help: 'Page faults of invocations that succeeded: memory that was touched first in the life of its clone',
     look: (f, { statistics }) => statistics.of(f).faults,
   },
   {

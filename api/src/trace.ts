@@ -30,6 +30,7 @@ export function keepLines(trace: Trace, lines: readonly LogLine[]): void {
 export function noteSuccess(trace: Trace, stats: InvokeStats, startMs: number): void {
   trace.status = 'succeeded';
   trace.rewoundPages = stats.rewoundPages;
+  if (stats.faults !== undefined) trace.faults = stats.faults;
   if (stats.network) trace.network = stats.network;
   noteEnd(trace, stats, startMs);
 }

@@ -48,6 +48,7 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
     invocations: 4,
     errors: 1,
     rewoundPages: 21,
+    faults: 15,
     running: 0,
   });
   t.match(await (await fetch(`${url}/v1/stats`)).json(), { functions: [{ name: 'f' }] });
@@ -61,6 +62,7 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
     /^mayfly_invocation_seconds_count\{function="f"\} 4$/m,
     /^mayfly_queue_seconds_bucket\{le="0.0001",function="f"\} 4$/m,
     /^mayfly_guest_seconds_sum\{function="f"\} 0\.0000[56]/m,
+    /^mayfly_faults_total\{function="f"\} 15$/m,
     /^mayfly_dirty_pages_sum\{function="f"\} 21$/m,
     /^mayfly_rewind_seconds_count\{function="f"\} 3$/m,
     /^mayfly_clones\{function="f"\} \d+$/m,

@@ -69,6 +69,7 @@ t.test('requests and events leave records', async (t) => {
     timing: { queueMs: 0.01, guestMs: 0.02 },
     cold: false,
     rewoundPages: 7,
+    faults: 5,
     logs: [],
   });
   const invoked = await json(INVOKE, event({ n: 1 }));

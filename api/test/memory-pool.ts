@@ -78,7 +78,7 @@ export class MemoryPool implements Pool {
     );
     const answer = await Promise.race([behaved, aborted]);
     const timing = { queueMicros: 10, guestMicros: 20 };
-    const stats = { ...timing, cpuMicros: 15, rewoundPages: 7, rewindMicros: 30 };
+    const stats = { ...timing, cpuMicros: 15, rewoundPages: 7, faults: 5, rewindMicros: 30 };
     const end = Promise.race([answer.end ?? Promise.resolve(), aborted]).then(() => stats);
     end.catch(() => {});
     return { head: answer.head, body: answer.body ?? new Uint8Array(0), ...timing, end };

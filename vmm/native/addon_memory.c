@@ -1,6 +1,7 @@
 /* Exports of guest memory. */
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "addon.h"
 
@@ -118,4 +119,12 @@ napi_value export_memory_runs(napi_env env, napi_callback_info info) {
   napi_value array = failed(o) ? throw_outcome(env, o) : make_u32_array(env, runs.pairs, 2 * runs.count);
   free(runs.pairs);
   return array;
+}
+
+/* Minor and major ones of the calling thread, since it began. */
+napi_value export_thread_faults(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) < 0) return throw_outcome(env, failure("getrusage"));
+  return make_number(env, (double)usage.ru_minflt + (double)usage.ru_majflt);
 }

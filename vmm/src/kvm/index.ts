@@ -27,5 +27,6 @@ export {
   XSAVE_SIZE_MIN,
 } from './registers.js';
 export { type ByteRange, Rewinder, type RewinderOptions } from './rewinder.js';
+export { threadFaults } from './thread-faults.js';
 export { Vcpu } from './vcpu.js';
 export { type SlotOptions, Vm } from './vm.js';

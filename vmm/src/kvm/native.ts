@@ -52,6 +52,7 @@ export interface Native {
   memoryWritten(memory: MemoryHandle): Uint32Array;
   memoryReplace(memory: MemoryHandle, hasFile: boolean, fd: number): void;
   memoryPopulate(memory: MemoryHandle, runs: ArrayBuffer): void;
+  threadFaults(): number;
   memoryRuns(memory: MemoryHandle, base: MemoryHandle | null): Uint32Array;
   vcpuCreate(vm: VmHandle, id: number): VcpuHandle;
   vcpuRunPage(vcpu: VcpuHandle): ArrayBuffer;

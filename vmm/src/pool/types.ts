@@ -76,6 +76,11 @@ export interface InvokeStats extends InvokeTiming {
   cpuMicros: number;
   /** Pages that were put back after the invocation, as far as known when it ends. */
   rewoundPages: number;
+  /**
+   * Page faults of the clone's memory: pages that the guest, or the VMM for it, touched first since the clone was made. The
+   * worker thread's own faults (getrusage) between taking the invocation up and its last turn, those of its heap included.
+   */
+  faults?: number;
   /** What the last rewind of the clone took, the one before the invocation; undefined if it is new, or not measured. */
   rewindMicros?: number | undefined;
   /** What went out of the guest; absent when nothing tried to. */

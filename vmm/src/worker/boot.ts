@@ -10,6 +10,7 @@ import { denialText } from '../network/denial.js';
 import { WayOut } from '../network/way-out.js';
 import type { BootResult, BootTask } from './messages.js';
 import { OutputTail } from './output-tail.js';
+import { takeFaults } from './page-faults.js';
 import { captureTemplate } from './template.js';
 
 /** Throws MAYFLY_BOOT_FAILED or MAYFLY_BOOT_TIMEOUT with what the guest printed. */
@@ -56,6 +57,7 @@ async function firstHead(
   const greeting = greet(dialect, machine, () => lines.take());
   for (;;) {
     const stop = machine.enter();
+    takeFaults(); // those of others are not among them
     if (stop.kind === 'failed') throw bootError(failureError(stop), output);
     if (stop.kind === 'exited' && stop.described) {
       output.add(Buffer.from(`${crashLine(machine, stop.status)}\n`));

@@ -24,6 +24,7 @@ import { WayOut } from '../network/way-out.js';
 import type { Guest, GuestListener } from './guest.js';
 import { OutputLines } from './output-lines.js';
 import { OutputTail } from './output-tail.js';
+import { takeFaults } from './page-faults.js';
 import type { Template } from './template.js';
 
 export interface CloneParts extends Provisions {
@@ -43,6 +44,7 @@ export class Clone implements Guest {
   #listener: GuestListener | undefined;
   #damage: MayflyError | undefined;
   #ready = true;
+  #faults = 0;
   /** Pages that the last rewind put back. */
   rewoundPages = 0;
 
@@ -89,6 +91,10 @@ export class Clone implements Guest {
     return this.#ready;
   }
 
+  get faults(): number {
+    return this.#faults;
+  }
+
   get egress(): EgressStats | undefined {
     const { stats } = this.#wayOut;
     return stats && { ...stats };
@@ -96,6 +102,7 @@ export class Clone implements Guest {
 
   begin(frame: Uint8Array, listener: GuestListener): void {
     this.#ready = false;
+    this.#faults = 0;
     this.#listener = listener;
     this.machine.bus.onInput = () => listener.onInput();
     newIdentity(this.machine.shared, this.template.state.capturedAt);
@@ -105,6 +112,7 @@ export class Clone implements Guest {
   enter(): Stop {
     if (this.#damage !== undefined) throw this.#damage;
     const stop = this.machine.enter();
+    this.#faults += takeFaults();
     this.#talk.turned();
     if (stop.kind === 'exited' && (stop.status & 0xff) === 0) this.#talk.exited(stop.status >> 8);
     if (this.#damage !== undefined) throw this.#damage;

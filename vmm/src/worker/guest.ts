@@ -28,6 +28,8 @@ export interface Guest {
   takeLines(last: boolean): LogLine[];
   /** What went out of it in this invocation; undefined when nothing tried to. */
   readonly egress: EgressStats | undefined;
+  /** Page faults of its memory in this invocation; see InvokeStats. */
+  readonly faults: number;
   /** How it failed, with what it printed. */
   errorOf(stop: Extract<Stop, { kind: 'failed' | 'exited' }>): MayflyError;
 }

@@ -303,6 +303,7 @@ export class Invocation implements Turning, GuestListener {
       guestMicros: this.#micros(),
       cpuMicros,
       ...rewound,
+      faults: this.#guest.faults,
       network: this.#guest.egress,
       replaced,
     };

@@ -82,6 +82,8 @@ export interface WorkerStats {
   /** In the guest. */
   cpuMicros: number;
   rewoundPages: number;
+  /** Page faults; see InvokeStats. */
+  faults: number;
   /** Of the rewind before; undefined for a new clone. */
   rewindMicros: number | undefined;
   /** What went out; undefined when nothing tried to. */

@@ -17,6 +17,7 @@ import type {
   StoreTask,
   WorkerSettings,
 } from './messages.js';
+import { takeFaults } from './page-faults.js';
 import { Stock } from './stock.js';
 import { type Guests, Tasks } from './tasks.js';
 import type { Template } from './template.js';
@@ -117,6 +118,7 @@ class Clones implements Guests<Clone> {
 
   #newClone(stock: Stock): Clone {
     const clone = stock.make();
+    takeFaults();
     setImmediate(this.#addShells);
     return clone;
   }
@@ -128,10 +130,12 @@ class Clones implements Guests<Clone> {
 
   /** The clone, rewound, or its replacement. */
   #renewed(stock: Stock, clone: Clone): Clone {
+    if (clone.ready) return clone;
     const started = performance.now();
     if (clone.rewind()) {
       this.#rewindMicros.set(clone, (performance.now() - started) * 1000);
       const workingSet = stock.learn(clone);
+      takeFaults();
       if (workingSet !== undefined) tellPool({ templateId: stock.template.id, workingSet });
       return clone;
     }

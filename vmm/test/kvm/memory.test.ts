@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import t from 'tap';
-import { exits, GuestMemory, Kvm } from '../../src/kvm/index.js';
+import { exits, GuestMemory, Kvm, threadFaults } from '../../src/kvm/index.js';
 import { createScratchFile } from './scratch-file.js';
 import { createGuest, NOWHERE, programs, skip } from './tiny-guest.js';
 
@@ -22,6 +22,18 @@ t.test('anonymous memory is zero, writable and 2 MiB aligned', async (t) => {
     t.equal(memory.fd, -1);
     memory.close();
   }
+});
+
+t.test('a page that is touched first is a fault of the thread, and no other', async (t) => {
+  const memory = GuestMemory.anonymous(4 * BLOCK);
+  const touch = () => {
+    const before = threadFaults();
+    for (let at = 0; at < memory.size; at += 4096) bytesOf(memory)[at] = 1;
+    return threadFaults() - before;
+  };
+  t.ok(touch() >= 2000, 'of 2048 pages');
+  t.ok(touch() < 100, 'a second time');
+  memory.close();
 });
 
 t.test('more memory can be reserved than the host has', async (t) => {

@@ -142,6 +142,20 @@ await t.test('no template is made of a guest that changed what runs at CPL 0', a
   }
 });
 
+await t.test('page faults are those of the invocation: a used clone has its pages', async (t) => {
+  const faults: number[] = [];
+  for (let life = 0; life < 3; life++) {
+    const frame = { head: { command: 'stain' }, body: new Uint8Array(0) };
+    const place = { worker: 0, clone: 300 };
+    const { end } = await pool.invoke('agent', frame, { timeoutMs: 30_000, place });
+    faults.push((await end).faults!);
+  }
+  const [first, ...later] = faults as [number, number, number];
+  // Unless the pages that its predecessors wrote were copied when it was made.
+  t.ok(first < 2000, `${first} faults for some 400 pages`);
+  t.ok(Math.max(...later) < 100, `${later} faults of a clone that was rewound`);
+});
+
 await t.test('a caller that goes away stops its guest, and the clone is rewound', async (t) => {
   const place = { worker: 1, clone: 100 };
   const invoke = (command: string, signal?: AbortSignal) => {

@@ -58,7 +58,12 @@ t.test('an answer at hand: its head, its bytes, and when it was over', async (t)
   const result = await call(one, { command: 'echo' }, {}, body);
   t.match(result.head, { got: 10 });
   t.same(Buffer.from(result.body as Uint8Array), body);
-  t.match(await result.end, { cpuMicros: Number, cloneMicros: Number, queueMicros: Number });
+  t.match(await result.end, {
+    cpuMicros: Number,
+    cloneMicros: Number,
+    queueMicros: Number,
+    faults: 3,
+  });
   const large = Buffer.alloc(3 << 20, 'x');
   t.ok((await read((await call(one, { command: 'echo' }, {}, large)).body)).equals(large));
 });

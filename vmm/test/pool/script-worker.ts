@@ -77,6 +77,7 @@ class ScriptGuest implements Guest {
   satisfy(): void {}
 
   readonly egress = undefined;
+  readonly faults = 3;
 
   takeLines(): LogLine[] {
     return this.#lines.splice(0);

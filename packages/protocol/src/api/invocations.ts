@@ -61,7 +61,9 @@ export const InvocationRecord = Type.Object(
     ),
     rewoundPages: Type.Optional(count('pages that it wrote and that were put back')),
     network: Type.Optional(InvocationNetwork),
-    faults: Type.Optional(count('page faults of the clone')),
+    faults: Type.Optional(
+      count('page faults: memory that was touched first in the life of its clone'),
+    ),
     result: Type.Optional(
       Type.Unknown({ description: 'what a handler returned; absent for undefined' }),
     ),

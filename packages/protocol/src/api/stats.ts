@@ -31,7 +31,7 @@ export const FunctionStats = Type.Object(
     clones: count('live: running, parked or waiting'),
     coldStarts: count('templates made or opened for an invocation'),
     rewoundPages: count('put back in all'),
-    faults: count('in all'),
+    faults: count('page faults in all'),
     latency: Type.Object(
       { p50Ms: millis('half'), p90Ms: millis('nine of ten'), p99Ms: millis('99 of 100') },
       { ...CLOSED, description: 'of the newest invocations, from admission to the last byte' },
