@@ -177,7 +177,7 @@ export const ERRORS = Object.freeze({
   ),
   MAYFLY_TEMPLATE_TAMPERED: row(
     502,
-    'the program changed what runs at CPL 0 while it loaded',
+    'the program changed what runs at CPL 0, while it loaded or before its checkpoint',
     'deploy a program that leaves the guest kernel alone',
   ),
   MAYFLY_RUNTIME_MISSING: row(

@@ -2,12 +2,13 @@
 import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
 import { GuestMemory } from '../kvm/index.js';
+import { checkCpl0, checkSource, isAtCpl0 } from '../machine/cpl0.js';
 import { checkHostname, newIdentity } from '../machine/identity.js';
+import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import {
   captureState,
   keepStreams,
-  type MachineSource,
   type MachineState,
   machineFromState,
 } from '../machine/machine-state.js';
@@ -35,6 +36,9 @@ export type Moment = 'asked' | 'idle' | { afterMs: number };
 /** A program that sleeps for less is not idle. */
 const IDLE_MS = 100;
 
+/** An honest guest is at CPL 0 for a few instructions, and hardly when two slices in a row end. */
+const AT_CPL0_MAX = 100;
+
 function waitsLong(deadline: bigint | undefined): boolean {
   return deadline === undefined || Number(deadline - process.hrtime.bigint()) / 1e6 >= IDLE_MS;
 }
@@ -52,12 +56,16 @@ export async function runToMoment(
   const started = performance.now();
   const due = typeof moment === 'object' ? started + moment.afterMs : Number.POSITIVE_INFINITY;
   const deadline = started + timeoutMs;
+  let atCpl0 = 0;
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
     checkGoesOn(stop, moment);
     const now = performance.now();
-    if (now >= due || isMoment(stop, moment)) return captureState(machine, stop.kind !== 'slice');
+    if (now >= due || isMoment(stop, moment)) {
+      const state = captureState(machine, stop.kind !== 'slice');
+      if (!isAtCpl0(state.vcpu) || ++atCpl0 >= AT_CPL0_MAX) return state;
+    }
     if (now >= deadline) {
       const message = 'the program did not get to its checkpoint in time';
       throw new MayflyError('MAYFLY_CHECKPOINT_TIMEOUT', message);
@@ -94,7 +102,7 @@ export interface Origin {
   command: readonly string[];
 }
 
-/** Stores a machine that stands still. Throws as CheckpointStore.create() does. */
+/** Stores a machine that stands still. Throws MAYFLY_TEMPLATE_TAMPERED, and as CheckpointStore.create() does. */
 export async function storeMachine(
   store: CheckpointStore,
   { machine, state, parent, images, command }: Origin & { machine: Machine; state: MachineState },
@@ -105,7 +113,9 @@ export async function storeMachine(
     ...(onBytes && { onBytes }),
     ...(parent && { parent: parent.manifest.id }),
   };
-  const captured = { memory: machine.memory, state, command, ...(images && { images }) };
+  const { memory, kernel } = machine;
+  checkCpl0(memory.buffer, memory.size, kernel, state.vcpu);
+  const captured = { memory, state, command, ...(images && { images }) };
   const base = parent && GuestMemory.readonlyFile(parent.memoryFd, parent.memorySize);
   try {
     return await store.create(options, captured, base);
@@ -122,15 +132,27 @@ export interface CloneOptions {
 }
 
 /**
+ * Another guest kernel's entry is not known here. The host does not depend on it: it matters to clones that are rewound, and
+ * those of pools have this kernel.
+ */
+function checkLoaded(loaded: Loaded): void {
+  if (checked.has(loaded)) return;
+  if (loaded.manifest.kernel === KernelImage.default().digest) checkSource(loaded);
+  checked.add(loaded);
+}
+const checked = new WeakSet<Loaded>();
+
+/**
  * A machine that goes on from a checkpoint, with an identity of its own.
- * Throws MAYFLY_BAD_HOSTNAME, MAYFLY_KVM_*.
+ * Throws MAYFLY_BAD_HOSTNAME, MAYFLY_TEMPLATE_TAMPERED, MAYFLY_KVM_*.
  */
 export function cloneMachine(
-  source: MachineSource,
+  source: Loaded,
   console: ConsoleOptions,
   { hostname, isKept = () => false }: CloneOptions = {},
 ): Machine {
   if (hostname !== undefined) checkHostname(hostname);
+  checkLoaded(source);
   const state = keepStreams(source.state, isKept);
   const machine = machineFromState({ ...source, state }, console);
   if (source.workingSet !== undefined) machine.memory.populate(source.workingSet);

@@ -51,7 +51,7 @@ export interface Manifest {
   labels?: Record<string, string>;
   /** Version of the contract between VMM and guest kernel, which decides whether it can run. */
   abi: number;
-  /** SHA-256 of the guest kernel that is in its memory: to be told, not compared. */
+  /** SHA-256 of the guest kernel that is in its memory. If it is this build's, what it runs at CPL 0 is checked. */
   kernel: string;
   cpu: CpuDescription;
   memory: MemoryPart;

@@ -9,9 +9,10 @@
  * pages, and so is all that code at CPL 0 can change: docs/decisions/0011-cpl0-is-one-page.md
  */
 import { abi, MayflyError } from '@mayfly/protocol';
-import { type ByteRange, SREGS_SIZE, sregsView } from '../kvm/index.js';
+import { type ByteRange, GuestMemory, SREGS_SIZE, sregsView } from '../kvm/index.js';
 import { writeDescriptors } from './boot.js';
-import type { KernelImage } from './kernel-image.js';
+import { KernelImage } from './kernel-image.js';
+import type { MachineSource } from './machine-state.js';
 import { CR4_PGE, systemCallMsrs, type VcpuState, writeInitialSregs } from './vcpu-state.js';
 
 const { layout } = abi;
@@ -34,17 +35,40 @@ export function guardedRanges(kernel: KernelImage, nestedPaging: boolean): ByteR
 
 /**
  * Throws MAYFLY_TEMPLATE_TAMPERED unless these ranges and the system registers are as the VMM made them, and every page
- * table lies in its range.
+ * table lies in its range. `ram`: RAM of `memorySize` bytes, or as much of its start as these ranges need.
  */
-export function checkCpl0(ram: ArrayBuffer, kernel: KernelImage, vcpu: VcpuState): void {
+export function checkCpl0(
+  ram: ArrayBuffer,
+  memorySize: number,
+  kernel: KernelImage,
+  vcpu: VcpuState,
+): void {
   checkBytes(ram, kernel);
-  checkTables(ram);
+  checkTables(ram, memorySize);
   checkRegisters(kernel, vcpu);
   checkBreakpoints(vcpu);
 }
 
+/** checkCpl0() of what machines are made from, before there is one. Throws what it throws. */
+export function checkSource({ memoryFd, memorySize, state }: MachineSource): void {
+  const kernel = KernelImage.default();
+  const size = kernel.symbol('cpl0_end') - layout.WINDOW_VA;
+  if (memorySize < size) throw tampered('its memory');
+  const start = GuestMemory.readonlyFile(memoryFd, size);
+  try {
+    checkCpl0(start.buffer, memorySize, kernel, state.vcpu);
+  } finally {
+    start.close();
+  }
+}
+
+/** Whether the machine stands in the few instructions that run at CPL 0. */
+export function isAtCpl0({ sregs }: VcpuState): boolean {
+  return (sregsView(sregs).cs.selector & 3) === 0;
+}
+
 function tampered(what: string): MayflyError {
-  return new MayflyError('MAYFLY_TEMPLATE_TAMPERED', `the program changed ${what} while it loaded`);
+  return new MayflyError('MAYFLY_TEMPLATE_TAMPERED', `the program changed ${what}`);
 }
 
 function checkBytes(ram: ArrayBuffer, kernel: KernelImage): void {
@@ -74,40 +98,48 @@ function sameBytes(
 }
 
 /** The kernel window leads where it led, and no table lies where a write to it would go unseen. */
-function checkTables(ram: ArrayBuffer): void {
+function checkTables(ram: ArrayBuffer, memorySize: number): void {
   const view = new DataView(ram);
-  const seen = new Set<string>(); // a table may lead to itself
+  const seen = new Set<number>(); // a table may lead to itself
   const walk = (table: number, level: number) => {
-    if (seen.has(`${table} ${level}`)) return;
-    seen.add(`${table} ${level}`);
-    for (let slot = 0; slot < 512; slot++) {
-      const entry = view.getBigUint64(table + 8 * slot, true);
-      const isLeaf = level === 1 || (level < 4 && (entry & LARGE) !== 0n);
-      if ((entry & PRESENT) === 0n || isLeaf) continue;
-      const below = Number(entry & ADDRESS);
+    if (seen.has(table + level)) return;
+    seen.add(table + level);
+    for (let entry = table; entry < table + TABLE_BYTES; entry += 8) {
+      const low = view.getUint32(entry, true);
+      const isLeaf = level === 1 || (level < 4 && (low & LARGE) !== 0);
+      if ((low & PRESENT) === 0 || isLeaf) continue;
+      const below = addressIn(view, entry);
       if (below < layout.PT_GPA || below >= layout.PT_END_GPA) throw tampered('the page tables');
       walk(below, level - 1);
     }
   };
   walk(layout.PT_GPA, 4);
-  const size = Math.min(layout.WINDOW_SIZE, ram.byteLength);
+  const size = Math.min(layout.WINDOW_SIZE, memorySize);
   for (let at = 0; at < size; at += BLOCK) {
     if (leafOf(view, layout.WINDOW_VA + at) !== at) throw tampered('the kernel window');
   }
 }
-const PRESENT = 1n;
-const LARGE = 0x80n;
-const ADDRESS = 0xffffffffff000n;
+
+const TABLE_BYTES = 4096;
+const PRESENT = 1;
+const LARGE = 0x80;
+
+/** The address in an entry: its bits 12 to 51. */
+function addressIn(view: DataView, entry: number): number {
+  const low = view.getUint32(entry, true) & ~0xfff;
+  return (view.getUint32(entry + 4, true) & 0xfffff) * 2 ** 32 + (low >>> 0);
+}
 
 /** Where the 2 MiB at `va` lead, as a GPA; undefined when it is not one 2 MiB entry. */
 function leafOf(view: DataView, va: number): number | undefined {
   let table: number = layout.PT_GPA;
   for (const shift of [39, 30, 21]) {
-    const entry = view.getBigUint64(table + 8 * (Math.floor(va / 2 ** shift) % 512), true);
-    if ((entry & PRESENT) === 0n) return undefined;
-    const isLeaf = (entry & LARGE) !== 0n;
-    if (isLeaf) return shift === 21 ? Number(entry & ADDRESS) : undefined;
-    table = Number(entry & ADDRESS);
+    const entry = table + 8 * (Math.floor(va / 2 ** shift) % 512);
+    const low = view.getUint32(entry, true);
+    if ((low & PRESENT) === 0) return undefined;
+    const isLeaf = (low & LARGE) !== 0;
+    if (isLeaf) return shift === 21 ? addressIn(view, entry) : undefined;
+    table = addressIn(view, entry);
   }
   return undefined;
 }

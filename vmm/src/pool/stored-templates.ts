@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { abi } from '@mayfly/protocol';
 import { CheckpointStore, type Loaded, type Manifest } from '../checkpoint/index.js';
+import { checkSource } from '../machine/cpl0.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { TemplateSpec } from './types.js';
 
@@ -31,7 +32,14 @@ export class StoredTemplates {
     const found = name && (await store.find(name).catch(() => undefined));
     if (!found || found.labels?.spec !== digestOf(spec)) return undefined;
     const loaded = await store.load(found.id).catch(() => undefined);
-    return loaded && { loaded, readyHead: JSON.parse(found.labels.ready ?? 'null') };
+    if (loaded === undefined) return undefined;
+    try {
+      checkSource(loaded);
+      return { loaded, readyHead: JSON.parse(found.labels.ready ?? 'null') };
+    } catch {
+      loaded.close();
+      return undefined;
+    }
   }
 
   /**

@@ -52,7 +52,8 @@ function freshGuest(): Guest {
   return { ram: new DataView(ram), sregs: sregsView(sregs), vcpu };
 }
 
-const check = ({ ram, vcpu }: Guest) => checkCpl0(ram.buffer as ArrayBuffer, kernel, vcpu);
+const check = ({ ram, vcpu }: Guest) =>
+  checkCpl0(ram.buffer as ArrayBuffer, ram.byteLength, kernel, vcpu);
 
 t.test('what a program may change', async (t) => {
   const guest = freshGuest();

@@ -5,14 +5,14 @@ import t from 'tap';
 import { CheckpointStore } from '../../src/checkpoint/index.js';
 import { StoredTemplates } from '../../src/pool/stored-templates.js';
 import type { TemplateSpec } from '../../src/pool/types.js';
-import { memoryOf, scratchDir, stateOf } from '../checkpoint/scratch.js';
+import { bootedMemory, scratchDir, stateOf } from '../checkpoint/scratch.js';
 
 const dir = scratchDir();
 t.teardown(() => dir.remove());
 const directory = join(dir.path, 'store');
 const image = join(dir.path, `${'ab'.repeat(32)}.erofs`);
 writeFileSync(image, 'not really an image');
-const memory = memoryOf(new Map([[1, 1]]));
+const memory = bootedMemory();
 
 const spec: TemplateSpec = {
   name: 'f@1-1234',
