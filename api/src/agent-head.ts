@@ -15,7 +15,8 @@ import type {
 import { ApiError } from './errors.js';
 
 const HEADERS_MAX = 256;
-const LOG_LINES_MAX = 300;
+/** What a guest printed within one turn is one list of lines; vmm/src/worker/output-lines.ts bounds it. */
+const LOG_LINES_MAX = 4100;
 const LOG_CHARS_MAX = 8192;
 const TEXT_CHARS_MAX = 16 * 1024;
 const LOCATION_CHARS_MAX = 200;

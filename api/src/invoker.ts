@@ -1,5 +1,6 @@
 /** From an invocation to the pool and back: admission, the head that each clone gets, the answer checked, the trace kept. */
 import {
+  type ErrorHead,
   type EventHead,
   type InvocationHead,
   type LogLine,
@@ -188,9 +189,12 @@ export class Invoker {
     const result = await this.#pool.invoke(template.name, frame, options);
     const timing = timingOf(result);
     try {
-      const head = answerTo(request, result.head, keep, timing);
+      const head = checkAnswerHead(result.head);
+      keep(head.logs);
+      if (head.type === 'error') throw functionError(head, trace, timing);
+      checkKind(request, head);
       const end = result.end.catch((error: unknown) => {
-        throw failureBehindHead(error, keep);
+        throw failureBehindHead(error, trace, keep);
       });
       end.catch(() => {});
       return { trace, head, body: result.body, timing, end };
@@ -246,23 +250,20 @@ export function isOverload(error: unknown): boolean {
   return error instanceof MayflyError && error.code === 'MAYFLY_OVERLOADED';
 }
 
-/** The head of an answer that fits the request; its log lines are kept. @throws ApiError MAYFLY_GUEST_ANSWER, FUNCTION_* */
-function answerTo(
-  request: InvocationRequest,
-  unchecked: unknown,
-  keep: KeepLines,
-  timing: InvokeTiming,
-): ResponseHead | ResultHead {
-  const head = checkAnswerHead(unchecked);
-  keep(head.logs);
-  if (head.type === 'error') {
-    const { code, message, stack, logs } = head;
-    throw new ApiError(code, message, { stack, logs, timing });
-  }
-  if (request.type === 'request' && head.type !== 'response') {
+/** @throws ApiError MAYFLY_GUEST_ANSWER if it is not what the request asks for */
+function checkKind({ type }: InvocationRequest, head: ResponseHead | ResultHead): void {
+  if (type === 'request' && head.type !== 'response') {
     throw new ApiError('MAYFLY_GUEST_ANSWER', 'the guest answered a request with a result');
   }
-  return head;
+}
+
+/** With all that the function wrote until then. */
+function functionError(
+  { code, message, stack }: ErrorHead,
+  { logs }: Trace,
+  timing?: InvokeTiming,
+): ApiError {
+  return new ApiError(code, message, { stack, logs: [...logs], ...(timing && { timing }) });
 }
 
 /** Ends the invocation of an answer that nobody will read. */
@@ -274,13 +275,11 @@ function stopReading(body: Body): void {
 }
 
 /** What the guest told of its failure, when the head of its answer was out already. */
-function failureBehindHead(error: unknown, keep: KeepLines): unknown {
+function failureBehindHead(error: unknown, trace: Trace, keep: KeepLines): unknown {
   if (!(error instanceof MayflyError) || error.code !== 'MAYFLY_ANSWER_BROKEN') return error;
   const head = checkAnswerHead(error.cause);
   keep(head.logs);
-  if (head.type !== 'error') return error;
-  const { code, message, stack, logs } = head;
-  return new ApiError(code, message, { stack, logs });
+  return head.type === 'error' ? functionError(head, trace) : error;
 }
 
 function timingOf({ queueMicros, cloneMicros, guestMicros }: InvokeTiming): InvokeTiming {

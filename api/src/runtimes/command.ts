@@ -2,15 +2,24 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
-import { type Elf, type Extra, parseElf } from '@mayfly/image';
+import { type Elf, type Extra, findHostProgram, parseElf } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
-import { hostProgram } from './host-program.js';
 import type { Source, SourceFile } from './runtime.js';
 
 /** Of the host, since servers and filters are written for them. Nothing else of the host is offered to functions. */
 const INTERPRETERS = new Set(['node', 'python3']);
+
+/** The absolute path of `node` or `python3` on this host. @throws ApiError MAYFLY_RUNTIME_MISSING */
+export function hostInterpreter(name: string, path = process.env.PATH ?? ''): string {
+  if (name === 'node') return process.execPath;
+  try {
+    return findHostProgram(name, `/usr/bin:${path}`);
+  } catch (cause) {
+    throw new ApiError('MAYFLY_RUNTIME_MISSING', `there is no ${name} on this host`, { cause });
+  }
+}
 
 export interface Command {
   argv: string[];
@@ -38,7 +47,7 @@ export async function commandOf(
     throw invalid(`the program ${program} is not among the files; of this host there are ${known}`);
   }
   if (own === undefined) {
-    const interpreter = program === 'node' ? process.execPath : hostProgram(program);
+    const interpreter = hostInterpreter(program);
     const images = [await layers.programs([interpreter], extra), await layers.files(files)];
     return { argv: [interpreter, ...args], images, own };
   }

@@ -2,7 +2,7 @@
 import { pythonAgentPath } from '@mayfly/guest-agent';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
-import { hostProgram } from './host-program.js';
+import { hostInterpreter } from './command.js';
 import type { Program, Source } from './runtime.js';
 
 const AGENT = `${GUEST_PATHS.agents}/python`;
@@ -15,7 +15,7 @@ const ENTRIES = ['main.py', 'app.py', 'handler.py', 'index.py'];
 const FLAGS = ['-S', '-B', '-X', 'utf8'];
 
 export async function pythonProgram(source: Source, layers: Layers): Promise<Program> {
-  const python = hostProgram('python3');
+  const python = hostInterpreter('python3');
   const entry = entryOf(source);
   const agent = { guestPath: AGENT, hostPath: pythonAgentPath };
   return {

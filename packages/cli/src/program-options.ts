@@ -2,7 +2,6 @@
 import type { ImportProgress } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import type { Command } from 'commander';
-import { findHostProgram } from './host-program.js';
 import type { Io } from './output.js';
 import type { FolderMapping } from './run-root.js';
 import { parseDir, parseDuration, parseEnv, parseSize, repeated } from './units.js';
@@ -47,7 +46,7 @@ export async function programSpec(
   onProgress: (progress: ImportProgress) => void,
 ) {
   const { imageRoot } = await import('./run-root.js');
-  const { PATH_DEFAULT } = await import('@mayfly/image');
+  const { findHostProgram, PATH_DEFAULT } = await import('@mayfly/image');
   const root = await imageRoot({
     images: flags.image,
     dirs: flags.dir,

@@ -17,6 +17,7 @@ export {
 export { treeFromErofs } from './erofs/image-tree.js';
 export { ErofsReader, type ListedEntry } from './erofs/reader.js';
 export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer.js';
+export { findHostProgram } from './root/host-program.js';
 export { ImageRoot } from './root/image-root.js';
 export { findStart, PATH_DEFAULT, type ProgramStart } from './root/program-start.js';
 export { addFolder, type FolderOptions, type Owner, treeFromFolder } from './tree/folder.js';

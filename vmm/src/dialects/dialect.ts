@@ -18,8 +18,6 @@ import { StdioGreeting, StdioTalk } from './stdio.js';
 /** Plain data: part of a template. */
 export type Dialect = { kind: 'frames' } | { kind: 'http'; port: number } | { kind: 'stdio' };
 
-export type OutputStream = 'stdout' | 'stderr';
-
 const FRAMES: Dialect = { kind: 'frames' };
 
 type Head = Record<string, unknown>;
@@ -53,8 +51,8 @@ export interface Talk {
   /** Holds back what the program says, and soon the program, until resume(). */
   pause(): void;
   resume(): void;
-  /** Takes what the program wrote. */
-  output(stream: OutputStream, chunk: Uint8Array): void;
+  /** Takes what the program wrote to standard output. False: it is no answer, but lines of a log. */
+  output(chunk: Uint8Array): boolean;
   /** A turn of the guest is over: what waits for more of the same is told of now. */
   turned(): void;
   /** The program ended of its own will, which may be how it ends an invocation. */

@@ -51,7 +51,9 @@ export class FramesTalk implements Talk {
     this.#stream.resume();
   }
 
-  output(): void {}
+  output(): boolean {
+    return false;
+  }
 
   turned(): void {}
 

@@ -11,10 +11,9 @@ import {
 } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import type { Machine, Stop } from '../machine/machine.js';
-import type { Greeting, OutputStream, Talk, TalkEvents } from './dialect.js';
+import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
 import { chunk, LAST_CHUNK, requestHead } from './http-request.js';
-import { OutputLines } from './output-lines.js';
 
 export class HttpGreeting implements Greeting {
   readonly missing: string;
@@ -75,7 +74,6 @@ type Head = Record<string, unknown>;
 export class HttpTalk implements Talk {
   readonly #stream: VsockStream;
   readonly #events: TalkEvents;
-  #lines = new OutputLines();
   #answer: HttpAnswer | undefined;
   /** The head of the answer, until it is told of. */
   #head: Head | undefined;
@@ -88,7 +86,6 @@ export class HttpTalk implements Talk {
       throw new MayflyError('MAYFLY_INTERNAL', 'a template without a connection');
     this.#stream = stream;
     this.#events = events;
-    stream.onDrain = () => events.drained();
     stream.onData = (bytes) => this.#guarded(() => this.#answer?.push(bytes));
     stream.onDrain = () => events.drained();
     stream.onEnd = () => this.#guarded(() => this.#answer?.close());
@@ -127,8 +124,8 @@ export class HttpTalk implements Talk {
     return this.#stream.write(Buffer.concat([start, goesOn ? chunk(body) : body]));
   }
 
-  output(stream: OutputStream, bytes: Uint8Array): void {
-    this.#lines.add(stream, bytes);
+  output(): boolean {
+    return false;
   }
 
   turned(): void {
@@ -138,7 +135,6 @@ export class HttpTalk implements Talk {
   exited(): void {}
 
   reset(): void {
-    this.#lines = new OutputLines();
     this.#answer = undefined;
     this.#head = undefined;
     this.#take();
@@ -161,14 +157,11 @@ export class HttpTalk implements Talk {
   /** Sends on what there is: the head with the body's first pieces, or a chunk. */
   #tell(end: boolean): void {
     const body = this.#take();
-    const logs = this.#lines.take();
     if (this.#head !== undefined) {
-      this.#events.frame({ head: { ...this.#head, logs, ...(!end && { more: true }) }, body });
+      this.#events.frame({ head: { ...this.#head, logs: [], ...(!end && { more: true }) }, body });
       this.#head = undefined;
       return;
     }
-    if (logs.length > 0)
-      this.#events.frame({ head: { type: 'log', logs }, body: new Uint8Array() });
     this.#events.frame({ head: { type: 'chunk', ...(end && { end: true }) }, body });
   }
 

@@ -5,8 +5,7 @@
  */
 import { decodeWholeFrame, FRAME_LIMITS, type LogLine, MayflyError } from '@mayfly/protocol';
 import type { Machine, Stop } from '../machine/machine.js';
-import type { Greeting, OutputStream, Talk, TalkEvents } from './dialect.js';
-import { OutputLines } from './output-lines.js';
+import type { Greeting, Talk, TalkEvents } from './dialect.js';
 
 export class StdioGreeting implements Greeting {
   readonly missing = 'the program does not read its standard input';
@@ -41,7 +40,6 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 export class StdioTalk implements Talk {
   readonly #machine: Machine;
   readonly #events: TalkEvents;
-  #lines = new OutputLines();
   #isEvent = false;
   #parts: Uint8Array[] = [];
   #bytes = 0;
@@ -67,11 +65,7 @@ export class StdioTalk implements Talk {
     return true;
   }
 
-  output(stream: OutputStream, chunk: Uint8Array): void {
-    if (stream === 'stderr') {
-      this.#lines.add(stream, chunk);
-      return;
-    }
+  output(chunk: Uint8Array): boolean {
     this.#bytes += chunk.byteLength;
     if (this.#bytes <= FRAME_LIMITS.bodyBytesMax) this.#parts.push(chunk);
     else {
@@ -79,12 +73,13 @@ export class StdioTalk implements Talk {
       const message = `the program wrote more than ${FRAME_LIMITS.bodyBytesMax} bytes to its standard output`;
       this.#events.damaged(new MayflyError('MAYFLY_FRAME_TOO_LARGE', message));
     }
+    return true;
   }
 
   turned(): void {}
 
   exited(code: number): void {
-    const logs = this.#lines.take();
+    const logs: LogLine[] = [];
     if (code !== 0) {
       const message = `the program ended with exit code ${code}`;
       const head = { type: 'error', code: 'FUNCTION_FAILED', message, stack: '', logs };
@@ -101,7 +96,6 @@ export class StdioTalk implements Talk {
   }
 
   reset(): void {
-    this.#lines = new OutputLines();
     this.#isEvent = false;
     this.#parts = [];
     this.#bytes = 0;

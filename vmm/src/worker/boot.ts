@@ -1,23 +1,26 @@
 /** Boots a program until it waits for its first request, and makes a template of it. */
 import { MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
-import { greet, type OutputStream } from '../dialects/dialect.js';
-import { OutputLines } from '../dialects/output-lines.js';
+import { greet } from '../dialects/dialect.js';
 import { bootMachine } from '../machine/factory.js';
 import type { Machine } from '../machine/machine.js';
 import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
 import { denialText } from '../network/denial.js';
 import { WayOut } from '../network/way-out.js';
 import type { BootResult, BootTask } from './messages.js';
+import { OutputLines, type OutputStream } from './output-lines.js';
 import { OutputTail } from './output-tail.js';
 import { takeFaults } from './page-faults.js';
 import { captureTemplate } from './template.js';
+
+/** Of what is printed while a function loads: it goes into the template's first head. */
+const LIMITS = { lines: 256, chars: 32 * 1024 };
 
 /** Throws MAYFLY_BOOT_FAILED or MAYFLY_BOOT_TIMEOUT with what the guest printed. */
 export async function boot(task: BootTask): Promise<BootResult> {
   const started = performance.now();
   const output = new OutputTail();
-  const lines = new OutputLines();
+  const lines = new OutputLines(LIMITS);
   const keep = (stream: OutputStream) => (chunk: Uint8Array) => {
     output.add(chunk);
     lines.add(stream, chunk);
@@ -54,7 +57,7 @@ async function firstHead(
   output: OutputTail,
   lines: OutputLines,
 ): Promise<{ head: Record<string, unknown>; waiting: boolean }> {
-  const greeting = greet(dialect, machine, () => lines.take());
+  const greeting = greet(dialect, machine, () => lines.takeLast());
   for (;;) {
     const stop = machine.enter();
     takeFaults(); // those of others are not among them

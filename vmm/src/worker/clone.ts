@@ -8,7 +8,7 @@
  */
 import { type Frame, type LogLine, MayflyError } from '@mayfly/protocol';
 import { crashLine } from '../debug/crash-report.js';
-import { type OutputStream, type Talk, talk } from '../dialects/dialect.js';
+import { type Talk, talk } from '../dialects/dialect.js';
 import { type GuestMemory, Rewinder } from '../kvm/index.js';
 import { guardedRanges } from '../machine/cpl0.js';
 import { NESTED_PAGING } from '../machine/host-cpu.js';
@@ -22,7 +22,7 @@ import { denialText } from '../network/denial.js';
 import type { EgressStats } from '../network/egress.js';
 import { WayOut } from '../network/way-out.js';
 import type { Guest, GuestListener } from './guest.js';
-import { OutputLines } from './output-lines.js';
+import { OutputLines, type OutputStream } from './output-lines.js';
 import { OutputTail } from './output-tail.js';
 import { takeFaults } from './page-faults.js';
 import type { Template } from './template.js';
@@ -202,13 +202,10 @@ export class Clone implements Guest {
     this.machine.close();
   }
 
-  /** Dialects but that of agents tell of what is printed themselves. */
   #print(stream: OutputStream, chunk: Uint8Array): void {
+    if (stream === 'stdout' && this.#talk.output(chunk)) return;
     this.#output.add(chunk);
-    this.#talk.output(stream, chunk);
-    if ((this.template.dialect?.kind ?? 'frames') === 'frames') {
-      this.#lines.add(stream === 'stdout' ? 'info' : 'error', chunk);
-    }
+    this.#lines.add(stream, chunk);
   }
 
   /** What the guest sends is looked at where it comes in, and remembered if it is wrong: enter() tells. */

@@ -1,30 +1,47 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { LogLevel, LogLine } from '@mayfly/protocol';
 
+export type OutputStream = 'stdout' | 'stderr';
+
+export interface OutputLimits {
+  lines: number;
+  /** Of all lines together. */
+  chars: number;
+}
+
 /** Of one invocation: a guest that prints without end fills nobody's memory. */
-const LINES_MAX = 4096;
-const CHARS_MAX = 1024 * 1024;
+const INVOCATION_LIMITS: OutputLimits = { lines: 4096, chars: 1024 * 1024 };
 const LINE_CHARS_MAX = 4096;
 
-/** What a guest prints on its console, as lines of a log. */
+const LEVELS = { stdout: 'info', stderr: 'error' } as const;
+
+/** What the guest kernel says while a template is made, which is no line of the program's. */
+const KERNEL_LINE = /^mayfly: system call \d+ is not there$/;
+
+/** What a guest prints on its standard streams, as lines of a log. */
 export class OutputLines {
+  readonly #limits: OutputLimits;
   #lines: LogLine[] = [];
   #count = 0;
   #chars = 0;
   #dropped = 0;
-  readonly #parts = new Map<LogLevel, { decoder: StringDecoder; rest: string }>();
+  readonly #parts = new Map<OutputStream, { decoder: StringDecoder; rest: string }>();
 
-  add(level: LogLevel, chunk: Uint8Array): void {
-    let part = this.#parts.get(level);
+  constructor(limits = INVOCATION_LIMITS) {
+    this.#limits = limits;
+  }
+
+  add(stream: OutputStream, chunk: Uint8Array): void {
+    let part = this.#parts.get(stream);
     if (part === undefined) {
       part = { decoder: new StringDecoder(), rest: '' };
-      this.#parts.set(level, part);
+      this.#parts.set(stream, part);
     }
     const texts = (part.rest + part.decoder.write(Buffer.from(chunk))).split('\n');
     part.rest = texts.pop() as string;
-    for (const text of texts) this.#keep(level, text);
+    for (const text of texts) this.#keep(stream, text);
     if (part.rest.length <= LINE_CHARS_MAX) return;
-    this.#keep(level, part.rest);
+    this.#keep(stream, part.rest);
     part.rest = '';
   }
 
@@ -38,7 +55,10 @@ export class OutputLines {
 
   /** Lines since the last call, the one that has no end and what was dropped included. */
   takeLast(): LogLine[] {
-    for (const [level, part] of this.#parts) if (part.rest !== '') this.#keep(level, part.rest);
+    for (const [stream, part] of this.#parts) {
+      const rest = part.rest + part.decoder.end();
+      if (rest !== '') this.#keep(stream, rest);
+    }
     if (this.#dropped > 0) this.push('warn', `${this.#dropped} more lines were dropped`);
     const taken = this.#lines;
     this.clear();
@@ -52,9 +72,11 @@ export class OutputLines {
     this.#count = this.#chars = this.#dropped = 0;
   }
 
-  #keep(level: LogLevel, text: string): void {
-    if (this.#count >= LINES_MAX || this.#chars >= CHARS_MAX) this.#dropped++;
-    else this.push(level, text.slice(0, LINE_CHARS_MAX));
+  #keep(stream: OutputStream, text: string): void {
+    if (stream === 'stderr' && KERNEL_LINE.test(text)) return;
+    if (this.#count >= this.#limits.lines || this.#chars >= this.#limits.chars) this.#dropped++;
+    else if (text.length <= LINE_CHARS_MAX) this.push(LEVELS[stream], text);
+    else this.push(LEVELS[stream], `${text.slice(0, LINE_CHARS_MAX)}…`);
   }
 
   /** A line that no guest printed. */

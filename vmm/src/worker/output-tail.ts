@@ -2,14 +2,14 @@ const OUTPUT_MAX = 16 * 1024;
 
 /** Keeps the last bytes of what a guest printed: they explain its end. */
 export class OutputTail {
-  #text = '';
+  #bytes = Buffer.alloc(0);
   readonly add = (chunk: Uint8Array): void => {
-    this.#text = (this.#text + Buffer.from(chunk).toString()).slice(-OUTPUT_MAX);
+    this.#bytes = Buffer.concat([this.#bytes, chunk]).subarray(-OUTPUT_MAX);
   };
   get empty(): boolean {
-    return this.#text === '';
+    return this.#bytes.byteLength === 0;
   }
   get text(): string {
-    return this.#text;
+    return this.#bytes.toString();
   }
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
+import type { LogLine } from '@mayfly/protocol';
 import t from 'tap';
 import type { Dialect } from '../../src/dialects/dialect.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
@@ -37,17 +38,16 @@ const deploy = (what: string, dialect: Dialect, bootTimeoutMs = 60_000) =>
   });
 
 const call = async (name: string, head: object, body = '') => {
-  const result = await pool.invoke(
-    name,
-    { head, body: Buffer.from(body) },
-    { timeoutMs: 60_000, place: { worker: 0, clone: 0 } },
-  );
-  const { logs, ...rest } = result.head as { logs: { level: string; text: string }[] };
-  return {
-    ...rest,
-    logs: logs?.map(({ level, text }) => `${level} ${text}`),
-    text: Buffer.from(result.body as Uint8Array).toString('latin1'),
+  const logs: string[] = [];
+  const onLogs = (lines: unknown) => {
+    for (const { level, text } of lines as LogLine[]) logs.push(`${level} ${text}`);
   };
+  const frame = { head, body: Buffer.from(body) };
+  const options = { timeoutMs: 60_000, place: { worker: 0, clone: 0 }, onLogs };
+  const result = await pool.invoke(name, frame, options);
+  await result.end;
+  const text = Buffer.from(result.body as Uint8Array).toString('latin1');
+  return { ...(result.head as object), logs, text };
 };
 const event = (body: string) => call('filter', { type: 'event' }, body);
 const post = { type: 'request', method: 'POST', url: 'http://h/', headers: [] };

@@ -1,7 +1,6 @@
 /** mayfly image: build, list, look into and remove the images that `mayfly run --image` takes. */
 import type { ImageLibrary, ImageRecord, NamedImage } from '@mayfly/image';
 import type { Command } from 'commander';
-import { findHostProgram } from '../host-program.js';
 import { type Io, plain, printJson, table } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize, repeated } from '../units.js';
@@ -117,7 +116,7 @@ async function fromPrograms(
   progress: Progress,
   io: Io,
 ): Promise<ImageRecord> {
-  const { PATH_DEFAULT, treeFromPrograms } = await import('@mayfly/image');
+  const { findHostProgram, PATH_DEFAULT, treeFromPrograms } = await import('@mayfly/image');
   const paths = names.map((name) => findHostProgram(name, io.env.PATH ?? PATH_DEFAULT));
   const tree = await treeFromPrograms(paths.map((path) => ({ path })));
   const onProgress = (doneBytes: number, totalBytes: number) =>

@@ -1,10 +1,9 @@
-/** Programs of this host by name. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 
 /**
- * The absolute path of a program, as execvp(3) looks for it.
+ * The absolute path of a program of this host, as execvp(3) looks for it: a name is looked up in the folders of `path`.
  * Throws MAYFLY_PROGRAM_UNKNOWN, MAYFLY_PROGRAM_NOT_EXECUTABLE.
  */
 export function findHostProgram(name: string, path: string): string {
