@@ -1,4 +1,5 @@
 /** --allow-net: for every command that runs a machine to its end. */
+import type { Manifest } from '@mayfly/vmm/checkpoint';
 import type { EgressOptions } from '@mayfly/vmm/network';
 import type { Command } from 'commander';
 import type { Io } from './output.js';
@@ -6,6 +7,11 @@ import { repeated } from './units.js';
 
 export interface NetworkFlags {
   allowNet: string[];
+}
+
+export interface CheckpointNetworkFlags {
+  /** false: --no-allow-net. */
+  allowNet: string[] | false;
 }
 
 export function addNetworkOption(command: Command): Command {
@@ -17,12 +23,39 @@ export function addNetworkOption(command: Command): Command {
   );
 }
 
+/** For what goes on from a checkpoint, whose rules hold unless others are given. */
+export function addCheckpointNetworkOption(command: Command): Command {
+  return addNetworkOption(command).option(
+    '--no-allow-net',
+    'let it connect to nothing, whatever the checkpoint allows',
+  );
+}
+
+/**
+ * What goes on from a checkpoint may connect to what that one may, or to less; to what was asked for where the checkpoint
+ * says nothing. MayflyError MAYFLY_NETWORK_RULE, MAYFLY_NETWORK_WIDER.
+ */
+export async function checkpointNetwork<F extends CheckpointNetworkFlags>(
+  flags: F,
+  { name, network }: Manifest,
+): Promise<F> {
+  const { allowNet } = flags;
+  if (allowNet === false || network === undefined) return flags;
+  if (allowNet.length === 0) return { ...flags, allowNet: network };
+  (await import('@mayfly/vmm/network')).narrowed(network, allowNet, `checkpoint ${name}`);
+  return flags;
+}
+
 /** MayflyError MAYFLY_NETWORK_RULE. */
-export async function networkOptions({ allowNet }: NetworkFlags, io: Io): Promise<EgressOptions> {
+export async function networkOptions(
+  { allowNet }: CheckpointNetworkFlags,
+  io: Io,
+): Promise<EgressOptions> {
   const { denialText } = await import('@mayfly/vmm/run');
-  if (allowNet.length > 0) (await import('@mayfly/vmm/network')).checkRules(allowNet);
+  const allow = allowNet || [];
+  if (allow.length > 0) (await import('@mayfly/vmm/network')).checkRules(allow);
   return {
-    allow: allowNet,
+    allow,
     denied: (denial) => io.stderr(`mayfly: ${denialText(denial, '--allow-net')}\n`),
   };
 }

@@ -65,8 +65,8 @@ export function parseDir(
 }
 
 /** Collects a repeated option. */
-export function repeated(text: string, before: string[] = []): string[] {
-  return [...before, text];
+export function repeated(text: string, before: string[] | false = []): string[] {
+  return [...(before || []), text];
 }
 
 export function formatSize(bytes: number): string {

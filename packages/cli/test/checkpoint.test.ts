@@ -106,6 +106,34 @@ t.test('export and import, by a file and by a pipe', async (t) => {
   });
 });
 
+t.test('network rules: shown, not widened, not taken over from a file', async (t) => {
+  const { store, run, json } = storeOf('network');
+  await run('import', golden);
+  t.match(await run('inspect', 'first'), { stdout: /\nnetwork +\(nothing, or what/ });
+  const path = join(store, 'checkpoints/first/manifest.json');
+  const rules = ['*.example.com:443', 'host.mayfly:5432'];
+  const manifest = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...manifest, network: rules }));
+  t.match(await run('inspect', 'first'), {
+    stdout: /\nnetwork +\*\.example\.com:443 host\.mayfly:5432\n/,
+  });
+  t.same((await json('inspect', 'first')).network, rules);
+  const clone = (...args: string[]) => command('clone', '--store', store, 'first', ...args);
+  t.match(await clone('--allow-net', 'example.com:443'), {
+    status: 1,
+    stderr: /MAYFLY_NETWORK_WIDER: .*example\.com:443 opens more than checkpoint first/,
+  });
+  for (const args of [[], ['--no-allow-net'], ['--allow-net', 'a.example.com:443']]) {
+    t.notMatch(await clone(...args), { stderr: /NETWORK/ }, String(args));
+  }
+  const file = join(dir, 'rules.tar');
+  await run('export', 'second', file);
+  const other = storeOf('imported');
+  const note = 'mayfly: note: not taken over, what it may connect to: first *.example.com:443';
+  t.match(await other.run('import', file), { status: 0, stderr: `${note} host.mayfly:5432\n` });
+  t.equal((await other.json('inspect', 'first')).network, undefined);
+});
+
 t.test('verify, revert, rm', async (t) => {
   const { store, run, json } = storeOf('b');
   t.match(await run('verify', 'first', 'second'), { stdout: 'first is right\nsecond is right\n' });

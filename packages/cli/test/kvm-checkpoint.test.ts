@@ -1,4 +1,6 @@
 /** `mayfly checkpoint create` and `mayfly clone` as a shell starts them, with machines. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import t from 'tap';
 import { dir, mayfly, skip } from './support/command.js';
@@ -61,5 +63,40 @@ t.test('a program asks, and goes on; or ends, or waits for ever', { skip }, asyn
   t.match(create('x', [], ['busybox', 'cat']), {
     status: 1,
     stderr: /MAYFLY_CHECKPOINT_NEVER: .*\n {2}--when-idle/,
+  });
+});
+
+const SERVER = `require('node:net').createServer((s) => s.end('hello'))
+  .listen(0, '127.0.0.1', function () { console.log(this.address().port); })`;
+
+const ASKS_AROUND = `
+import socket, sys
+def ask():
+    with socket.create_connection(("host.mayfly", int(sys.argv[1]))) as s:
+        return s.recv(9).decode()
+print(ask(), flush=True)
+side = open("/dev/checkpoint").read()
+try:
+    print(side, ask())
+except OSError as error:
+    print(side, type(error).__name__)
+`;
+
+t.test('a network before the checkpoint, and in clones the same or less', { skip }, async (t) => {
+  const server = spawn(process.execPath, ['-e', SERVER], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => server.kill());
+  const port = String(await once(server.stdout, 'data')).trim();
+  const rule = `host.mayfly:${port}`;
+  t.match(create('net', ['--allow-net', rule], ['python3', '-c', ASKS_AROUND, port]), {
+    status: 0,
+    stdout: 'hello\n',
+  });
+  t.match(JSON.parse(checkpoint('inspect', ['--json', 'net']).stdout), { network: [rule] });
+  t.match(clone(['net']), { status: 0, stdout: 'clone hello\n' });
+  t.match(clone(['net', '--allow-net', rule]), { status: 0, stdout: 'clone hello\n' });
+  t.match(clone(['net', '--no-allow-net']), { status: 0, stdout: /^clone [A-Za-z]+rror\n$/ });
+  t.match(clone(['net', '--allow-net', 'host.mayfly:1']), {
+    status: 1,
+    stderr: /MAYFLY_NETWORK_WIDER/,
   });
 });

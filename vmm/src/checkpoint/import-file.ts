@@ -22,6 +22,8 @@ export interface ImportOptions {
   /** Instead of the name that the exported checkpoint had. */
   name?: string;
   onBytes?: OnBytes;
+  /** Told what a checkpoint might connect to where the file was made. A file opens nothing here. */
+  onNetwork?(name: string, rules: readonly string[]): void;
 }
 
 interface Staged {
@@ -38,7 +40,7 @@ interface Staged {
 export function importCheckpoint(
   store: CheckpointStore,
   chunks: AsyncIterable<Uint8Array>,
-  { name, onBytes = () => {} }: ImportOptions = {},
+  { name, onBytes = () => {}, onNetwork }: ImportOptions = {},
 ): Promise<Manifest[]> {
   return withTemporary(store.checkpoints, async (stage) => {
     await mkdir(stage, { mode: 0o700 });
@@ -47,13 +49,25 @@ export function importCheckpoint(
       const { staged, images } = await stageAll(entries, stage, onBytes);
       await store.layers.add(images);
       await checkLayers(store, staged);
-      return await publishAll(store, staged, name);
+      return await publishAll(
+        store,
+        staged.map((one) => withoutNetwork(one, onNetwork)),
+        name,
+      );
     } catch (error) {
       throw isForeign(error) ? damaged(`the file cannot be read: ${error.message}`, error) : error;
     } finally {
       entries.close();
     }
   });
+}
+
+function withoutNetwork(
+  { folder, manifest: { network, ...manifest } }: Staged,
+  onNetwork: ImportOptions['onNetwork'],
+): Staged {
+  if (network !== undefined) onNetwork?.(manifest.name, network);
+  return { folder, manifest };
 }
 
 /** Errors of the archive's reader have no code of ours and none of the system's. */

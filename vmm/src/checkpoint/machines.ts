@@ -1,5 +1,5 @@
 /** Machines on their way to a checkpoint, and machines that begin with one. */
-import { MayflyError } from '@mayfly/protocol';
+import { abi, MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
 import { GuestMemory } from '../kvm/index.js';
 import { checkCpl0, checkSource, isAtCpl0 } from '../machine/cpl0.js';
@@ -21,6 +21,7 @@ import {
   failureError,
   type Limits,
   type RunResult,
+  waitForInput,
   waitUntil,
 } from '../machine/run-program.js';
 import type { Manifest } from './manifest.js';
@@ -60,9 +61,9 @@ export async function runToMoment(
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
-    checkGoesOn(stop, moment);
+    checkGoesOn(machine, stop, moment);
     const now = performance.now();
-    if (now >= due || isMoment(stop, moment)) {
+    if (now >= due || (isMoment(stop, moment) && (await isQuiet(machine, deadline)))) {
       const state = captureState(machine, stop.kind !== 'slice');
       if (!isAtCpl0(state.vcpu) || ++atCpl0 >= AT_CPL0_MAX) return state;
     }
@@ -77,18 +78,32 @@ export async function runToMoment(
   }
 }
 
+/** Whether nothing comes to a machine that waits, if something could. */
+async function isQuiet(machine: Machine, deadline: number): Promise<boolean> {
+  if (!isConnected(machine)) return true;
+  const until = Math.min(performance.now() + IDLE_MS, deadline);
+  await waitForInput(machine, undefined, until);
+  return performance.now() >= until;
+}
+
 function isMoment(stop: Stop, moment: Moment): boolean {
   if (stop.kind === 'idle') return moment === 'idle' && waitsLong(stop.deadline);
   return stop.kind === 'checkpoint' && moment === 'asked';
 }
 
-function checkGoesOn(stop: Stop, moment: Moment): void {
+/** What it waits for may come: it has connections that leave the guest. */
+function isConnected({ devices }: Machine): boolean {
+  return devices.vsock.streams.some(({ hostPort }) => hostPort === abi.network.NET_PORT);
+}
+
+function checkGoesOn(machine: Machine, stop: Stop, moment: Moment): void {
   if (stop.kind === 'failed') throw failureError(stop);
   if (stop.kind === 'exited') {
     const message = `the program ended with exit code ${exitCodeOf(stop.status)} before its checkpoint`;
     throw new MayflyError('MAYFLY_CHECKPOINT_ENDED', message);
   }
-  if (stop.kind === 'idle' && stop.deadline === undefined && moment === 'asked') {
+  const waits = stop.kind === 'idle' && stop.deadline === undefined && !isConnected(machine);
+  if (waits && moment === 'asked') {
     const message = 'the program waits for input and did not ask for a checkpoint';
     throw new MayflyError('MAYFLY_CHECKPOINT_NEVER', message);
   }
@@ -100,12 +115,14 @@ export interface Origin {
   images?: readonly string[];
   parent?: Loaded;
   command: readonly string[];
+  /** What it may connect to, if that was said. */
+  network?: readonly string[];
 }
 
 /** Stores a machine that stands still. Throws MAYFLY_TEMPLATE_TAMPERED, and as CheckpointStore.create() does. */
 export async function storeMachine(
   store: CheckpointStore,
-  { machine, state, parent, images, command }: Origin & { machine: Machine; state: MachineState },
+  { machine, state, parent, images, ...rest }: Origin & { machine: Machine; state: MachineState },
   { name, onBytes }: { name: string; onBytes?: OnBytes },
 ): Promise<Manifest> {
   const options = {
@@ -115,7 +132,7 @@ export async function storeMachine(
   };
   const { memory, kernel } = machine;
   checkCpl0(memory.buffer, memory.size, kernel, state.vcpu);
-  const captured = { memory, state, command, ...(images && { images }) };
+  const captured = { memory, state, ...rest, ...(images && { images }) };
   const base = parent && GuestMemory.readonlyFile(parent.memoryFd, parent.memorySize);
   try {
     return await store.create(options, captured, base);

@@ -47,6 +47,8 @@ export interface Manifest {
   createdAt: string;
   /** What ran: the program and its arguments. */
   command: string[];
+  /** What it might connect to (docs/networking.md), and its clones may. Absent: nobody said. */
+  network?: string[];
   /** Of whoever took it, and of no meaning here. */
   labels?: Record<string, string>;
   /** Version of the contract between VMM and guest kernel, which decides whether it can run. */
@@ -98,6 +100,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   parent: (x) => x === undefined || matches(x, ID),
   createdAt: (x) => isText(x) && !Number.isNaN(Date.parse(x)),
   command: isTexts,
+  network: (x) => x === undefined || isTexts(x),
   labels: (x) => x === undefined || (isObject(x) && Object.values(x).every(isText)),
   abi: isSize,
   kernel: (x) => matches(x, HEX64),

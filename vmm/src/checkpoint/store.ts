@@ -47,6 +47,8 @@ export interface Captured {
   /** Paths of its images, bottom first. Absent: it has those of the parent. */
   images?: readonly string[];
   command: readonly string[];
+  /** What it may connect to, if that was said: docs/networking.md. */
+  network?: readonly string[];
 }
 
 export interface CreateOptions {
@@ -122,13 +124,14 @@ export class CheckpointStore {
     const { name, onBytes } = options;
     await this.checkFree(name);
     const parent = options.parent === undefined ? undefined : await this.get(options.parent);
-    const { memory, images, command } = captured;
+    const { memory, images, command, network } = captured;
     const state = { ...captured.state, runs: memory.runs(base) };
     return withTemporary(this.checkpoints, async (folder) => {
       await mkdir(folder, { mode: 0o700 });
       const manifest: Manifest = {
         ...(await this.#header(name, parent)),
         command: [...command],
+        ...(network && { network: [...network] }),
         ...(options.labels && { labels: { ...options.labels } }),
         layers: images === undefined ? (parent?.layers ?? []) : await this.layers.add(images),
         ...(await writeParts(folder, memory.size, state, pagesOf(memory), onBytes)),

@@ -40,6 +40,8 @@ export interface RunOptions {
   stderr(chunk: Uint8Array): void;
   /** What the guest may connect to, docs/networking.md; absent or empty: nothing. */
   network?: EgressOptions;
+  /** The machine has its way out already: instead of `network`. It is closed at the end. */
+  wayOut?: WayOut;
   /** Asked between turns of the guest, which waits while there is a promise: the receiver of its output is slow. */
   outputReady?(): Promise<unknown> | undefined;
   /** Ends the run; runProgram throws the reason. */
@@ -67,6 +69,7 @@ export type DriveOptions = Pick<
   | 'onCrash'
   | 'coreFile'
   | 'network'
+  | 'wayOut'
   | 'gdbPort'
   | 'onDebugger'
 >;
@@ -154,12 +157,7 @@ export async function driveMachine(
   start: ProgramStart,
   options: DriveOptions,
 ): Promise<RunResult<DriveStats>> {
-  const { network = { allow: [] } } = options;
-  if (network.allow.length > 0) (await import('../network/egress.js')).checkRules(network.allow);
-  const wayOut = new WayOut(machine.devices.vsock, {
-    hostname: () => machine.shared.hostname,
-    ...network,
-  });
+  const wayOut = options.wayOut ?? (await openWayOut(machine, options.network));
   const wake = () => machine.bus.onInput?.();
   const started = now();
   try {
@@ -189,6 +187,16 @@ export async function driveMachine(
     options.stdin?.pause();
     wayOut.close();
   }
+}
+
+/** What a machine can connect through, until it is closed. Throws MAYFLY_NETWORK_RULE. */
+export async function openWayOut(
+  machine: Machine,
+  network: EgressOptions = { allow: [] },
+): Promise<WayOut> {
+  if (network.allow.length > 0) (await import('../network/egress.js')).checkRules(network.allow);
+  const { vsock } = machine.devices;
+  return new WayOut(vsock, { hostname: () => machine.shared.hostname, ...network });
 }
 
 interface Root {

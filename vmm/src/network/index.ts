@@ -6,5 +6,6 @@ export {
   type EgressStats,
   NO_EGRESS,
 } from './egress.js';
+export { narrowed } from './narrow.js';
 export { HostResolver, type NameResolver } from './resolver.js';
 export { WayOut } from './way-out.js';

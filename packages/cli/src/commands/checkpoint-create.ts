@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { MayflyError } from '@mayfly/protocol';
 import type { CheckpointStore, Manifest, Origin } from '@mayfly/vmm/checkpoint';
 import type { Machine } from '@mayfly/vmm/machine';
+import type { WayOut } from '@mayfly/vmm/network';
 import type { Command } from 'commander';
 import {
   type CapturedOutput,
@@ -10,13 +11,19 @@ import {
   type GuestOutput,
   streamedOutput,
 } from '../guest-output.js';
+import {
+  addCheckpointNetworkOption,
+  type CheckpointNetworkFlags,
+  checkpointNetwork,
+  networkOptions,
+} from '../network-option.js';
 import { type Io, printJson } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
 import { formatSize, parseDuration } from '../units.js';
 import { library, ofStore, openStore, PAGE, type StoreFlags } from './checkpoint-store.js';
 
-interface CreateFlags extends ProgramFlags, StoreFlags {
+interface CreateFlags extends ProgramFlags, StoreFlags, CheckpointNetworkFlags {
   from?: string;
   after?: number;
   whenIdle?: boolean;
@@ -34,8 +41,9 @@ a time, wherever the program is then.
 what differs, and stays whole when the other one is removed.
 
 The program comes behind \`--\`. It has the bytes of --input in its standard input, which stays
-open: each clone goes on with an input of its own. The other options mean what they mean in
-\`mayfly run\`.
+open: each clone goes on with an input of its own. What --allow-net opens is kept: its clones
+may connect there too, to nothing else, and read a reset from connections that it had. The
+other options mean what they mean in \`mayfly run\`.
 
 Examples:
   mayfly checkpoint create py --when-idle -- python3 -i -q
@@ -55,7 +63,7 @@ export function addCreate(checkpoint: Command, io: Io): void {
     .option('--when-idle', 'take it when the program waits')
     .option('--input <file>', 'give the program this input before; "-" is stdin')
     .option('--leave-running', 'let the program go on afterwards, as in `mayfly run`');
-  ofStore(addProgramOptions(create))
+  addCheckpointNetworkOption(ofStore(addProgramOptions(create)))
     .usage('<name> [options] -- <program> [args...]')
     .addHelpText('after', CREATE_HELP)
     .action(
@@ -96,8 +104,9 @@ async function createCheckpoint(
   flags: CreateFlags,
   io: Io,
 ): Promise<number> {
+  await networkOptions(flags, io); // these two before anything runs
   const store = await openStore(flags, io);
-  await store.checkFree(name); // before anything runs
+  await store.checkFree(name);
   const captured = flags.json ? capturedOutput() : undefined;
   const output = captured ?? streamedOutput(process.stdout, process.stderr);
   const input = flags.input === undefined ? undefined : await readInput(flags.input);
@@ -106,7 +115,7 @@ async function createCheckpoint(
     const origin =
       flags.from === undefined
         ? await bootedMachine(program, args, flags, output, io, progress)
-        : await clonedMachine(store, flags.from, output);
+        : await clonedMachine(store, flags.from, flags, output, io);
     const { machine, close } = origin;
     try {
       if (input !== undefined) machine.devices.console.pushInput(input);
@@ -127,7 +136,26 @@ async function createCheckpoint(
 /** A machine on its way to a checkpoint. */
 interface Running extends Origin {
   machine: Machine;
+  wayOut: WayOut;
   close(): void;
+}
+
+/** Closes the machine when its network is not as it should be. */
+async function withNetwork(
+  origin: Omit<Running, 'wayOut'>,
+  flags: CheckpointNetworkFlags,
+  io: Io,
+): Promise<Running> {
+  const { openWayOut } = await import('@mayfly/vmm/run');
+  const { machine } = origin;
+  const options = await networkOptions(flags, io);
+  const wayOut = await openWayOut(machine, options);
+  const network = options.allow.length > 0 ? { network: options.allow } : {};
+  const close = () => {
+    wayOut.close();
+    origin.close();
+  };
+  return { ...origin, ...network, wayOut, close };
 }
 
 async function bootedMachine(
@@ -142,28 +170,32 @@ async function bootedMachine(
   progress.end();
   const { bootProgram } = await import('@mayfly/vmm/run');
   const { machine, start, images } = await bootProgram({ ...spec, ...output });
-  return { machine, images, command: start.argv, close: () => machine.close() };
+  const close = () => machine.close();
+  return withNetwork({ machine, images, command: start.argv, close }, flags, io);
 }
 
 async function clonedMachine(
   store: CheckpointStore,
   from: string,
+  flags: CheckpointNetworkFlags,
   output: GuestOutput,
+  io: Io,
 ): Promise<Running> {
   const { cloneMachine } = await library();
+  const rules = await checkpointNetwork(flags, await store.get(from));
   const parent = await store.load(from);
   const machine = cloneMachine(parent, output);
   const close = () => {
     machine.close();
     parent.close();
   };
-  return { machine, parent, command: parent.manifest.command, close };
+  return withNetwork({ machine, parent, command: parent.manifest.command, close }, rules, io);
 }
 
 async function takeCheckpoint(
   store: CheckpointStore,
   name: string,
-  { machine, ...origin }: Running,
+  { machine, wayOut: _, close: __, ...origin }: Running,
   { timeout, after, whenIdle }: CreateFlags,
   output: GuestOutput,
   progress: Progress,
@@ -178,7 +210,7 @@ async function takeCheckpoint(
 }
 
 async function goOn(
-  { machine, command }: Running,
+  { machine, wayOut, command }: Running,
   { input }: CreateFlags,
   output: GuestOutput,
 ): Promise<number> {
@@ -186,7 +218,7 @@ async function goOn(
   const [program = '', ...args] = command;
   const stdin = input === '-' ? {} : { stdin: process.stdin };
   const start = { program, argv: [program, ...args] };
-  return (await driveMachine(machine, start, { ...output, ...stdin })).exitCode;
+  return (await driveMachine(machine, start, { ...output, ...stdin, wayOut })).exitCode;
 }
 
 async function readInput(file: string): Promise<Uint8Array> {

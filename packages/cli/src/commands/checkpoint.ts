@@ -142,6 +142,10 @@ async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
     ['id', id],
     ['created', createdAt],
     ['command', plain(command.join(' '))],
+    [
+      'network',
+      plain(found.network?.join(' ') ?? '(nothing, or what `mayfly clone --allow-net` says)'),
+    ],
     ['parent', parentName ?? parent ?? '(none: it is whole)'],
     ['children', children.join(' ') || '(none)'],
     [
@@ -366,12 +370,17 @@ async function importFrom(
   const { checkCheckpointName, importCheckpoint } = await library();
   if (flags.name !== undefined) checkCheckpointName(flags.name);
   const store = await openStore(flags, io);
+  const dropped: string[] = [];
   const imported = await withProgress((progress) =>
     importCheckpoint(store, bytesOf(file), {
       ...(flags.name !== undefined && { name: flags.name }),
       onBytes: progress.counter('importing'),
+      onNetwork: (name, rules) => dropped.push(`${name} ${rules.join(' ')}`),
     }),
   );
+  for (const rules of dropped) {
+    io.stderr(`mayfly: note: not taken over, what it may connect to: ${plain(rules)}\n`);
+  }
   if (flags.json) return printJson(io, { imported });
   for (const { name, id } of imported) io.stdout(`imported ${name} (${id})\n`);
 }

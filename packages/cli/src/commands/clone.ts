@@ -5,7 +5,12 @@ import type { CloneStats, Loaded } from '@mayfly/vmm/checkpoint';
 import type { RunResult } from '@mayfly/vmm/run';
 import { type Command, InvalidArgumentError } from 'commander';
 import { capturedOutput, type GuestOutput, streamedOutput } from '../guest-output.js';
-import { addNetworkOption, type NetworkFlags, networkOptions } from '../network-option.js';
+import {
+  addCheckpointNetworkOption,
+  type CheckpointNetworkFlags,
+  checkpointNetwork,
+  networkOptions,
+} from '../network-option.js';
 import { type Io, printJson } from '../output.js';
 import { parseDuration } from '../units.js';
 import { library, ofStore, openStore, type StoreFlags } from './checkpoint-store.js';
@@ -15,7 +20,7 @@ const COUNT_MAX = 10_000;
 /** A line that is longer gets an end. */
 const LINE_BYTES_MAX = 64 * 1024;
 
-interface CloneFlags extends StoreFlags, NetworkFlags {
+interface CloneFlags extends StoreFlags, CheckpointNetworkFlags {
   count: number;
   timeout?: number;
   hostname?: string;
@@ -25,8 +30,11 @@ interface CloneFlags extends StoreFlags, NetworkFlags {
 
 const CLONE_HELP = `
 The program goes on where its checkpoint was taken, with a process id, random numbers and
-clocks of its own. Input, output, exit codes, --allow-net and Ctrl-C are those of \`mayfly run\`;
-a connection that it had is reset.
+clocks of its own. Input, output, exit codes and Ctrl-C are those of \`mayfly run\`; a
+connection that it had is reset.
+
+It may connect to what its checkpoint was created with (--allow-net there), and --allow-net
+gives it less. Where the checkpoint was created without, --allow-net is that of \`mayfly run\`.
 
 With --count, clones run side by side, each with a copy of the input. Each line of output
 begins with the number of its clone, and the exit code is that of the first that failed.
@@ -41,7 +49,7 @@ Examples:
 `;
 
 export function addClone(program: Command, io: Io): void {
-  addNetworkOption(
+  addCheckpointNetworkOption(
     ofStore(
       program
         .command('clone')
@@ -71,10 +79,11 @@ function parseCount(text: string): number {
   return count;
 }
 
-async function clone(name: string, flags: CloneFlags, io: Io): Promise<number> {
+async function clone(name: string, asked: CloneFlags, io: Io): Promise<number> {
   const started = performance.now();
-  await networkOptions(flags, io); // before anything is loaded
-  const store = await openStore(flags, io);
+  await networkOptions(asked, io); // before anything is loaded
+  const store = await openStore(asked, io);
+  const flags = await checkpointNetwork(asked, await store.get(name));
   const loaded = await store.load(name);
   const loadMicros = (performance.now() - started) * 1000;
   const recorded = loaded.workingSet !== undefined;
