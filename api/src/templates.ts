@@ -97,9 +97,8 @@ export class Templates {
 
   /** On disk stay the templates of these versions; of none, when the function is gone. */
   keepStored(name: string, versions: Iterable<number>): void {
-    const kept = new Set([...versions].map(String));
     // What fails to go costs room until the next time.
-    this.#pool.prune(name, (version) => kept.has(version)).catch(() => {});
+    this.#pool.prune(name, [...versions].map(String)).catch(() => {});
   }
 }
 

@@ -152,8 +152,8 @@ export class ScheduledPool {
   }
 
   /** As Pool.prune(). */
-  prune(group: string, keeps: (version: string) => boolean): Promise<void> {
-    return this.#pool.prune(group, keeps);
+  prune(group: string, keep: readonly string[]): Promise<void> {
+    return this.#pool.prune(group, keep);
   }
 
   /** Admits nothing any more, and waits until all that was admitted is over. */

@@ -28,13 +28,13 @@ import {
   type WorkerStats,
 } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import { abortedBy, Conversation, isAborted, WorkerError, workerGone } from './conversation.js';
+import { Conversation } from './conversation.js';
+import { abortedBy, isAborted, isWorkerGone, WorkerError, workerGone } from './failures.js';
 import { StoredTemplates } from './stored-templates.js';
 import type {
   InvokeFrame,
   InvokeOptions,
   InvokeResult,
-  InvokeStats,
   Place,
   Pool,
   TemplateSpec,
@@ -48,6 +48,8 @@ export interface MachinePoolOptions {
   workers?: number;
   /** How clones are made; see CLONE_SETTINGS for what is not said. */
   clones?: Partial<CloneSettings>;
+  /** File of a Journal, for those who want to know what had begun when this process is dead. */
+  journal?: number;
   /** The module of a worker, for tests whose guests are no machines. */
   worker?: URL;
 }
@@ -67,7 +69,10 @@ interface Held {
 }
 
 /** What the caller of invoke() gets; `end` tells more than others need. */
-type Result = Omit<InvokeResult, 'end'> & { end: Promise<InvokeStats & { replaced: number }> };
+type Result = Omit<InvokeResult, 'end' | 'stats'> & {
+  end: Promise<WorkerStats>;
+  stats?: WorkerStats | undefined;
+};
 
 const sharedNow = () => performance.timeOrigin + performance.now();
 
@@ -88,12 +93,12 @@ export class MachinePool implements Pool {
   #closing = false;
 
   constructor(options: MachinePoolOptions) {
-    const { directory, checkpoints, clones, worker } = options;
+    const { directory, checkpoints, clones, journal, worker } = options;
     const workers = options.workers ?? availableParallelism();
     this.#directory = directory;
     if (checkpoints !== undefined) this.#stored = new StoredTemplates(checkpoints);
     mkdirSync(directory, { recursive: true });
-    const settings: WorkerSettings = { ...clones, states: this.#states };
+    const settings: WorkerSettings = { ...clones, states: this.#states, journal };
     const module = worker ?? new URL('../worker/worker.js', import.meta.url);
     this.#threads = Array.from({ length: workers }, (_, worker) =>
       this.#newThread(worker, module, settings),
@@ -182,9 +187,9 @@ export class MachinePool implements Pool {
     this.#save(keep());
   }
 
-  async prune(group: string, keeps: (version: string) => boolean): Promise<void> {
+  async prune(group: string, keep: readonly string[]): Promise<void> {
     await Promise.all(this.#saves);
-    await this.#stored?.prune(group, keeps);
+    await this.#stored?.prune(group, keep);
   }
 
   async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<Result> {
@@ -201,8 +206,9 @@ export class MachinePool implements Pool {
       Atomics.store(this.#states, slot, taskState.ABORTED);
       this.#run(place.worker, { kind: 'abort', id }).catch(() => {}); // a worker that is gone has stopped it
     };
+    const { ticket } = options;
     const { clone } = place;
-    const task = { id, slot, templateId: template.id, clone, queuedAt: sharedNow() };
+    const task = { id, slot, ticket, templateId: template.id, clone, queuedAt: sharedNow() };
     const call: Call = { task, template, frame, options, abort };
     signal?.addEventListener('abort', abort, { once: true });
     this.#calls.set(id, call);
@@ -241,6 +247,16 @@ export class MachinePool implements Pool {
     held.close();
   }
 
+  /** Whether there is a template of this name. */
+  holds(name: string): boolean {
+    return this.#templates.has(name);
+  }
+
+  /** Resolves when other processes can load the template from the store, if it is to be kept there. */
+  async settled(name: string): Promise<void> {
+    await this.#templates.get(name)?.stored;
+  }
+
   onWorkerLost(listener: (worker: number) => void): void {
     this.#workerLost = listener;
   }
@@ -272,7 +288,7 @@ export class MachinePool implements Pool {
     const { head, body, queueMicros, cloneMicros, guestMicros, stats, streams } = reply;
     const timing = { queueMicros, cloneMicros, guestMicros };
     if (stats !== undefined || conversation === undefined) {
-      return { head, body, ...timing, end: Promise.resolve(stats as WorkerStats) };
+      return { head, body, ...timing, end: Promise.resolve(stats as WorkerStats), stats };
     }
     const pieces = streams ? conversation.body(body) : body;
     return { head, body: pieces, ...timing, end: conversation.end };
@@ -294,7 +310,7 @@ export class MachinePool implements Pool {
             taskState.STARTED,
             taskState.WAITING,
           );
-        } else if (code !== 'MAYFLY_WORKER_GONE' || ++deaths >= ATTEMPTS || !this.#waits(call)) {
+        } else if (!isWorkerGone(error) || ++deaths >= ATTEMPTS || !this.#waits(call)) {
           throw error;
         }
       }
@@ -314,7 +330,7 @@ export class MachinePool implements Pool {
     const { head, body } = frame;
     const whole = body instanceof Uint8Array;
     const channel = whole ? undefined : new MessageChannel();
-    const conversation = channel && new Conversation(channel.port1, options, abort);
+    const conversation = channel && Conversation.overPort(channel.port1, options, abort);
     if (!whole) conversation?.sendRequest(body);
     const bytes = whole ? encodeFrame(head, body) : encodeFrame({ ...head, more: true });
     const port = channel?.port2;
@@ -323,7 +339,7 @@ export class MachinePool implements Pool {
     const running = this.#run<InvokeReply>(options.place.worker, invoke, port && [port]);
     try {
       const reply = await running;
-      return [reply, reply.port ? new Conversation(reply.port, options, abort) : conversation];
+      return [reply, reply.port ? Conversation.overPort(reply.port, options, abort) : conversation];
     } catch (error) {
       conversation?.fail(error);
       if (!isAborted(error)) throw error;
@@ -384,7 +400,7 @@ export class MachinePool implements Pool {
 
 /** What invoke() was called with. */
 interface Call {
-  task: Pick<InvokeTask, 'id' | 'slot' | 'templateId' | 'clone' | 'queuedAt'>;
+  task: Pick<InvokeTask, 'id' | 'slot' | 'ticket' | 'templateId' | 'clone' | 'queuedAt'>;
   template: Template;
   frame: InvokeFrame;
   options: InvokeOptions;
@@ -401,6 +417,6 @@ function readLines({ options, abort }: Call, lines: unknown): void {
 }
 
 /** What a thread knew, it forgot with its death. */
-function unlessWorkerGone(error: MayflyError): void {
-  if (error.code !== 'MAYFLY_WORKER_GONE') throw error;
+function unlessWorkerGone(error: unknown): void {
+  if (!isWorkerGone(error)) throw error;
 }

@@ -65,10 +65,11 @@ export class StoredTemplates {
     await (await this.#open()).keepWorkingSet(id, runs);
   }
 
-  /** Removes the versions of a group that `keeps` does not want. */
-  async prune(group: string, keeps: (version: string) => boolean): Promise<void> {
+  /** Removes the versions of a group that are not in `keep`. */
+  async prune(group: string, keep: readonly string[]): Promise<void> {
     const store = await this.#open();
-    const gone = ({ labels }: Manifest) => labels?.group === group && !keeps(labels.version ?? '');
+    const gone = ({ labels }: Manifest) =>
+      labels?.group === group && !keep.includes(labels.version ?? '');
     for (const manifest of (await store.list()).filter(gone)) await store.remove(manifest.id);
   }
 

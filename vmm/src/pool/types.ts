@@ -58,6 +58,8 @@ export interface InvokeOptions {
   signal?: AbortSignal;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
   onLogs?(lines: unknown): void;
+  /** What a Journal calls the invocation, where the pool has one. */
+  ticket?: number;
   /** The guest waits for time, input or the reader of its answer (true), or goes on. What is short may not be told. */
   onParked?(parked: boolean): void;
 }
@@ -101,6 +103,8 @@ export interface InvokeResult extends InvokeTiming {
    * signal's reason, what the body of the request threw, or that nobody reads the answer.
    */
   end: Promise<InvokeStats>;
+  /** Those of `end`, if it is over already. */
+  stats?: InvokeStats | undefined;
 }
 
 /**
@@ -137,8 +141,8 @@ export interface Pool {
   unload(name: string): Promise<void>;
   /** Forgets a template; unknown names are no error. Invocations under way are the caller's to wait for. */
   remove(name: string): Promise<void>;
-  /** Removes what is stored of a group but for the versions that `keeps` wants. Templates in memory stay. */
-  prune(group: string, keeps: (version: string) => boolean): Promise<void>;
+  /** Removes what is stored of a group but for the versions in `keep`. Templates in memory stay. */
+  prune(group: string, keep: readonly string[]): Promise<void>;
   /**
    * Whom to tell when a worker dies, with its number. Its clones are gone; another worker takes its place and number, and
    * with them the invocations that had not begun. Those that had end with MAYFLY_WORKER_GONE. A pool whose workers

@@ -44,6 +44,8 @@ export interface InvokeTask {
   slot: number;
   templateId: number;
   clone: number;
+  /** In the journal, if there is one. */
+  ticket: number | undefined;
   /** Sent along when the worker may not have it yet. */
   template: Template | undefined;
   frame: Uint8Array;
@@ -176,6 +178,8 @@ export interface Learned {
 export interface WorkerSettings extends Partial<CloneSettings> {
   /** States of tasks, by slot. */
   states: Int32Array;
+  /** File of a Journal. */
+  journal: number | undefined;
 }
 
 /** Bytes that may be on their way between the two threads, in each direction of an invocation. */

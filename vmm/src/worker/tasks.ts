@@ -4,6 +4,7 @@ import { MayflyError } from '@mayfly/protocol';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import type { Guest } from './guest.js';
 import { buffersOf, Invocation, type Rewound, taskError } from './invocation.js';
+import { Journal } from './journal.js';
 import {
   type BootResult,
   type BootTask,
@@ -16,6 +17,7 @@ import {
   type StoreTask,
   type Task,
   taskState,
+  type WorkerSettings,
 } from './messages.js';
 import { Parking } from './parking.js';
 import { Turns } from './turns.js';
@@ -46,13 +48,15 @@ const sharedNow = () => performance.timeOrigin + performance.now();
 export class Tasks<G extends Guest> {
   readonly #guests: Guests<G>;
   readonly #states: Int32Array;
+  readonly #journal: Journal | undefined;
   readonly #turns = new Turns();
   readonly #parking = new Parking((news) => parentPort?.postMessage(news));
   readonly #invocations = new Map<number, Invocation>();
 
-  constructor(guests: Guests<G>, states: Int32Array) {
+  constructor(guests: Guests<G>, { states, journal }: WorkerSettings) {
     this.#guests = guests;
     this.#states = states;
+    if (journal !== undefined) this.#journal = new Journal(journal);
   }
 
   /** What Piscina calls. Errors come back as data with their codes. */
@@ -83,6 +87,7 @@ export class Tasks<G extends Guest> {
     }
     const before = performance.now();
     const guest = this.#guests.take(task);
+    if (task.ticket !== undefined) this.#journal?.begin(task.ticket);
     const cloneMicros = (performance.now() - before) * 1000;
     const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
     return new Promise((resolve) => {

@@ -145,8 +145,8 @@ class Clones implements Guests<Clone> {
   }
 }
 
-const { states, ...settings } = Piscina.workerData as WorkerSettings;
+const settings = Piscina.workerData as WorkerSettings;
 const clones = new Clones({ ...CLONE_SETTINGS, ...settings });
 
 /** What the pool has Piscina call. */
-export const { run } = new Tasks(clones, states);
+export const { run } = new Tasks(clones, settings);

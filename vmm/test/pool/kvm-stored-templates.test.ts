@@ -64,7 +64,7 @@ t.test('from one pool to the next, until it is pruned', async (t) => {
   );
   await second.remove('agent');
   t.match(await second.deploy(unbootable), { readyHead: { type: 'ready' } }, 'it is still stored');
-  await second.prune('agent', () => false);
+  await second.prune('agent', []);
   t.match(await call(second), { counter: 1 }, 'and served when it is not stored any more');
   await t.rejects(second.deploy(unbootable), { code: 'MAYFLY_BOOT_TIMEOUT' });
   await second.close();

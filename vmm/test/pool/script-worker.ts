@@ -249,5 +249,4 @@ class ScriptGuests implements Guests<ScriptGuest> {
   }
 }
 
-const { states } = Piscina.workerData as WorkerSettings;
-export const { run } = new Tasks(new ScriptGuests(), states);
+export const { run } = new Tasks(new ScriptGuests(), Piscina.workerData as WorkerSettings);
