@@ -12,6 +12,7 @@ import { rewindNode } from './rewind-node.js';
 import { scaling } from './scaling.js';
 import { starts } from './start.js';
 import { syscalls } from './syscall.js';
+import { templateMemory } from './template-memory.js';
 
 /** Every benchmark, in the order in which they run. */
 export const benchmarks: readonly Benchmark[] = [
@@ -23,6 +24,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...cpus,
   ...starts,
   ...memories,
+  templateMemory,
   ...densities,
   frame,
   ...https,

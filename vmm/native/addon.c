@@ -161,6 +161,7 @@ static const struct {
     {"memoryReplace", export_memory_replace},
     {"memoryPopulate", export_memory_populate},
     {"memoryRuns", export_memory_runs},
+    {"fileUncache", export_file_uncache},
     {"threadFaults", export_thread_faults},
     {"vcpuCreate", export_vcpu_create},
     {"vcpuRunPage", export_vcpu_run_page},

@@ -19,13 +19,14 @@ napi_value export_vm_deny_msrs(napi_env env, napi_callback_info info);
 /* addon_memory.c: memoryCreate(kind, size, fd, offset, huge), memoryBuffer(memory),
  * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size),
  * memoryRuns(memory, base | null), memoryWritten(memory), memoryReplace(memory, hasFile, fd),
- * memoryPopulate(memory, runs), threadFaults() */
+ * memoryPopulate(memory, runs), fileUncache(fd), threadFaults() */
 napi_value export_memory_create(napi_env env, napi_callback_info info);
 napi_value export_memory_buffer(napi_env env, napi_callback_info info);
 napi_value export_memory_address(napi_env env, napi_callback_info info);
 napi_value export_memory_fd(napi_env env, napi_callback_info info);
 napi_value export_memory_write_to(napi_env env, napi_callback_info info);
 napi_value export_memory_written(napi_env env, napi_callback_info info);
+napi_value export_file_uncache(napi_env env, napi_callback_info info);
 napi_value export_memory_replace(napi_env env, napi_callback_info info);
 napi_value export_memory_populate(napi_env env, napi_callback_info info);
 napi_value export_memory_runs(napi_env env, napi_callback_info info);
@@ -48,7 +49,7 @@ napi_value export_vcpu_set_slice(napi_env env, napi_callback_info info);
 napi_value export_vcpu_kick_token(napi_env env, napi_callback_info info);
 napi_value export_kick(napi_env env, napi_callback_info info);
 
-/* addon_rewind.c: rewinderCreate(memory, template, vcpu, regs, sregs, excluded, guarded, pagesMax,
+/* addon_rewind.c: rewinderCreate(memory, template, vcpu | null, regs, sregs, excluded, guarded, pagesMax,
  * flush),
  * rewinderRewind(rewinder), rewinderDirtyPages(rewinder), rewinderRewindAndRun(rewinder),
  * rewinderPagesCopied(rewinder), rewinderGuardWritten(rewinder),

@@ -1,4 +1,5 @@
 /* Exports of guest memory. */
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -57,6 +58,14 @@ napi_value export_memory_write_to(napi_env env, napi_callback_info info) {
     return NULL;
   outcome o = mapping_write_to(mapping, (int)fd, size);
   return failed(o) ? throw_outcome(env, o) : make_undefined(env);
+}
+
+napi_value export_file_uncache(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint64_t fd;
+  if (!call_begin(env, info, &call) || !get_integer(&call, 0, "fd", INT_MAX, &fd)) return NULL;
+  posix_fadvise((int)fd, 0, 0, POSIX_FADV_DONTNEED); /* advice only */
+  return make_undefined(env);
 }
 
 napi_value export_memory_replace(napi_env env, napi_callback_info info) {

@@ -38,14 +38,17 @@ static bool check_memories(napi_env env, const struct mapping *memory, const str
 napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
   struct call call;
   struct mapping *memory, *template;
-  struct vcpu *vcpu;
+  struct vcpu *vcpu = NULL;
   void *regs, *sregs, *excluded, *guarded;
   uint64_t pages_max;
   bool flush;
+  napi_valuetype vcpu_type;
   size_t regs_size = sizeof(struct kvm_regs), sregs_size = sizeof(struct kvm_sregs), length, excluded_bytes,
          guarded_bytes;
   if (!call_begin(env, info, &call) || !(memory = get_object(&call, 0, HANDLE_MEMORY)) ||
-      !(template = get_object(&call, 1, HANDLE_MEMORY)) || !(vcpu = get_object(&call, 2, HANDLE_VCPU)) ||
+      !(template = get_object(&call, 1, HANDLE_MEMORY)) ||
+      !napi_check(env, napi_typeof(env, call.values[2], &vcpu_type)) ||
+      (vcpu_type != napi_null && !(vcpu = get_object(&call, 2, HANDLE_VCPU))) ||
       !get_buffer(&call, 3, "regs", &regs_size, &regs, &length) ||
       !get_buffer(&call, 4, "sregs", &sregs_size, &sregs, &length) ||
       !get_buffer(&call, 5, "exclude", NULL, &excluded, &excluded_bytes) ||
@@ -75,7 +78,7 @@ napi_value export_rewinder_create(napi_env env, napi_callback_info info) {
 /* The rewinder of argument 1, if its vCPU is still open. */
 static struct rewinder *get_rewinder(const struct call *call) {
   struct rewinder *rewinder = get_object(call, 0, HANDLE_REWINDER);
-  if (rewinder && rewinder->vcpu->fd < 0) {
+  if (rewinder && rewinder->vcpu && rewinder->vcpu->fd < 0) {
     throw_error(call->env, "MAYFLY_KVM_CLOSED", "the Vcpu of the Rewinder is closed");
     return NULL;
   }
@@ -95,6 +98,7 @@ napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info)
   struct rewinder *rewinder;
   int reason = EXIT_INTERRUPTED;
   if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call))) return NULL;
+  if (!rewinder->vcpu) return throw_argument(env, "the rewinder has no vCPU to run");
   outcome o = rewinder_rewind(rewinder);
   if (!failed(o)) o = vcpu_run(rewinder->vcpu, &reason);
   return failed(o) ? throw_outcome(env, o) : make_number(env, reason);

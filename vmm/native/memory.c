@@ -106,6 +106,7 @@ outcome mapping_create(const struct mapping_request *request, struct mapping **o
     *out = mapping_adopt(bytes, request->size, request->kind);
     if (*out) {
       (*out)->fd = memfd;
+      (*out)->huge = request->huge;
       return success();
     }
     munmap(bytes, request->size);
@@ -121,6 +122,7 @@ outcome mapping_replace(struct mapping *mapping, int fd, unsigned holds) {
   if (failed(o)) return o;
   int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
   if (mmap(mapping->bytes, mapping->size, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED) return failure("mmap");
+  if (fd >= 0 && mapping->huge) madvise(mapping->bytes, mapping->size, MADV_HUGEPAGE);
   madvise(mapping->bytes, mapping->size, MADV_DONTFORK);
   return o;
 }

@@ -25,7 +25,8 @@ struct mapping {
   uint8_t *bytes;
   size_t size;
   enum mapping_kind kind;
-  int fd; /* of a memfd, else -1 */
+  int fd;    /* of a memfd, else -1 */
+  bool huge; /* as requested */
   atomic_uint refs;
 };
 

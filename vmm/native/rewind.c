@@ -32,14 +32,14 @@ struct rewinder *rewinder_create(struct mapping *memory, struct mapping *templat
   rewinder->guarded_count = guarded_count;
   rewinder->memory = mapping_ref(memory);
   rewinder->template = mapping_ref(template);
-  rewinder->vcpu = vcpu_ref(vcpu);
+  rewinder->vcpu = vcpu ? vcpu_ref(vcpu) : NULL;
   return rewinder;
 }
 
 void rewinder_free(struct rewinder *rewinder) {
   mapping_unref(rewinder->memory);
   mapping_unref(rewinder->template);
-  vcpu_unref(rewinder->vcpu);
+  if (rewinder->vcpu) vcpu_unref(rewinder->vcpu);
   free(rewinder->excluded);
   free(rewinder->guarded);
   free(rewinder);
@@ -136,13 +136,13 @@ static bool copy_range(void *context, size_t start, size_t end) {
 
 outcome rewinder_rewind(struct rewinder *rewinder) {
   /* First, since the completion of an instruction may write guest memory. */
-  outcome o = complete_pending_io(rewinder);
+  outcome o = rewinder->vcpu ? complete_pending_io(rewinder) : success();
   if (failed(o)) return o;
   struct copy copy = {.rewinder = rewinder};
   rewinder->pages_copied = 0;
   rewinder->over_budget = false;
   o = pagemap_each_written(rewinder->memory->bytes, rewinder->memory->size, copy_range, &copy);
-  if (!failed(o)) load_registers(rewinder);
+  if (!failed(o) && rewinder->vcpu) load_registers(rewinder);
   return o;
 }
 

@@ -14,7 +14,7 @@ export {
   storeMachine,
 } from './machines.js';
 export { checkName as checkCheckpointName, type Layer, type Manifest } from './manifest.js';
-export { countPages } from './pages.js';
+export { countPages, pagesOf, writePages } from './pages.js';
 export { type Unmet, unmetBy, unmetText } from './requirements.js';
 export {
   type Broken,

@@ -1,7 +1,7 @@
 /** Stored guest memory: a sparse file, pages at their own offsets, and the runs of pages that are stored. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { GuestMemory } from '../kvm/index.js';
+import { GuestMemory } from '../kvm/index.js';
 import { damaged } from './manifest.js';
 
 export const PAGE = 4096;
@@ -52,6 +52,7 @@ export async function writePages(
       onBytes(length);
     }
     await file.sync();
+    GuestMemory.uncache(file.fd); // what reads it next maps it
     return hash.digest('hex');
   } finally {
     await file.close();

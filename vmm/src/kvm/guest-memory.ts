@@ -3,7 +3,7 @@ import { type MemoryHandle, memoryKinds, native } from './native.js';
 export interface FileMapping {
   /** Where in the file the memory starts: bytes, a multiple of 4096; 0 by default. */
   readonly offset?: number;
-  /** Ask for 2 MiB pages. Default: no for private mappings, yes for read-only ones. */
+  /** Ask for 2 MiB pages, which a file has if its file system does and it was not in the page cache. Default: yes. */
   readonly huge?: boolean;
 }
 
@@ -22,7 +22,7 @@ export class GuestMemory {
   #buffer: ArrayBuffer | undefined;
 
   private constructor(kind: keyof typeof memoryKinds, size: number, fd: number, map: FileMapping) {
-    const { offset = 0, huge = kind === 'readonlyFile' } = map;
+    const { offset = 0, huge = true } = map;
     this.handle = native.memoryCreate(memoryKinds[kind], size, fd, offset, huge);
     this.size = size;
     this.readonly = kind === 'readonlyFile';
@@ -35,7 +35,7 @@ export class GuestMemory {
 
   /** Zeros in a new memfd (see `fd`), mapped shared. */
   static memfd(size: number): GuestMemory {
-    return new GuestMemory('memfd', size, -1, {});
+    return new GuestMemory('memfd', size, -1, { huge: false });
   }
 
   /**
@@ -111,6 +111,14 @@ export class GuestMemory {
    */
   runs(base?: GuestMemory): Uint32Array {
     return native.memoryRuns(this.handle, base?.handle ?? null);
+  }
+
+  /**
+   * Takes what is on the disk of a file out of the page cache. Written in small pieces, it is there in small folios; a
+   * mapping reads it in again in 2 MiB ones, where the file system has them.
+   */
+  static uncache(fd: number): void {
+    native.fileUncache(fd);
   }
 
   close(): void {

@@ -51,6 +51,7 @@ export interface Native {
   memoryWriteTo(memory: MemoryHandle, fd: number, size: number): void;
   memoryWritten(memory: MemoryHandle): Uint32Array;
   memoryReplace(memory: MemoryHandle, hasFile: boolean, fd: number): void;
+  fileUncache(fd: number): void;
   memoryPopulate(memory: MemoryHandle, runs: ArrayBuffer): void;
   threadFaults(): number;
   memoryRuns(memory: MemoryHandle, base: MemoryHandle | null): Uint32Array;
@@ -69,7 +70,7 @@ export interface Native {
   rewinderCreate(
     memory: MemoryHandle,
     template: MemoryHandle,
-    vcpu: VcpuHandle,
+    vcpu: VcpuHandle | null,
     regs: ArrayBuffer,
     sregs: ArrayBuffer,
     exclude: ArrayBuffer,

@@ -1,6 +1,7 @@
 import { KvmError } from './errors.js';
 import type { GuestMemory } from './guest-memory.js';
 import { native, type RewinderHandle } from './native.js';
+import { REGS_SIZE, SREGS_SIZE } from './registers.js';
 import type { Vcpu } from './vcpu.js';
 
 export interface RewinderOptions {
@@ -8,10 +9,11 @@ export interface RewinderOptions {
   readonly memory: GuestMemory;
   /** The same file's bytes at the same offsets, never written: GuestMemory.readonlyFile(). */
   readonly template: GuestMemory;
-  readonly vcpu: Vcpu;
+  /** Left out: only memory is put back. */
+  readonly vcpu?: Vcpu;
   /** struct kvm_regs and struct kvm_sregs to resume with; copied. */
-  readonly regs: ArrayBuffer;
-  readonly sregs: ArrayBuffer;
+  readonly regs?: ArrayBuffer;
+  readonly sregs?: ArrayBuffer;
   /** Byte ranges that rewind leaves alone, sorted and disjoint. */
   readonly exclude?: readonly ByteRange[];
   /** Byte ranges whose first write is remembered for good, sorted and disjoint; see guardWritten. */
@@ -44,20 +46,21 @@ function encodeRanges(name: string, ranges: readonly ByteRange[]): ArrayBuffer {
 export class Rewinder {
   readonly #handle: RewinderHandle;
   /** Keeps the vCPU from being collected. */
-  readonly vcpu: Vcpu;
+  readonly vcpu: Vcpu | undefined;
 
-  private constructor(handle: RewinderHandle, vcpu: Vcpu) {
+  private constructor(handle: RewinderHandle, vcpu: Vcpu | undefined) {
     this.#handle = handle;
     this.vcpu = vcpu;
   }
 
   static create(options: RewinderOptions): Rewinder {
-    const { memory, template, vcpu, regs, sregs, exclude = [], guard = [] } = options;
+    const { memory, template, vcpu, exclude = [], guard = [] } = options;
+    const { regs = new ArrayBuffer(REGS_SIZE), sregs = new ArrayBuffer(SREGS_SIZE) } = options;
     const { pagesMax = Number.MAX_SAFE_INTEGER, flush = false } = options;
     const handle = native.rewinderCreate(
       memory.handle,
       template.handle,
-      vcpu.handle,
+      vcpu?.handle ?? null,
       regs,
       sregs,
       encodeRanges('exclude', exclude),
