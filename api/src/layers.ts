@@ -7,8 +7,11 @@ export const GUEST_PATHS = Object.freeze({ agents: '/mayfly', function: '/functi
 
 /** Makes images, and gives their paths. Equal content gives equal images. */
 export interface Layers {
-  /** Programs of this host, each at its own path, and other files: shared by all functions of a runtime. */
-  programs(paths: readonly string[], extra: Extra[]): Promise<string>;
+  /**
+   * Programs of this host, each at its own path, and other files: shared by all functions of a runtime. `without`: paths of
+   * what comes with the programs that are left out.
+   */
+  programs(paths: readonly string[], extra: Extra[], without?: RegExp): Promise<string>;
   /** The files of one function, in /function. */
   files(files: ReadonlyMap<string, SourceFile>): Promise<string>;
 }
@@ -20,9 +23,10 @@ export class ImageLayers implements Layers {
     this.#store = store;
   }
 
-  async programs(paths: readonly string[], extra: Extra[]): Promise<string> {
+  async programs(paths: readonly string[], extra: Extra[], without?: RegExp): Promise<string> {
     const programs = paths.map((path) => ({ path }));
-    const { path } = await this.#store.build(await treeFromPrograms(programs, { extra }));
+    const options = { extra, ...(without && { without }) };
+    const { path } = await this.#store.build(await treeFromPrograms(programs, options));
     return path;
   }
 

@@ -15,6 +15,11 @@ export interface Answer {
   text: string;
 }
 
+export interface WholeAnswer extends Answer {
+  /** Sizes. */
+  pieces: number[];
+}
+
 /** Files by relative paths, in a folder that is gone when the test ends. */
 export function folderWith(t: Test, files: Record<string, string | Uint8Array>): string {
   const folder = mkdtempSync(join(tmpdir(), 'mayfly-agent-'));
@@ -73,29 +78,44 @@ export class AgentProcess {
     return { head: frame.head, body, text: body.toString() };
   }
 
-  invoke(head: object, body: string | Uint8Array = ''): Promise<Answer> {
+  /** The next answer with all of its body. */
+  async receiveWhole(): Promise<WholeAnswer> {
+    const { head, body } = await this.receive();
+    const pieces = [body];
+    for (let more = head.more; more; ) {
+      const next = await this.receive();
+      if (next.head.type === 'chunk') pieces.push(next.body);
+      else if (next.head.type === 'log') head.logs.push(...next.head.logs);
+      else throw new Error(JSON.stringify(next.head));
+      more = next.head.end !== true;
+    }
+    const whole = Buffer.concat(pieces);
+    return { head, body: whole, text: whole.toString(), pieces: pieces.map((p) => p.byteLength) };
+  }
+
+  invoke(head: object, body: string | Uint8Array = ''): Promise<WholeAnswer> {
     this.send({ ...COMMON, ...head }, body);
-    return this.receive();
+    return this.receiveWhole();
   }
 
   send(head: object, body: string | Uint8Array): void {
     this.#stream.write(encodeFrame(head, Buffer.from(body)));
   }
 
-  event(event: unknown, head: object = {}): Promise<Answer> {
+  event(event: unknown, head: object = {}): Promise<WholeAnswer> {
     return this.invoke({ type: 'event', ...head }, JSON.stringify(event));
   }
 
   request(
     url: string,
     options: { method?: string; headers?: [string, string][]; body?: string | Uint8Array } = {},
-  ): Promise<Answer> {
+  ): Promise<WholeAnswer> {
     const { method = 'GET', headers = [], body = '' } = options;
     return this.invoke({ type: 'request', method, url: `http://h:8080${url}`, headers }, body);
   }
 }
 
-const COMMON = {
+export const COMMON = {
   id: 'i',
   deadlineMs: Date.now() + 60_000,
   generation: 'g',

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { pythonAgentPath } from '../src/index.js';
-import { AgentProcess, folderWith } from './agent-process.js';
+import { AgentProcess, COMMON, folderWith } from './agent-process.js';
 
 type Test = Parameters<typeof folderWith>[0];
 
@@ -195,6 +195,110 @@ t.test('a body comes in chunks', async (t) => {
   agent.send({ type: 'chunk' }, 'two ');
   agent.send({ type: 'chunk', end: true }, 'three');
   t.equal((await answer).text, '"one two three"');
+});
+
+const POST = { type: 'request', method: 'POST', url: 'http://h/', headers: [], ...COMMON };
+
+t.test('a WSGI application streams both ways', async (t) => {
+  const { agent } = await ready(
+    t,
+    `
+def app(environ, start_response):
+    start_response("200 OK", [("content-type", "text/plain")])
+    source = environ["wsgi.input"]
+    def parts():
+        while piece := source.read1():
+            print("read", len(piece))
+            yield piece.upper()
+    return parts()`,
+  );
+  agent.send({ ...POST, more: true }, 'one');
+  const first = await agent.receive();
+  t.match(first, {
+    head: { type: 'response', more: true, logs: [{ text: 'read 3' }] },
+    text: 'ONE',
+  });
+  agent.send({ type: 'chunk' }, 'two');
+  t.match((await agent.receive()).head, { type: 'log', logs: [{ text: 'read 3' }] });
+  t.equal((await agent.receive()).text, 'TWO', 'before the request has ended');
+  agent.send({ type: 'chunk', end: true }, '');
+  t.match(await agent.receive(), { head: { type: 'chunk', end: true }, text: '' });
+});
+
+t.test('an ASGI application streams both ways, and goes on behind its answer', async (t) => {
+  const { agent } = await ready(
+    t,
+    `
+import asyncio
+ticks = 0
+async def tick():
+    global ticks
+    while True:
+        ticks += 1
+        await asyncio.sleep(0.001)
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    ticking = asyncio.ensure_future(tick())
+    await send({"type": "http.response.start", "status": 200})
+    more = True
+    while more:
+        before = ticks
+        message = await receive()
+        more = message["more_body"]
+        body = message["body"] if ticks > before + 1 or not before else b"held up"
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+    await asyncio.sleep(0.05)
+    ticking.cancel()
+    print("behind")`,
+  );
+  agent.send({ ...POST, more: true }, 'one');
+  t.match(await agent.receive(), { head: { type: 'response', more: true }, text: 'one' });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  agent.send({ type: 'chunk' }, 'two');
+  t.equal((await agent.receive()).text, 'two', 'what else it does went on');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  agent.send({ type: 'chunk', end: true }, 'three');
+  t.match(await agent.receive(), { head: { end: true, pending: true }, text: 'three' });
+  t.match((await agent.receive()).head, { type: 'log', logs: [{ text: 'behind' }] });
+  t.match((await agent.receive()).head, { type: 'done' });
+});
+
+t.test('a handler answers with a generator', async (t) => {
+  const { agent } = await ready(
+    t,
+    `
+async def later():
+    yield "a"
+    yield b"b"
+def handler(event, context):
+    if event["path"] == "/later": return {"statusCode": 200, "body": later()}
+    return {"statusCode": 201, "body": (str(n) for n in range(3))}`,
+  );
+  t.match(await agent.request('/'), { head: { status: 201 }, text: '012' });
+  t.match(await agent.request('/later'), { head: { status: 200 }, text: 'ab' });
+});
+
+t.test('answers beyond the size of a frame, none of which is held whole', async (t) => {
+  const { agent } = await ready(
+    t,
+    `
+def app(environ, start_response):
+    start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/fails":
+        yield b"begun"
+        raise ValueError("midway")
+    for n in range(40): yield bytes(1 << 20)`,
+  );
+  const { body, pieces } = await agent.request('/');
+  t.equal(body.byteLength, 40 << 20);
+  t.ok(Math.max(...pieces) <= 64 * 1024);
+  agent.send({ ...POST, url: 'http://h/fails' }, '');
+  t.equal((await agent.receive()).text, 'begun');
+  t.match((await agent.receive()).head, {
+    type: 'error',
+    code: 'FUNCTION_THREW',
+    message: /midway/,
+  });
 });
 
 t.test('failures are told apart, with tracebacks that start in the function', async (t) => {

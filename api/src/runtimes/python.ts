@@ -14,12 +14,18 @@ const ENTRIES = ['main.py', 'app.py', 'handler.py', 'index.py'];
  */
 const FLAGS = ['-S', '-B', '-X', 'utf8'];
 
+/** What -S hides is not in the image either. */
+const SITE_PACKAGES = /\/(dist|site)-packages$|\/python-wheels$/;
+
 export async function pythonProgram(source: Source, layers: Layers): Promise<Program> {
   const python = hostInterpreter('python3');
   const entry = entryOf(source);
   const agent = { guestPath: AGENT, hostPath: pythonAgentPath };
   return {
-    images: [await layers.programs([python], [agent]), await layers.files(source.files)],
+    images: [
+      await layers.programs([python], [agent], SITE_PACKAGES),
+      await layers.files(source.files),
+    ],
     argv: [python, ...FLAGS, `${AGENT}/agent.py`],
     // Without a locale, Python would set LC_CTYPE for the function to see.
     env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}`, PYTHONCOERCECLOCALE: '0' },

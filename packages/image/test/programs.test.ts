@@ -253,6 +253,7 @@ t.test(
         needed: ['libdb.so'],
       },
       '/opt/py/lib/python3.12/test/test_os.py': 'left out',
+      '/opt/py/lib/python3.12/site-packages/flask.py': 'there if it is wanted',
       '/usr/lib/libdb.so': { type: 'dyn', needed: ['libssl.so.3'] },
       '/usr/lib/libssl.so.3': { type: 'dyn' },
       '/etc/ssl/certs/ca-certificates.crt': 'certificates',
@@ -276,5 +277,11 @@ t.test(
     );
     for (const path of ['/opt/py/lib/python3.12/test', '/usr/lib/python3.11', '/usr/lib/ruby'])
       t.notOk(tree.get(path), path);
+    const packages = '/opt/py/lib/python3.12/site-packages';
+    has(t, tree, `${packages}/flask.py`);
+    const options = { root, without: /\/site-packages$/ };
+    const bare = await treeFromPrograms([{ path: '/opt/py/bin/python3' }], options);
+    has(t, bare, '/opt/py/lib/python3.12/os.py');
+    t.notOk(bare.get(packages));
   },
 );

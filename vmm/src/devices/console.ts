@@ -78,6 +78,7 @@ export class ConsoleDevice extends VirtioDevice<ConsoleState> {
   #inputEnded = false;
   #closeSent = false;
   #inputWanted = false;
+  #outputHeld = false;
 
   constructor(ram: GuestRam, options: ConsoleOptions) {
     const config = new Uint8Array(12); // cols, rows: unknown; max_nr_ports; emerg_wr
@@ -120,13 +121,23 @@ export class ConsoleDevice extends VirtioDevice<ConsoleState> {
     this.#offerInput();
   }
 
+  /** Leaves standard output in the guest, which soon has no room for more, until releaseOutput(). */
+  holdOutput(): void {
+    this.#outputHeld = true;
+  }
+
+  /** Standard output is taken again, from the next look at the queues on. */
+  releaseOutput(): void {
+    this.#outputHeld = false;
+  }
+
   protected processQueue(index: number): void {
     switch (index) {
       case queue.RX0:
         this.#sendInput();
         break;
       case queue.TX0:
-        this.#receiveOutput(queue.TX0, this.#options.stdout);
+        if (!this.#outputHeld) this.#receiveOutput(queue.TX0, this.#options.stdout);
         break;
       case queue.CONTROL_RX:
         this.#sendControl();
@@ -153,7 +164,7 @@ export class ConsoleDevice extends VirtioDevice<ConsoleState> {
     this.#input.assign(state.input);
     this.#inputEnded = state.inputEnded;
     this.#closeSent = state.closeSent;
-    this.#inputWanted = false;
+    this.#inputWanted = this.#outputHeld = false;
     for (let port = 0; port < PORTS; port++) this.#pending[port] = state.pending[port] ?? 0;
   }
 

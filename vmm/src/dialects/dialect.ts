@@ -53,8 +53,8 @@ export interface Talk {
   resume(): void;
   /** Takes what the program wrote to standard output. False: it is no answer, but lines of a log. */
   output(chunk: Uint8Array): boolean;
-  /** A turn of the guest is over: what waits for more of the same is told of now. */
-  turned(): void;
+  /** A turn of the guest is over: what waits for more of the same is told of now. `idle`: the program waits for something. */
+  turned(idle: boolean): void;
   /** The program ended of its own will, which may be how it ends an invocation. */
   exited(code: number): void;
   /** The clone was rewound. */

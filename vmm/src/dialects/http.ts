@@ -14,6 +14,7 @@ import type { Machine, Stop } from '../machine/machine.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
 import { chunk, LAST_CHUNK, requestHead } from './http-request.js';
+import { Pieces } from './pieces.js';
 
 export class HttpGreeting implements Greeting {
   readonly missing: string;
@@ -77,8 +78,7 @@ export class HttpTalk implements Talk {
   #answer: HttpAnswer | undefined;
   /** The head of the answer, until it is told of. */
   #head: Head | undefined;
-  #pieces: Uint8Array[] = [];
-  #pieceBytes = 0;
+  readonly #pieces = new Pieces();
 
   constructor(machine: Machine, port: number, events: TalkEvents) {
     const stream = machine.devices.vsock.streams.find(({ guestPort }) => guestPort === port);
@@ -129,7 +129,7 @@ export class HttpTalk implements Talk {
   }
 
   turned(): void {
-    if (this.#head !== undefined || this.#pieceBytes > 0) this.#tell(false);
+    if (this.#head !== undefined || this.#pieces.bytes > 0) this.#tell(false);
   }
 
   exited(): void {}
@@ -137,7 +137,7 @@ export class HttpTalk implements Talk {
   reset(): void {
     this.#answer = undefined;
     this.#head = undefined;
-    this.#take();
+    this.#pieces.take();
   }
 
   #guarded(work: () => void): void {
@@ -149,26 +149,18 @@ export class HttpTalk implements Talk {
   }
 
   #keep(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#pieceBytes += piece.byteLength;
-    if (this.#pieceBytes > PIECES_BYTES_MAX) this.#tell(false);
+    this.#pieces.add(piece);
+    if (this.#pieces.bytes > PIECES_BYTES_MAX) this.#tell(false);
   }
 
   /** Sends on what there is: the head with the body's first pieces, or a chunk. */
   #tell(end: boolean): void {
-    const body = this.#take();
+    const body = this.#pieces.take();
     if (this.#head !== undefined) {
       this.#events.frame({ head: { ...this.#head, logs: [], ...(!end && { more: true }) }, body });
       this.#head = undefined;
       return;
     }
     this.#events.frame({ head: { type: 'chunk', ...(end && { end: true }) }, body });
-  }
-
-  #take(): Uint8Array {
-    const [first = new Uint8Array(), ...more] = this.#pieces;
-    this.#pieces = [];
-    this.#pieceBytes = 0;
-    return more.length === 0 ? first : Buffer.concat([first, ...more]);
   }
 }

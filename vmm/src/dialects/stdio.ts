@@ -1,11 +1,12 @@
 /**
  * The dialect of programs that read a request on standard input and write its answer to standard output. What they are when
- * they first wait for input is the template; a clone's input is the body of one request, and its answer is whole when the
- * program ends.
+ * they first wait for input is the template; a clone's input is the body of one request, and its answer ends with the
+ * program.
  */
 import { decodeWholeFrame, FRAME_LIMITS, type LogLine, MayflyError } from '@mayfly/protocol';
 import type { Machine, Stop } from '../machine/machine.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
+import { Pieces } from './pieces.js';
 
 export class StdioGreeting implements Greeting {
   readonly missing = 'the program does not read its standard input';
@@ -35,23 +36,29 @@ export class StdioGreeting implements Greeting {
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+/** Output that may wait for the end of the program, whose exit code can make an error of it. */
+const HELD_BYTES_MAX = 64 * 1024;
 
 export class StdioTalk implements Talk {
   readonly #machine: Machine;
   readonly #events: TalkEvents;
+  readonly #pieces = new Pieces();
   #isEvent = false;
-  #parts: Uint8Array[] = [];
-  #bytes = 0;
+  /** The answer's head was told of. */
+  #begun = false;
 
   constructor(machine: Machine, events: TalkEvents) {
     this.#machine = machine;
     this.#events = events;
   }
 
-  /** The answer is whole when the program ends: nothing of it can wait. */
-  pause(): void {}
-  resume(): void {}
+  pause(): void {
+    this.#machine.devices.console.holdOutput();
+  }
+
+  resume(): void {
+    this.#machine.devices.console.releaseOutput();
+  }
 
   send(bytes: Uint8Array): boolean {
     const frame = decodeWholeFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
@@ -59,57 +66,74 @@ export class StdioTalk implements Talk {
     const { head, body } = frame;
     if (head.type === 'event') this.#isEvent = true;
     const { console } = this.#machine.devices;
-    if (body.byteLength > 0) console.pushInput(body);
+    const room = body.byteLength === 0 || console.pushInput(body);
     const goesOn = head.type === 'chunk' ? head.end !== true : head.more === true;
     if (!goesOn) console.endInput();
-    return true;
+    return room;
   }
 
   output(chunk: Uint8Array): boolean {
-    this.#bytes += chunk.byteLength;
-    if (this.#bytes <= FRAME_LIMITS.bodyBytesMax) this.#parts.push(chunk);
-    else {
-      this.#parts = [];
+    this.#pieces.add(chunk);
+    if (!this.#isEvent) {
+      if (this.#pieces.bytes > HELD_BYTES_MAX) this.#tell(false);
+    } else if (this.#pieces.bytes > FRAME_LIMITS.bodyBytesMax) {
+      this.#pieces.take();
       const message = `the program wrote more than ${FRAME_LIMITS.bodyBytesMax} bytes to its standard output`;
       this.#events.damaged(new MayflyError('MAYFLY_FRAME_TOO_LARGE', message));
     }
     return true;
   }
 
-  turned(): void {}
+  /** A program that waits shows what it has: for its time, or for input that answers its output. */
+  turned(idle: boolean): void {
+    if (idle && !this.#isEvent && this.#pieces.bytes > 0) this.#tell(false);
+  }
 
   exited(code: number): void {
-    const logs: LogLine[] = [];
+    const { console } = this.#machine.devices;
+    console.releaseOutput();
+    this.#machine.serve(); // what was held in the guest
     if (code !== 0) {
       const message = `the program ended with exit code ${code}`;
-      const head = { type: 'error', code: 'FUNCTION_FAILED', message, stack: '', logs };
+      const head = { type: 'error', code: 'FUNCTION_FAILED', message, stack: '', logs: [] };
       this.#events.frame({ head, body: new Uint8Array() });
-      return;
-    }
-    const body = Buffer.concat(this.#parts);
-    if (this.#isEvent) {
-      this.#events.frame({ head: { type: 'result', logs }, body: jsonOf(body) });
+    } else if (this.#isEvent) {
+      const body = jsonOf(Buffer.from(this.#pieces.take()));
+      this.#events.frame({ head: { type: 'result', logs: [] }, body });
     } else {
-      const headers = [['content-type', typeOf(body)]];
-      this.#events.frame({ head: { type: 'response', status: 200, headers, logs }, body });
+      this.#tell(true);
     }
   }
 
   reset(): void {
+    this.#pieces.take();
     this.#isEvent = false;
-    this.#parts = [];
-    this.#bytes = 0;
+    this.#begun = false;
+  }
+
+  /** The head with what there is of the body, or more of it. */
+  #tell(end: boolean): void {
+    const body = this.#pieces.take();
+    if (this.#begun) {
+      this.#events.frame({ head: { type: 'chunk', ...(end && { end: true }) }, body });
+      return;
+    }
+    this.#begun = true;
+    const headers = [['content-type', typeOf(body)]];
+    const head = { type: 'response', status: 200, headers, logs: [], ...(!end && { more: true }) };
+    this.#events.frame({ head, body });
   }
 }
 
-/** Programs do not say what they write. */
+/** Programs do not say what they write: its start does. */
 function typeOf(body: Uint8Array): string {
   return isText(body) ? 'text/plain; charset=utf-8' : 'application/octet-stream';
 }
 
+/** It may end within a character. */
 function isText(body: Uint8Array): boolean {
   try {
-    utf8.decode(body);
+    new TextDecoder('utf-8', { fatal: true }).decode(body, { stream: true });
     return true;
   } catch {
     return false;

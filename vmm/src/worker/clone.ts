@@ -60,7 +60,8 @@ export class Clone implements Guest {
     this.template = template;
     const stdout = (chunk: Uint8Array) => this.#print('stdout', chunk);
     const stderr = (chunk: Uint8Array) => this.#print('stderr', chunk);
-    this.machine = machineFromState(template, { stdout, stderr }, provisions);
+    const needInput = () => this.#listener?.onDrain();
+    this.machine = machineFromState(template, { stdout, stderr, needInput }, provisions);
     if (workingSet !== undefined) this.machine.memory.populate(workingSet);
     const { vsock } = this.machine.devices;
     this.#wayOut = new WayOut(vsock, {
@@ -113,7 +114,7 @@ export class Clone implements Guest {
     if (this.#damage !== undefined) throw this.#damage;
     const stop = this.machine.enter();
     this.#faults += takeFaults();
-    this.#talk.turned();
+    this.#talk.turned(stop.kind === 'idle');
     if (stop.kind === 'exited' && (stop.status & 0xff) === 0) this.#talk.exited(stop.status >> 8);
     if (this.#damage !== undefined) throw this.#damage;
     return stop;

@@ -198,3 +198,21 @@ t.test('rewinding drops the input of the invocation', async (t) => {
   device.processQueues();
   t.same(take(RX0), []);
 });
+
+t.test('standard output that is held stays in the guest', async (t) => {
+  const { device, driver, output } = setUp();
+  device.holdOutput();
+  driver.queues[TX0]!.post([bytes('later')]);
+  driver.queues[TX1]!.post([bytes('now')]);
+  device.processQueues();
+  t.same(output, { stdout: '', stderr: 'now' });
+  t.equal(driver.queues[TX0]!.collect().length, 0);
+  device.releaseOutput();
+  device.processQueues();
+  t.equal(output.stdout, 'later');
+  device.holdOutput();
+  device.restore(device.save());
+  driver.queues[TX0]!.post([bytes(' again')]);
+  device.processQueues();
+  t.equal(output.stdout, 'later again', 'a rewind releases it');
+});

@@ -24,6 +24,15 @@ static int filter(void) {
   return 0;
 }
 
+/* Longer than any pipe: what came out tells how much went in. */
+static int echo(void) {
+  char bytes[65536];
+  for (ssize_t n; (n = read(0, bytes, sizeof bytes)) > 0;)
+    for (ssize_t done = 0, wrote; done < n; done += wrote)
+      if ((wrote = write(1, bytes + done, (size_t)(n - done))) < 0) return 1;
+  return 0;
+}
+
 static int listen_on(int port) {
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
@@ -68,6 +77,7 @@ static _Noreturn void serve(int port) {
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (strcmp(what, "filter") == 0) return filter();
+  if (strcmp(what, "echo") == 0) return echo();
   if (strcmp(what, "serve") == 0) serve(8080);
   if (strcmp(what, "late") == 0) {
     listen_on(1);

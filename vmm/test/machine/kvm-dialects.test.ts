@@ -1,4 +1,5 @@
 /** Programs that know nothing of frames: filters of standard input and HTTP servers, in pristine clones. */
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -91,6 +92,34 @@ await t.test('a filter that fails', async (t) => {
   await t.rejects(event('crash'), { code: 'MAYFLY_GUEST_EXITED', message: /signal 6/ });
   await t.rejects(event('flood'), { code: 'MAYFLY_FRAME_TOO_LARGE' });
   t.match(await event('abc'), { text: '{"calls":1,"length":3}' });
+});
+
+await t.test('both bodies of a filter stream, no faster than they are read', async (t) => {
+  await deploy('echo', STDIO);
+  const PIECES = 256;
+  let sent = 0;
+  async function* request() {
+    for (; sent < PIECES; sent++) yield Buffer.alloc(64 * 1024, sent);
+  }
+  const { head, body, end } = await pool.invoke(
+    'echo',
+    { head: post, body: request() },
+    { timeoutMs: 300_000, place: { worker: 0, clone: 0 } },
+  );
+  t.match(head, { type: 'response', status: 200, more: true });
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  t.ok(sent < PIECES / 2, `${sent} of ${PIECES} pieces went in before anything was read`);
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const piece of body as AsyncIterable<Uint8Array>) {
+    bytes += piece.byteLength;
+    hash.update(piece);
+  }
+  await end;
+  const wanted = createHash('sha256');
+  for (let i = 0; i < PIECES; i++) wanted.update(Buffer.alloc(64 * 1024, i));
+  t.equal(bytes, PIECES * 64 * 1024);
+  t.equal(hash.digest('hex'), wanted.digest('hex'));
 });
 
 await t.test('programs that do not read their input are no filters', async (t) => {

@@ -4,7 +4,7 @@ import asyncio
 
 from . import loop
 from .failure import FunctionError
-from .http import Target, request_of, response
+from .http import Target, request_of
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 
@@ -44,54 +44,66 @@ async def _start(application):
         raise FunctionError("FUNCTION_THREW", message)
 
 
-def call(application, head, body, _context):
-    return loop.run(_call(application, request_of(head), body))
+def call(application, head, body, _context, answer):
+    loop.run(_call(application, request_of(head), body, answer))
 
 
-async def _call(application, head, body):
-    answer = _Answer()
+async def _call(application, head, body, answer):
+    running = asyncio.get_running_loop()
     ended = asyncio.Event()
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    read = False
+    returned = False
 
     async def receive():
-        if messages:
-            return messages.pop()
-        await ended.wait()
-        return {"type": "http.disconnect"}
+        nonlocal read
+        if read:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+        if not body.at_hand:
+            await _readable(body.fileno)
+        piece = body.take()
+        read = not body.more
+        return {"type": "http.request", "body": piece, "more_body": not read}
+
+    def send_on():
+        """The application waits, or goes on behind its answer: what there is must not."""
+        if returned or answer.ended:
+            return
+        if ended.is_set():
+            answer.end(pending=True)
+        else:
+            answer.flush()
 
     async def send(message):
-        if answer.take(message):
-            ended.set()
-
-    await application(_scope(head), receive, send)
-    return answer.reply()
-
-
-class _Answer:
-    """Collects what the application sends."""
-
-    def __init__(self):
-        self._start = None
-        self._parts = []
-        self._ended = False
-
-    def take(self, message):
-        """Whether the answer is complete."""
         kind = message["type"]
-        if kind == "http.response.start" and self._start is None:
-            self._start = message
-        elif kind == "http.response.body" and self._start is not None and not self._ended:
-            self._parts.append(bytes(message.get("body", b"")))
-            self._ended = not message.get("more_body", False)
+        if kind == "http.response.start" and not answer.started:
+            headers = [[_text(name), _text(value)] for name, value in message.get("headers", [])]
+            answer.start(message["status"], headers)
+        elif kind == "http.response.body" and answer.started and not ended.is_set():
+            answer.add(message.get("body", b""))
+            if not message.get("more_body", False):
+                ended.set()
+            running.call_soon(send_on)
         else:
             raise RuntimeError(f"{kind} is not expected here")
-        return self._ended
 
-    def reply(self):
-        if not self._ended:
-            raise FunctionError("FUNCTION_BAD_RESULT", "the application returned before its answer was complete")
-        headers = [[_text(name), _text(value)] for name, value in self._start.get("headers", [])]
-        return response(self._start["status"], headers), b"".join(self._parts)
+    await application(_scope(head), receive, send)
+    returned = True
+    if not ended.is_set():
+        raise FunctionError("FUNCTION_BAD_RESULT", "the application returned before its answer was complete")
+    if not answer.ended:
+        answer.end()
+
+
+async def _readable(fileno):
+    """Waits without holding up what else the application does."""
+    running = asyncio.get_running_loop()
+    ready = running.create_future()
+    running.add_reader(fileno, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        running.remove_reader(fileno)
 
 
 def _text(value):

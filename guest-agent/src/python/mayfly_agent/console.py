@@ -3,6 +3,7 @@
 Bounded in number and size, so that a loop that logs cannot fill the guest's memory or the frame.
 """
 
+import codecs
 import io
 import logging
 import sys
@@ -102,11 +103,12 @@ class _Bytes(io.RawIOBase):
 
     def __init__(self, lines):
         self._text = lines
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def writable(self):
         return True
 
     def write(self, data):
         data = bytes(data)
-        self._text.write(data.decode("utf-8", "replace"))
+        self._text.write(self._decode(data))
         return len(data)

@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl
 
 from . import loop
 from .failure import FunctionError
-from .http import Target, response
+from .http import Target
 
 
-def call(handler, head, body, context):
+def call(handler, head, body, context, answer):
     if head["type"] == "event":
-        return {"type": "result"}, _json(_result(handler(json.loads(body), context)))
-    return _reply(_result(handler(_event(head, body), context)))
+        answer.result(_json(_result(handler(json.loads(body.whole()), context))))
+    else:
+        _reply(_result(handler(_event(head, body.whole()), context)), answer)
 
 
 def _result(result):
@@ -44,15 +45,40 @@ def _event(head, body):
     }
 
 
-def _reply(result):
-    if result is None:
-        return response(204, []), b""
+def _reply(result, answer):
     status = result.get("statusCode") if isinstance(result, dict) else None
-    if not isinstance(status, int):
-        return response(200, [["content-type", "application/json"]]), _json(result)
-    if not 200 <= status <= 599:
+    if result is None:
+        answer.start(204, [])
+    elif not isinstance(status, int):
+        body = _json(result)
+        answer.start(200, [["content-type", "application/json"]])
+        answer.add(body)
+    elif not 200 <= status <= 599:
         raise FunctionError("FUNCTION_BAD_RESULT", f"statusCode {status} is not in 200..599")
-    return response(status, _header_pairs(result.get("headers") or {})), _body(result)
+    else:
+        body = result.get("body")
+        parts = body if hasattr(body, "__next__") or hasattr(body, "__anext__") else _body(result)
+        answer.start(status, _header_pairs(result.get("headers") or {}))
+        _add(parts, answer)
+    answer.end()
+
+
+def _add(parts, answer):
+    """A body at hand, or the pieces that a generator gives, each of them sent before the next is asked for."""
+    if isinstance(parts, bytes):
+        answer.add(parts)
+        return
+    for part in parts if hasattr(parts, "__next__") else _each(parts):
+        answer.add(part.encode() if isinstance(part, str) else part)
+        answer.flush()
+
+
+def _each(parts):
+    while True:
+        try:
+            yield loop.run(anext(parts))
+        except StopAsyncIteration:
+            return
 
 
 def _header_pairs(headers):
@@ -74,7 +100,7 @@ def _body(result):
             return base64.b64decode(body) if result.get("isBase64Encoded") else body.encode()
         except ValueError as error:
             raise FunctionError("FUNCTION_BAD_RESULT", f"body cannot be sent: {error}") from error
-    raise FunctionError("FUNCTION_BAD_RESULT", "body must be str or bytes")
+    raise FunctionError("FUNCTION_BAD_RESULT", "body must be str, bytes or a generator of them")
 
 
 def _json(value):

@@ -22,7 +22,3 @@ def request_of(head):
         return head
     headers = [["content-type", "application/json"]]
     return {**head, "method": "POST", "url": "http://localhost/", "headers": headers}
-
-
-def response(status, headers):
-    return {"type": "response", "status": status, "headers": headers}

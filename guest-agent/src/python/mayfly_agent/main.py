@@ -17,8 +17,10 @@ import time
 import mayfly
 
 from . import asgi, console, handler, loop, wsgi
+from .answer import Answer
 from .failure import FunctionError, error_head
 from .load import load
+from .request_body import RequestBody
 from .stream import PLACE_DEFAULT, FrameTooLarge, Stream
 from .warm_up import warm_up
 
@@ -63,21 +65,19 @@ def main():
 
 
 def _serve(stream, call, function):
-    while (frame := stream.read_request()) is not None:
-        head, body = frame
+    while (frame := stream.read()) is not None:
+        head, first = frame
+        if head["type"] == "chunk":
+            continue  # the function before left it unread
+        body = RequestBody(stream, head, first)
+        answer = Answer(stream)
         try:
             os.environ.update(head.get("env", {}))
             mayfly.make_unique(base64.b64decode(head["entropy"]), head["generation"], loop.run)
-            answer, payload = call(function, head, body, Context(head))
-            answer["logs"] = console.take()
+            call(function, head, body, Context(head), answer)
+            answer.done()
+        except FrameTooLarge as error:
+            stream.write(error_head(FunctionError("FUNCTION_BAD_RESULT", str(error))))
         except BaseException as error:  # sys.exit() too
-            answer, payload = error_head(error), b""
-        _send(stream, answer, payload)
+            stream.write(error_head(error))
     os._exit(0)
-
-
-def _send(stream, answer, payload):
-    try:
-        stream.write(answer, payload)
-    except FrameTooLarge as error:
-        stream.write(error_head(FunctionError("FUNCTION_BAD_RESULT", str(error))))

@@ -23,6 +23,16 @@ class FrameTooLarge(Exception):
     pass
 
 
+def encoded(head, body):
+    """One frame. Raises FrameTooLarge."""
+    text = _encode(head).encode()
+    for part, length, limit in (("head", len(text), HEAD_BYTES_MAX), ("body", len(body), BODY_BYTES_MAX)):
+        if length > limit:
+            raise FrameTooLarge(f"the {part} of the frame has {length} bytes, the limit is {limit}")
+    total = _HEAD_LENGTH_BYTES + len(text) + len(body)
+    return b"".join((_PREFIX.pack(total, len(text)), text, body))
+
+
 class Stream:
     def __init__(self, place):
         """`place` is a path, or fd:N for a file descriptor that is open already."""
@@ -41,27 +51,13 @@ class Stream:
             return None
         return json.loads(payload[:head_bytes]), payload[head_bytes:]
 
-    def read_request(self):
-        """The next request with its whole body, which may come in chunks; None when the host closed the stream."""
-        frame = self.read()
-        if frame is None or not frame[0].get("more"):
-            return frame
-        head, first = frame
-        parts = [first]
-        while (chunk := self.read()) is not None:
-            parts.append(chunk[1])
-            if chunk[0].get("end"):
-                return head, b"".join(parts)
-        return None
+    @property
+    def fileno(self):
+        return self._fd
 
     def write(self, head, body=b""):
         """Raises FrameTooLarge before a byte is written."""
-        text = _encode(head).encode()
-        for part, length, limit in (("head", len(text), HEAD_BYTES_MAX), ("body", len(body), BODY_BYTES_MAX)):
-            if length > limit:
-                raise FrameTooLarge(f"the {part} of the frame has {length} bytes, the limit is {limit}")
-        total = _HEAD_LENGTH_BYTES + len(text) + len(body)
-        frame = memoryview(b"".join((_PREFIX.pack(total, len(text)), text, body)))
+        frame = memoryview(encoded(head, body))
         while frame:
             frame = frame[os.write(self._fd, frame) :]
 

@@ -4,6 +4,9 @@ in the template. The user's code is not called: it must see one invocation only,
 import random
 
 from . import asgi, console, failure, handler, loop, wsgi
+from .answer import Answer
+from .request_body import RequestBody
+from .stream import encoded
 
 _ROUNDS = 3
 
@@ -19,15 +22,25 @@ def warm_up(kind):
     for _ in range(_ROUNDS):
         random.seed(b"warm")
         if kind == "handler":
-            handler.call(lambda event, context: event, head, b'{"a":1}', None)
-            handler.call(lambda event, context: event, {"type": "event"}, b'{"a":1}', None)
+            _call(handler.call, lambda event, context: event, head)
+            _call(handler.call, lambda event, context: event, {"type": "event"})
         elif kind == "wsgi":
-            wsgi.call(_wsgi, head, b"warm", None)
+            _call(wsgi.call, _wsgi, head)
         else:
-            asgi.call(_asgi, head, b"warm", None)
+            _call(asgi.call, _asgi, head)
     failure.error_head(ValueError("warm"))
     random.setstate(state)
     console.take()
+
+
+class _Nowhere:
+    def write(self, head, body=b""):
+        encoded(head, body)
+
+
+def _call(call, function, head):
+    stream = _Nowhere()
+    call(function, head, RequestBody(stream, head, b'{"a":1}'), None, Answer(stream))
 
 
 def _wsgi(environ, start_response):

@@ -1,36 +1,40 @@
 """Calls a WSGI application (PEP 3333)."""
 
-import io
 import sys
 
 from .failure import FunctionError
-from .http import Target, request_of, response
+from .http import Target, request_of
 
 
-def call(application, head, body, _context):
-    started = []
-    written = []
+def call(application, head, body, _context, answer):
+    length = None
 
     def start_response(status, headers, exc_info=None):
-        if started and exc_info is None:
+        nonlocal length
+        if exc_info is not None and answer.on_its_way:
+            raise exc_info[1].with_traceback(exc_info[2])
+        if exc_info is None and answer.started:
             raise AssertionError("start_response() was called twice")
-        started[:] = [status, headers]
-        return written.append
+        answer.start(_code(status), [[name, value] for name, value in headers])
+        length = next((value for name, value in headers if name.lower() == "content-length"), None)
+        return answer.add
 
     parts = application(_environ(request_of(head), body), start_response)
+    # Between two parts of a list, or of a body that says its length, nobody waits as far as one can see.
+    at_hand = isinstance(parts, (list, tuple))
     try:
-        written.extend(parts)
+        for part in parts:
+            if not answer.started:
+                break
+            answer.add(part)
+            if not at_hand and length is None:
+                answer.flush()
     finally:
         if hasattr(parts, "close"):
             parts.close()
-    if not started:
+    if not answer.started:
         raise FunctionError("FUNCTION_BAD_RESULT", "the application did not call start_response()")
-    status, headers = started
-    try:
-        payload = b"".join(written)
-    except TypeError as error:
-        raise FunctionError("FUNCTION_BAD_RESULT", "the application returned something else than bytes") from error
-    return response(_code(status), [[name, value] for name, value in headers]), payload
+    answer.end()
 
 
 def _code(status):
@@ -42,7 +46,9 @@ def _code(status):
 
 def _environ(head, body):
     target = Target(head["url"])
+    length = {} if body.more else {"CONTENT_LENGTH": str(body.size)}
     environ = {
+        **length,
         "REQUEST_METHOD": head["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": target.path_bytes.decode("latin-1"),
@@ -51,10 +57,10 @@ def _environ(head, body):
         "SERVER_PORT": str(target.port),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",
-        "CONTENT_LENGTH": str(len(body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": target.scheme,
-        "wsgi.input": io.BytesIO(body),
+        "wsgi.input": body.file(),
+        "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,
         "wsgi.multiprocess": False,
@@ -67,6 +73,7 @@ def _environ(head, body):
 
 def _add_header(environ, name, value):
     if name == "CONTENT_LENGTH":
+        environ.setdefault(name, value)
         return
     key = name if name == "CONTENT_TYPE" else f"HTTP_{name}"
     environ[key] = f"{environ[key]},{value}" if key in environ else value

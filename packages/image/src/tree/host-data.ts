@@ -112,8 +112,15 @@ const RULES: Rule[] = [
 /** Data may bring libraries that other rules are for; none of them leads further than this. */
 const ROUNDS_MAX = 3;
 
-/** Adds what the table has for the programs and libraries of a tree. What the tree has already stays. */
-export async function addHostData(tree: Tree, host: HostRoot, owner: Owner): Promise<void> {
+type Skip = (path: string) => boolean;
+
+/** Adds what the table has for the programs and libraries of a tree, but no `without`. What the tree has already stays. */
+export async function addHostData(
+  tree: Tree,
+  host: HostRoot,
+  owner: Owner,
+  without?: RegExp,
+): Promise<void> {
   const seen = new Set<string>();
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const paths = [...tree.entries()].filter(isCode).map(({ path }) => path);
@@ -121,7 +128,8 @@ export async function addHostData(tree: Tree, host: HostRoot, owner: Owner): Pro
     if (round > 0 && fresh.length === 0) return;
     for (const path of fresh) seen.add(path);
     for (const rule of RULES) {
-      for (const place of placesOf(rule, fresh, round)) await bring(tree, host, owner, rule, place);
+      const skip = (path: string) => rule.except?.test(path) || without?.test(path) || false;
+      for (const place of placesOf(rule, fresh, round)) await bring(tree, host, owner, skip, place);
     }
   }
 }
@@ -150,20 +158,19 @@ function placesOf(rule: Rule, paths: string[], round: number): Set<string> {
   return places;
 }
 
-async function bring(tree: Tree, host: HostRoot, owner: Owner, rule: Rule, place: string) {
+async function bring(tree: Tree, host: HostRoot, owner: Owner, skip: Skip, place: string) {
   for (const path of expand(host, place)) {
     const walk = host.walk(path);
-    if (walk === undefined || rule.except?.test(walk.realPath)) continue;
-    if (walk.stat.isFile() || walk.stat.isDirectory()) await addWalk(tree, host, owner, rule, walk);
+    if (walk === undefined || skip(walk.realPath)) continue;
+    if (walk.stat.isFile() || walk.stat.isDirectory()) await addWalk(tree, host, owner, skip, walk);
   }
 }
 
-async function addWalk(tree: Tree, host: HostRoot, owner: Owner, rule: Rule, walk: HostWalk) {
+async function addWalk(tree: Tree, host: HostRoot, owner: Owner, skipped: Skip, walk: HostWalk) {
   const known = tree.get(walk.realPath);
   host.addTo(tree, walk);
   if (!walk.stat.isDirectory() || (known !== undefined && known.type !== 'dir')) return;
-  const { except } = rule;
-  const skip = (path: string) => except?.test(path) === true || isKept(tree, path);
+  const skip = (path: string) => skipped(path) || isKept(tree, path);
   const { sightings } = host;
   await addFolder(tree, walk.hostPath, { at: walk.realPath, owner, skip, sightings });
 }

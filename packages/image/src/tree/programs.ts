@@ -41,6 +41,8 @@ export type Extra = { guestPath: string } & (
 
 export interface ProgramsOptions {
   extra?: Extra[];
+  /** Guest paths of what comes with the programs that are left out. */
+  without?: RegExp;
   /** Default root, so that the same programs give the same image whoever installed them. */
   owner?: Owner;
   /** The host folder that is taken for '/'; default '/'. */
@@ -66,10 +68,10 @@ export async function treeFromPrograms(
   const tree = new Tree();
   for (const { path } of programs) addProgram(tree, host, path, 0);
   for (const extra of options.extra ?? []) await addExtra(tree, host, extra, owner);
-  await addHostData(tree, host, owner);
+  await addHostData(tree, host, owner, options.without);
   const before = tree.size;
   await addModuleLibraries(tree, host, '/', isModule);
-  if (tree.size > before) await addHostData(tree, host, owner);
+  if (tree.size > before) await addHostData(tree, host, owner, options.without);
   addSkeleton(tree);
   return tree;
 }
