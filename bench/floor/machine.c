@@ -83,8 +83,12 @@ static void set_sregs(struct kvm_sregs *s) {
   s->efer = 0xd01; /* NXE LMA LME SCE */
 }
 
+void map_ram(struct machine *m) { m->ram = map(RAM_SIZE, MAP_PRIVATE | MAP_NORESERVE, template_fd); }
+
+void unmap_ram(struct machine *m) { munmap(m->ram, RAM_SIZE); }
+
 void create(struct machine *m) {
-  m->ram = map(RAM_SIZE, MAP_PRIVATE | MAP_NORESERVE, template_fd);
+  map_ram(m);
   m->vm = (int)check(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
   struct kvm_userspace_memory_region slot = {.memory_size = RAM_SIZE, .userspace_addr = (uint64_t)m->ram};
   check(ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
@@ -99,7 +103,7 @@ void destroy(struct machine *m) {
   munmap(m->run, (size_t)run_size);
   close(m->vcpu);
   close(m->vm);
-  munmap(m->ram, RAM_SIZE);
+  unmap_ram(m);
 }
 
 /* Enters the guest until its OUT; registers come from the synced area of kvm_run. */
@@ -138,13 +142,16 @@ void rewind_ram(struct machine *m) {
   }
 }
 
+void open_memory(void) {
+  pagemap = (int)check(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), "/proc/self/pagemap");
+  build_template();
+}
+
 void open_kvm(void) {
   kvm = (int)check(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
-  pagemap = (int)check(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), "/proc/self/pagemap");
   run_size = (int)check(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
   cpuid = calloc(1, sizeof *cpuid + 256 * sizeof cpuid->entries[0]);
   if (cpuid == NULL) check(-1, "calloc");
   cpuid->nent = 256;
   check(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid), "KVM_GET_SUPPORTED_CPUID");
-  build_template();
 }

@@ -21,7 +21,10 @@ extern uint8_t *template_ram;
 
 /* Everything here ends the process with a message on failure. */
 long check(long result, const char *what);
-void open_kvm(void); /* and builds the template */
+void open_memory(void); /* builds the template; wants no KVM */
+void open_kvm(void);
+void map_ram(struct machine *m); /* without a VM */
+void unmap_ram(struct machine *m);
 void create(struct machine *m);
 void destroy(struct machine *m);
 void enter(struct machine *m);

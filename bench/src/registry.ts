@@ -8,6 +8,7 @@ import { https } from './http-node.js';
 import { memories } from './memory.js';
 import { peers } from './peers.js';
 import { rewinds } from './rewind.js';
+import { rewindCopies } from './rewind-copy.js';
 import { rewindNode } from './rewind-node.js';
 import { scaling } from './scaling.js';
 import { starts } from './start.js';
@@ -17,6 +18,7 @@ import { templateMemory } from './template-memory.js';
 /** Every benchmark, in the order in which they run. */
 export const benchmarks: readonly Benchmark[] = [
   ...rewinds,
+  ...rewindCopies,
   rewindNode,
   ...clones,
   ...colds,
