@@ -1,14 +1,23 @@
 /** A server in a process of its own, so that the client's work is not its. It tells its parent its URLs. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export interface ServerProcess<Urls> {
   urls: Urls;
   /** What its memory is now, in KiB. */
   residentKiB(): number;
+  processorTime(): ProcessorTime;
   stop(): Promise<void>;
+}
+
+/** Microseconds so far. */
+export interface ProcessorTime {
+  /** Of the main thread. */
+  main: number;
+  /** Of all others. */
+  others: number;
 }
 
 /** @param script beside this file; it gets `args` */
@@ -23,7 +32,12 @@ export async function startServers<Urls>(
   });
   const [urls] = await Promise.race([once(child, 'message'), ended]);
   ended.catch(() => {});
-  return { urls: urls as Urls, residentKiB: () => residentKiB(child), stop: () => stop(child) };
+  return {
+    urls: urls as Urls,
+    residentKiB: () => residentKiB(child),
+    processorTime: () => processorTime(child.pid!),
+    stop: () => stop(child),
+  };
 }
 
 async function stop(child: ChildProcess): Promise<void> {
@@ -37,4 +51,16 @@ async function stop(child: ChildProcess): Promise<void> {
 function residentKiB({ pid }: ChildProcess): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+}
+
+/** Threads that have ended are not counted. */
+export function processorTime(pid: number): ProcessorTime {
+  const time: ProcessorTime = { main: 0, others: 0 };
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    // Documentation/scheduler/sched-stats.rst of Linux: nanoseconds on a processor, waiting for one, number of times.
+    const schedstat = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8');
+    const micros = Number(schedstat.split(' ', 1)) / 1000;
+    time[Number(thread) === pid ? 'main' : 'others'] += micros;
+  }
+  return time;
 }

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startServer } from '@mayfly/api';
+import { deploy } from './deploy.js';
 import { ANSWER, SOURCE } from './hello.js';
 import { guestProgram } from './programs.js';
 
@@ -37,22 +38,12 @@ const FUNCTIONS: Record<string, () => object> = {
   },
 };
 
-async function deploy(name: string, source: object): Promise<string> {
-  const response = await fetch(`${server.url}/v1/functions/${name}`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(source),
-  });
-  if (!response.ok) throw new Error(`deploying failed: ${await response.text()}`);
-  return `${server.url}/fn/${name}`;
-}
-
 const plain = createServer((_request, response) => response.end(ANSWER));
 await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
 
 const [name = 'hello'] = process.argv.slice(2);
 const urls: ServerUrls = {
-  mayfly: await deploy(name, FUNCTIONS[name]!()),
+  mayfly: await deploy(server.url, name, FUNCTIONS[name]!()),
   plain: `http://127.0.0.1:${(plain.address() as AddressInfo).port}/`,
 };
 process.send?.(urls);

@@ -4,6 +4,7 @@ import { colds } from './cold.js';
 import { cpus } from './cpu.js';
 import { densities } from './density.js';
 import { frame } from './frame.js';
+import { httpHost } from './http-host.js';
 import { https } from './http-node.js';
 import { memories } from './memory.js';
 import { peers } from './peers.js';
@@ -29,6 +30,7 @@ export const benchmarks: readonly Benchmark[] = [
   templateMemory,
   ...densities,
   frame,
+  httpHost,
   ...https,
   ...peers,
   scaling,

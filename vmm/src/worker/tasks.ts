@@ -1,7 +1,7 @@
 /** What a worker does for its pool, whatever its guests are: one object a thread. */
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
-import { move, transferableSymbol, valueSymbol } from 'piscina';
+import Piscina, { move, transferableSymbol, valueSymbol } from 'piscina';
 import type { Guest } from './guest.js';
 import { buffersOf, Invocation, type Rewound, taskError } from './invocation.js';
 import { Journal } from './journal.js';
@@ -45,7 +45,7 @@ export interface Guests<G extends Guest = Guest> {
 /** Wall-clock milliseconds that all threads of the process share. */
 const sharedNow = () => performance.timeOrigin + performance.now();
 
-export class Tasks<G extends Guest> {
+class Tasks<G extends Guest> {
   readonly #guests: Guests<G>;
   readonly #states: Int32Array;
   readonly #journal: Journal | undefined;
@@ -120,6 +120,11 @@ export class Tasks<G extends Guest> {
       },
     };
   }
+}
+
+/** The function that a worker's module exports as `run`, for the pool to have Piscina call. */
+export function poolTasks<G extends Guest>(guests: Guests<G>): (task: Task) => Promise<unknown> {
+  return new Tasks(guests, Piscina.workerData as WorkerSettings).run;
 }
 
 function movable(reply: InvokeReply): unknown {

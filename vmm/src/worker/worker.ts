@@ -19,7 +19,7 @@ import type {
 } from './messages.js';
 import { takeFaults } from './page-faults.js';
 import { Stock } from './stock.js';
-import { type Guests, Tasks } from './tasks.js';
+import { type Guests, poolTasks } from './tasks.js';
 import type { Template } from './template.js';
 
 const tellPool = (learned: Learned): void => parentPort?.postMessage(learned);
@@ -145,8 +145,6 @@ class Clones implements Guests<Clone> {
   }
 }
 
-const settings = Piscina.workerData as WorkerSettings;
-const clones = new Clones({ ...CLONE_SETTINGS, ...settings });
-
-/** What the pool has Piscina call. */
-export const { run } = new Tasks(clones, settings);
+export const run = poolTasks(
+  new Clones({ ...CLONE_SETTINGS, ...(Piscina.workerData as WorkerSettings) }),
+);

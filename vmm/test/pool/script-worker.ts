@@ -2,12 +2,11 @@
 import { openSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { type Frame, FrameDecoder, type LogLine, MayflyError } from '@mayfly/protocol';
-import Piscina from 'piscina';
 import { CheckpointStore } from '../../src/checkpoint/store.js';
 import type { Stop } from '../../src/machine/machine.js';
 import type { Guest, GuestListener } from '../../src/worker/guest.js';
-import type { BootTask, InvokeTask, StoreTask, WorkerSettings } from '../../src/worker/messages.js';
-import { type Guests, Tasks } from '../../src/worker/tasks.js';
+import type { BootTask, InvokeTask, StoreTask } from '../../src/worker/messages.js';
+import { type Guests, poolTasks } from '../../src/worker/tasks.js';
 import type { Template } from '../../src/worker/template.js';
 import { bootedMemory, stateOf } from '../checkpoint/scratch.js';
 
@@ -249,4 +248,4 @@ class ScriptGuests implements Guests<ScriptGuest> {
   }
 }
 
-export const { run } = new Tasks(new ScriptGuests(), Piscina.workerData as WorkerSettings);
+export const run = poolTasks(new ScriptGuests());
