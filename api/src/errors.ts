@@ -100,6 +100,11 @@ export const ERRORS = Object.freeze({
     'the server ended before the invocation did, again and again',
     'invoke again; if it stays, look in the log of the server for what ended it',
   ),
+  MAYFLY_UPGRADE_REFUSED: row(
+    501,
+    'an invocation is one request and one answer: there are no WebSockets',
+    'stream the answer instead, as server-sent events for example',
+  ),
   FUNCTION_THREW: row(502, 'the function threw', 'see its logs for the stack'),
   FUNCTION_UNCAUGHT: row(
     502,

@@ -30,6 +30,9 @@ const SOURCE = `
   export default { async fetch(request, env, ctx) {
     const { pathname } = new URL(request.url);
     if (pathname === '/echo') return new Response(request.body, { headers: { 'x-method': request.method } });
+    if (pathname.startsWith('/status/')) return new Response(null, { status: Number(pathname.slice(8)), headers: { 'content-length': '5' } });
+    if (pathname === '/sized') return new Response(null, { headers: { 'content-length': '5' } });
+    if (pathname === '/hello') return new Response('hello', { headers: [['set-cookie', 'a=1'], ['set-cookie', 'b=2']] });
     if (pathname === '/deaf') return new Response('enough');
     if (pathname === '/ticks') return new Response(new ReadableStream({
       async pull(c) { await sleep(20); c.enqueue(Buffer.from('tick')) } }), { headers: { 'content-type': 'text/event-stream', 'content-length': '7' } });
@@ -176,4 +179,51 @@ t.test('the answer is there before the work behind it is done', async (t) => {
     logs: { text: string }[];
   };
   t.equal(logs.logs.at(-1)?.text, 'done behind');
+});
+
+t.test('answers without a body, and what they say about its length', async (t) => {
+  const asked = async (path: string, method = 'GET') => {
+    const { request, response } = open(path, method);
+    request.end();
+    const message = await response;
+    let text = '';
+    for await (const chunk of message) text += chunk;
+    const { 'content-length': length, 'transfer-encoding': encoding } = message.headers;
+    return {
+      status: message.statusCode,
+      length,
+      encoding,
+      text,
+      cookies: message.headers['set-cookie'],
+    };
+  };
+  const nothing = { length: undefined, encoding: undefined, text: '' };
+  t.match(await asked('status/204'), { status: 204, ...nothing });
+  t.match(await asked('status/304'), { status: 304, ...nothing });
+  t.match(await asked('status/205'), { status: 205, ...nothing, length: '0' });
+  t.match(await asked('sized', 'HEAD'), { status: 200, ...nothing, length: '5' });
+  t.match(await asked('hello', 'HEAD'), { status: 200, ...nothing, length: '5' });
+  t.match(await asked('hello'), {
+    status: 200,
+    length: '5',
+    text: 'hello',
+    cookies: ['a=1', 'b=2'],
+  });
+  t.ok(await until(async () => (await inFlight()) === 0));
+});
+
+t.test('a WebSocket is refused, other offers to upgrade are not taken', async (t) => {
+  const asked = (upgrade: string) => {
+    const { request, response } = open('hello', 'GET', { connection: 'upgrade', upgrade });
+    request.end();
+    return response;
+  };
+  const refused = await asked('websocket');
+  t.equal(refused.statusCode, 501);
+  t.match(JSON.parse(await new Response(refused as never).text()), {
+    code: 'MAYFLY_UPGRADE_REFUSED',
+  });
+  const taken = await asked('h2c');
+  t.equal(taken.statusCode, 200);
+  taken.resume();
 });

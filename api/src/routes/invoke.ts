@@ -20,9 +20,14 @@ export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: n
   takeBodiesAsTheyCome(app);
   const handler = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
     const target = targetOf(request.params.name);
+    refuseUpgrade(request);
     const message = request.body instanceof IncomingMessage ? request.body : undefined;
     const body = await requestBody(message, bytesMax);
-    return send(reply, await timed(invoker, request, reply, target, httpRequest(request), body));
+    return send(
+      request,
+      reply,
+      await timed(invoker, request, reply, target, httpRequest(request), body),
+    );
   };
   const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const { status, body } = answerTo(error, request, reply);
@@ -76,12 +81,42 @@ function targetBehindName(url: string): string {
   return target.startsWith('/') ? target : `/${target}`;
 }
 
-function send(reply: FastifyReply, { head, body }: Invocation): FastifyReply {
+/** A WebSocket is never an ordinary request; other upgrades are offers, which may be ignored (RFC 9110, 7.8). */
+function refuseUpgrade({ headers: { upgrade } }: FastifyRequest): void {
+  if (upgrade?.toLowerCase() === 'websocket') throw new ApiError('MAYFLY_UPGRADE_REFUSED');
+}
+
+const WITHOUT_BODY = new Set([204, 205, 304]);
+
+function send(request: FastifyRequest, reply: FastifyReply, invocation: Invocation): FastifyReply {
+  const { head, body } = invocation;
   if (head.type !== 'response') throw new ApiError('MAYFLY_GUEST_ANSWER');
   reply.code(head.status).headers(responseHeaders(head.headers));
+  const isHead = request.method === 'HEAD';
+  if (isHead || WITHOUT_BODY.has(head.status)) {
+    const length = isHead && !WITHOUT_BODY.has(head.status) ? bodyLength(invocation) : undefined;
+    if (length !== undefined) reply.header('content-length', length);
+    readToEnd(body);
+    return reply.send();
+  }
   if (!(body instanceof Uint8Array)) {
     return reply.send(Readable.from(body, { objectMode: false }));
   }
-  const bodiless = head.status === 204 || head.status === 304 || body.byteLength === 0;
-  return bodiless ? reply.send() : reply.send(body);
+  return body.byteLength === 0 ? reply.send() : reply.send(body);
+}
+
+/** What an answer to HEAD says about the body of the same GET: the function's word, or the body that it gave. */
+function bodyLength({ head, body }: Invocation): string | undefined {
+  if (body instanceof Uint8Array && body.byteLength > 0) return String(body.byteLength);
+  const headers = 'headers' in head ? head.headers : [];
+  const said = headers.find(([name]) => name === 'content-length')?.[1];
+  return said !== undefined && /^\d{1,15}$/.test(said) ? said : undefined;
+}
+
+/** A body that nobody gets: the function is not held up by it. How the invocation ends is told elsewhere. */
+async function readToEnd(body: Body): Promise<void> {
+  if (body instanceof Uint8Array) return;
+  try {
+    for await (const _ of body);
+  } catch {}
 }

@@ -1,6 +1,17 @@
 /** An invocation's head as an HTTP/1.1 request (RFC 9112). */
 import type { EventHead, RequestHead } from '@mayfly/protocol';
 
+/**
+ * How many bytes the body of a request has that comes piece by piece, if its client has said so: servers that know nothing
+ * of chunks (Python's, most in C) can then read it.
+ */
+export function announcedBytes(head: RequestHead | EventHead): number | undefined {
+  const lengths =
+    head.type === 'event' ? [] : head.headers.filter(([name]) => name === 'content-length');
+  const [, length = ''] = lengths[0] ?? [];
+  return lengths.length === 1 && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+}
+
 /** Start line and headers; `bodyBytes` undefined: the body comes in chunks. */
 export function requestHead(head: RequestHead | EventHead, bodyBytes: number | undefined): Buffer {
   const { method, target, headers } = head.type === 'event' ? eventRequest : partsOf(head);

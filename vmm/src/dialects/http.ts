@@ -13,7 +13,7 @@ import type { VsockStream } from '../devices/index.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
-import { chunk, LAST_CHUNK, requestHead } from './http-request.js';
+import { announcedBytes, chunk, LAST_CHUNK, requestHead } from './http-request.js';
 import { Pieces } from './pieces.js';
 
 export class HttpGreeting implements Greeting {
@@ -79,6 +79,7 @@ export class HttpTalk implements Talk {
   /** The head of the answer, until it is told of. */
   #head: Head | undefined;
   readonly #pieces = new Pieces();
+  #inChunks = false;
 
   constructor(machine: Machine, port: number, events: TalkEvents) {
     const stream = machine.devices.vsock.streams.find(({ guestPort }) => guestPort === port);
@@ -108,6 +109,7 @@ export class HttpTalk implements Talk {
     const { body } = frame;
     const head = frame.head as unknown as RequestHead | EventHead;
     if (frame.head.type === 'chunk') {
+      if (!this.#inChunks) return this.#stream.write(body);
       const room = this.#stream.write(chunk(body));
       return frame.head.end === true ? this.#stream.write(LAST_CHUNK) : room;
     }
@@ -119,9 +121,10 @@ export class HttpTalk implements Talk {
       body: (piece) => this.#keep(piece),
       end: () => this.#tell(true),
     });
-    const goesOn = head.more === true;
-    const start = requestHead(head, goesOn ? undefined : body.byteLength);
-    return this.#stream.write(Buffer.concat([start, goesOn ? chunk(body) : body]));
+    const length = head.more === true ? announcedBytes(head) : body.byteLength;
+    this.#inChunks = length === undefined;
+    const first = this.#inChunks ? chunk(body) : body;
+    return this.#stream.write(Buffer.concat([requestHead(head, length), first]));
   }
 
   output(): boolean {
