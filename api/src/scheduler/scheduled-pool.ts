@@ -65,7 +65,8 @@ interface Pending {
   readonly submittedMs: number;
   readonly frame: InvokeFrame;
   readonly options: ScheduledOptions;
-  readonly onAbort: () => void;
+  /** While it waits. */
+  onAbort: (() => void) | undefined;
   resolve(result: InvokeResult): void;
   reject(error: unknown): void;
 }
@@ -125,20 +126,20 @@ export class ScheduledPool {
     const id = String(this.#nextId++);
     const submittedMs = this.#clock();
     return new Promise((resolve, reject) => {
-      const onAbort = () => this.#apply(this.#scheduler.cancel(id));
-      this.#pending.set(id, {
+      const pending: Pending = {
         id,
         function: name,
         deadlineMs: submittedMs + timeoutMs,
         submittedMs,
         frame,
         options,
-        onAbort,
+        onAbort: undefined,
         resolve,
         reject,
-      });
-      options.signal?.addEventListener('abort', onAbort, { once: true });
+      };
+      this.#pending.set(id, pending);
       this.#apply(this.#scheduler.submit(name, id));
+      if (this.#pending.has(id)) this.#listen(pending); // it waits
     });
   }
 
@@ -192,8 +193,13 @@ export class ScheduledPool {
   #take(id: string): Pending {
     const pending = this.#pending.get(id)!;
     this.#pending.delete(id);
-    pending.options.signal?.removeEventListener('abort', pending.onAbort);
+    if (pending.onAbort) pending.options.signal?.removeEventListener('abort', pending.onAbort);
     return pending;
+  }
+
+  #listen(pending: Pending): void {
+    pending.onAbort = () => this.#apply(this.#scheduler.cancel(pending.id));
+    pending.options.signal?.addEventListener('abort', pending.onAbort, { once: true });
   }
 
   async #run(pending: Pending, { worker, clone }: Effect & { type: 'dispatch' }): Promise<void> {

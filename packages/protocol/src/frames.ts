@@ -56,7 +56,8 @@ export function encodeFrame(
   const json = JSON.stringify(head);
   const headBytes = Buffer.byteLength(json);
   checkLengths(headBytes, body.byteLength, limits);
-  const frame = Buffer.allocUnsafe(PREFIX_BYTES + headBytes + body.byteLength);
+  // Not part of a larger buffer: a message to another thread would copy all of that.
+  const frame = Buffer.allocUnsafeSlow(PREFIX_BYTES + headBytes + body.byteLength);
   frame.writeUInt32LE(HEAD_LENGTH_BYTES + headBytes + body.byteLength, 0);
   frame.writeUInt32LE(headBytes, TOTAL_BYTES);
   frame.write(json, PREFIX_BYTES, 'utf8');

@@ -384,6 +384,7 @@ export class MachinePool implements Pool {
       maxThreads: 1,
       concurrentTasksPerWorker: TASKS_MAX,
       workerData,
+      recordTiming: false,
       // A thread that blocks on Atomics between tasks could not rewind, nor serve a clone that waits.
       atomics: 'disabled',
       // Templates' memory files are opened by one worker and used by all: they outlive it.
