@@ -136,8 +136,8 @@ export class Registry {
       const number = (before?.record.deployed ?? 0) + 1;
       const version = newVersion(versionRecord(number, settings, files));
       const log = before?.log ?? new FunctionLog();
-      const template = await this.#templates.make(name, version.record, files, log);
       const record = { ...newRecord(name), ...before?.record, current: number, deployed: number };
+      const template = await this.#templates.make(record, version.record, files, log);
       await this.#store.addVersion(record, version.record, files).catch((error: unknown) => {
         this.#templates.retire(template);
         throw error;
@@ -184,12 +184,17 @@ export class Registry {
     return { variables, secrets: Object.keys(secrets) };
   }
 
-  /** What is left out becomes empty. @throws ApiError MAYFLY_FUNCTION_UNKNOWN */
+  /**
+   * What is left out becomes empty. A program that gets variables only when it boots is booted with them, and goes on to
+   * serve with the old ones until the new template is ready, or if it fails.
+   *
+   * @throws ApiError MAYFLY_FUNCTION_UNKNOWN; what deploy() throws
+   */
   setEnvironment(name: string, { variables = {}, secrets = {} }: Environment): Promise<void> {
     return this.#changeEnvironment(name, () => ({ variables, secrets }));
   }
 
-  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_REQUEST_INVALID */
+  /** As setEnvironment(). @throws ApiError MAYFLY_REQUEST_INVALID as well */
   patchEnvironment(name: string, { variables, secrets }: EnvironmentPatch): Promise<void> {
     return this.#changeEnvironment(name, (before) => ({
       variables: patched(before.variables, variables),
@@ -214,13 +219,21 @@ export class Registry {
     if (this.#functions.get(name) !== deployed) this.get(name); // It was removed while this waited.
     version.deploying = true;
     try {
-      const files = this.#store.files(name, version.record.version);
-      version.template = await this.#templates.make(name, version.record, files, deployed.log);
+      version.template = await this.#newTemplate(deployed, version, deployed.record);
     } finally {
       version.deploying = false;
     }
     this.#keepSome(deployed, version);
     return version.template;
+  }
+
+  #newTemplate(
+    { log }: DeployedFunction,
+    { record }: Version,
+    owner: FunctionRecord,
+  ): Promise<Template> {
+    const files = this.#store.files(owner.name, record.version);
+    return this.#templates.make(owner, record, files, log);
   }
 
   #serve(deployed: DeployedFunction, record: FunctionRecord, version: Version): FunctionInfo {
@@ -257,9 +270,22 @@ export class Registry {
     return this.#change(name, async () => {
       const deployed = this.get(name);
       const record = { ...deployed.record, ...change(deployed.record) };
-      await this.#store.update(record);
+      const { current, versions } = deployed;
+      const renewed = current.template?.bootsWithVariables
+        ? await this.#newTemplate(deployed, current, record)
+        : undefined;
+      await this.#store.update(record).catch((error: unknown) => {
+        if (renewed) this.#templates.retire(renewed);
+        throw error;
+      });
       deployed.record = record;
       deployed.env = envOf(record);
+      for (const version of versions.values()) {
+        if (!version.template?.bootsWithVariables) continue;
+        this.#templates.retire(version.template);
+        version.template = undefined;
+      }
+      if (renewed) current.template = renewed;
     });
   }
 

@@ -28,6 +28,14 @@ export interface Template {
   name: string;
   exports: FunctionExport;
   bootMicros: number;
+  /** Variables reach the program when it boots, and never again: it reads no frames. */
+  bootsWithVariables: boolean;
+}
+
+/** A function's own, whatever its version. */
+export interface Variables {
+  variables: Record<string, string>;
+  secrets: Record<string, string>;
 }
 
 export class Templates {
@@ -41,23 +49,30 @@ export class Templates {
     this.#bootTimeoutMs = bootTimeoutMs;
   }
 
-  /** @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool */
+  /**
+   * @param variables are in the template of a program that could not get them later. With secrets among them it is not
+   *   stored: what is on disk beside the database holds none.
+   * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError of the pool
+   */
   async make(
-    name: string,
+    { name, variables, secrets }: Variables & { name: string },
     record: VersionRecord,
     files: SourceFiles,
     log: FunctionLog,
   ): Promise<Template> {
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
     const program = await RUNTIMES[runtime]({ name, files, entry, command, port }, this.#layers);
+    const bootsWithVariables = (program.dialect?.kind ?? 'frames') !== 'frames';
+    const own = bootsWithVariables ? { ...variables, ...secrets } : {};
+    const storable = !bootsWithVariables || Object.keys(secrets).length === 0;
     const template = `${name}@${version}-${randomBytes(4).toString('hex')}`;
     const { bootMicros, readyHead } = await this.#pool.deploy({
       name: template,
       ...program,
-      env: { ...env, ...program.env },
+      env: { ...env, ...own, ...program.env },
       memoryBytes,
       network: network?.allow ?? [],
-      stored: { group: name, version: String(version) },
+      ...(storable && { stored: { group: name, version: String(version) } }),
       bootTimeoutMs: this.#bootTimeoutMs,
       scheduling: schedulingOf(record),
     });
@@ -68,14 +83,13 @@ export class Templates {
         const { type: _, code, message, ...details } = head;
         throw new ApiError(code, message, { ...details, status: 400 });
       }
-      return { name: template, exports: head.exports, bootMicros };
+      return { name: template, exports: head.exports, bootMicros, bootsWithVariables };
     } catch (error) {
       await this.#pool.remove(template);
       throw error;
     }
   }
 
-  /** Invocations under way finish first. */
   /** What runs and waits in these templates together; undefined if the scheduler knows none of them. */
   load(templates: readonly Template[]): FunctionLoad | undefined {
     const loads = templates.flatMap(({ name }) => this.#pool.load(name) ?? []);
@@ -90,6 +104,7 @@ export class Templates {
     };
   }
 
+  /** Invocations under way finish first. */
   retire({ name }: Template): void {
     // A failure to remove costs memory until the pool closes, and there is nobody to tell.
     this.#pool.remove(name).catch(() => {});

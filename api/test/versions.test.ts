@@ -161,6 +161,39 @@ t.test('the environment changes without a deployment, and is there after a resta
   t.match((await json('/v1/functions/none/env')).body, { code: 'MAYFLY_FUNCTION_UNKNOWN' });
 });
 
+t.test('a server that reads no frames is booted again with its variables', async (t) => {
+  const { json, send, pool } = await start(t);
+  const deploy = (source: string) =>
+    send('/v1/functions/f', 'PUT', {
+      runtime: 'http',
+      command: ['node', 'server.js'],
+      files: { 'server.js': source },
+      env: { A: 'deployed' },
+    });
+  const booted = () =>
+    [...pool.templates.values()].map(({ env, stored }) => [env.A, env.S, stored]);
+  const stored = (version: string) => ({ group: 'f', version });
+  const path = '/v1/functions/f/env';
+  await deploy('1');
+  await send(path, 'PUT', { variables: { A: 'set' } });
+  t.same(booted(), [['set', undefined, stored('1')]]);
+  await deploy('2');
+  t.same(booted().length, 2, 'the last version is there for a rollback');
+  await send(path, 'PATCH', { secrets: { S: 'hidden' } });
+  t.same(booted(), [['set', 'hidden', undefined]], 'secrets are not stored; others boot anew');
+  t.match((await json('/fn/f@1')).body, { version: 1, env: { A: 'set', S: 'hidden' } });
+
+  let serves: unknown;
+  pool.boot = async () => {
+    serves = (await json('/fn/f')).body.env;
+    throw new MayflyError('MAYFLY_BOOT_FAILED', 'it wants S');
+  };
+  t.match(await send(path, 'PUT', {}), { body: { code: 'MAYFLY_BOOT_FAILED' } });
+  t.match(serves, { S: 'hidden' }, 'the old one serves meanwhile');
+  t.same((await json(path)).body, { variables: { A: 'set' }, secrets: ['S'] });
+  t.match((await json('/fn/f')).body, { version: 2, env: { S: 'hidden' } });
+});
+
 t.test('an archive is deployed over HTTP', async (t) => {
   const { json } = await start(t);
   const put = (body: Uint8Array, type: string) =>

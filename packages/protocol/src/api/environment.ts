@@ -1,6 +1,7 @@
 /**
  * Variables and secrets of a function, whatever its version: given to each invocation in its clone, never part of a
- * template. They win over the variables that a version was deployed with.
+ * template; but programs that read no frames (runtimes http and native) are booted again with them. They win over the
+ * variables that a version was deployed with.
  */
 import { Type } from 'typebox';
 import { CLOSED, Variables } from './types.js';
