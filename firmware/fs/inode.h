@@ -134,6 +134,9 @@ struct opening {
   struct text text; /* a directory's packed dirents, or the generated text */
 };
 
+/* fs/open.c: from the text of the opening */
+ssize_t text_read(struct file *f, void *buf, size_t n, off_t *pos);
+
 /* fs/inode.c */
 extern const struct inode_ops regular_ops, link_ops, directory_ops, node_ops;
 struct inode *inode_new(u32 dev, u32 mode, const struct inode_ops *ops); /* refs = 1, nlink = 1 */

@@ -36,7 +36,7 @@ static const void *regular_data(struct file *f, u64 offset, u64 n) {
 
 const struct file_ops regular_file_ops = {.read = regular_read, .write = regular_write, .data = regular_data};
 
-static ssize_t text_read(struct file *f, void *buf, size_t n, off_t *pos) {
+ssize_t text_read(struct file *f, void *buf, size_t n, off_t *pos) {
   const struct text *t = &((struct opening *)f->state)->text;
   if ((u64)*pos >= t->size) return 0;
   n = MIN(n, t->size - (u64)*pos);

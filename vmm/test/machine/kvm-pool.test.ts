@@ -1,5 +1,5 @@
 /** Invocations in pristine clones: what one leaves behind, the next does not see. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
@@ -178,8 +178,6 @@ await t.test('a caller that goes away stops its guest, and the clone is rewound'
 await t.test('what cannot boot says why', async (t) => {
   const missing = { ...spec, name: 'missing', argv: ['/nowhere'] };
   await t.rejects(pool.deploy(missing), { code: 'MAYFLY_BOOT_FAILED', message: /not found/ });
-  const text = join(scratch, 'text');
-  writeFileSync(text, 'no program');
   await t.rejects(pool.deploy({ ...spec, memoryBytes: 1 << 20 }), {
     code: 'MAYFLY_BAD_MEMORY_SIZE',
   });
