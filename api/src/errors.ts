@@ -192,7 +192,7 @@ export const ERRORS = Object.freeze({
   ),
   MAYFLY_WORKER_GONE: row(
     503,
-    'the thread that ran the invocation died; another one has taken its place',
+    'the worker that ran the invocation died; another one has taken its place',
     'try again, if the function may run twice; report it if it stays',
   ),
   MAYFLY_SERVER_CLOSING: row(

@@ -38,6 +38,8 @@ export interface StartOptions {
   host?: string;
   /** Holds functions, images and checkpoints; made if needed. */
   dataDir: string;
+  /** Pool processes that share the machines; 0: they are in worker threads of this process. See docs/scheduling.md. */
+  processes?: number;
   /** Where invocations run; machines of this host by default. It is closed with the server. */
   pool?: Pool;
   /** What guests see; images in the data directory by default. */
@@ -120,16 +122,16 @@ function assemble(
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */
 async function openPool(options: StartOptions): Promise<ScheduledPool> {
-  const pool = options.pool ?? (await machinePool(options.dataDir));
+  const pool = options.pool ?? (await machinePool(options));
   return new ScheduledPool(pool, { ...defaultLimits(), ...options.scheduling });
 }
 
-async function machinePool(dataDir: string): Promise<Pool> {
-  const { MachinePool } = await import('@mayfly/vmm');
-  return new MachinePool({
-    directory: join(dataDir, 'templates'),
-    checkpoints: join(dataDir, 'checkpoints'),
-  });
+async function machinePool({ dataDir, processes = 0 }: StartOptions): Promise<Pool> {
+  const { MachinePool, MachineProcesses } = await import('@mayfly/vmm');
+  const directory = join(dataDir, 'templates');
+  const checkpoints = join(dataDir, 'checkpoints');
+  if (processes === 0) return new MachinePool({ directory, checkpoints });
+  return new MachineProcesses({ directory, checkpoints, processes });
 }
 
 async function listen(app: FastifyInstance, port: number, host: string): Promise<string> {

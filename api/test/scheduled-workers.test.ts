@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MachinePool } from '@mayfly/vmm';
+import { MachinePool, MachineProcesses } from '@mayfly/vmm';
 import t from 'tap';
 import { defaultLimits, ScheduledPool, type SharedLimits } from '../src/scheduler/index.js';
 
@@ -12,8 +12,10 @@ const directory = mkdtempSync(join(tmpdir(), 'mayfly-scheduled-'));
 const worker = new URL(import.meta.resolve('@mayfly/vmm/script-worker'));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
-async function make(limits: Partial<SharedLimits> = {}): Promise<ScheduledPool> {
-  const machines = new MachinePool({ directory, workers: 1, worker });
+async function make(
+  limits: Partial<SharedLimits> = {},
+  machines: MachinePool | MachineProcesses = new MachinePool({ directory, workers: 1, worker }),
+): Promise<ScheduledPool> {
   const pool = new ScheduledPool(machines, { ...defaultLimits(), memoryBytes: 1e12, ...limits });
   for (const name of ['waiter', 'flood']) {
     const spec = { name, images: [], argv: ['/f'], env: {}, memoryBytes: 1, bootTimeoutMs: 1000 };
@@ -67,6 +69,27 @@ t.test(
     await pool.close();
   },
 );
+
+t.test('a process that crashes: what it had begun is told, and nothing else', async (t) => {
+  const machines = new MachineProcesses({ directory, processes: 2, workers: 1, worker });
+  const pool = await make({}, machines);
+  const sleeping = Array.from({ length: 8 }, async () => {
+    try {
+      return (await call(pool, 'waiter', { command: 'sleep', ms: 2000 })).head as { type: string };
+    } catch (error) {
+      return { type: (error as { code: string }).code };
+    }
+  });
+  while (pool.load('waiter')!.parked < 8) await new Promise((resolve) => setTimeout(resolve, 10));
+  process.kill(machines.pids[0]!, 'SIGSEGV');
+  const ends = (await Promise.all(sleeping)).map(({ type }) => type).sort();
+  t.same(ends, [...new Array(4).fill('MAYFLY_WORKER_GONE'), ...new Array(4).fill('response')]);
+  const more = Array.from({ length: 8 }, () => call(pool, 'waiter', { command: 'echo' }));
+  for (const one of more) t.match((await one).head, { type: 'response' });
+  await new Promise(setImmediate);
+  t.match(pool.load('waiter'), { running: 0, parked: 0, waiting: 0 });
+  await pool.close();
+});
 
 t.test('callers that leave do not cost clones', async (t) => {
   const pool = await make();

@@ -8,6 +8,7 @@ import { httpHost } from './http-host.js';
 import { https } from './http-node.js';
 import { memories } from './memory.js';
 import { peers } from './peers.js';
+import { poolProcess } from './pool-process.js';
 import { rewinds } from './rewind.js';
 import { rewindCopies } from './rewind-copy.js';
 import { rewindNode } from './rewind-node.js';
@@ -31,6 +32,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...densities,
   frame,
   httpHost,
+  poolProcess,
   ...https,
   ...peers,
   scaling,

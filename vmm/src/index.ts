@@ -6,4 +6,5 @@ export {
   runProgram,
 } from './machine/run-program.js';
 export { MachinePool, type MachinePoolOptions } from './pool/machine-pool.js';
+export { MachineProcesses, type MachineProcessesOptions } from './pool/machine-processes.js';
 export type * from './pool/types.js';

@@ -18,7 +18,8 @@ export class Wire<In, Out> {
   #bytes = 0;
   /** Bytes that the next message needs, as far as is known. */
   #wanted = PREFIX_BYTES;
-  #corked = false;
+  /** What this turn of the event loop sends. */
+  #sending: Uint8Array[] = [];
 
   /** `onClose` is called once: the other end is gone, or sent what is no message. */
   constructor(socket: Socket, receive: (message: In) => void, onClose: () => void) {
@@ -30,22 +31,17 @@ export class Wire<In, Out> {
   }
 
   send(message: Out): void {
-    const socket = this.#socket;
-    if (!socket.writable) return; // whoever waits for an answer is told by onClose
-    if (!this.#corked) {
-      this.#corked = true;
-      socket.cork();
-      process.nextTick(this.#uncork);
-    }
+    if (!this.#socket.writable) return; // whoever waits for an answer is told by onClose
+    if (this.#sending.length === 0) process.nextTick(this.#flush);
     const body = packr.pack(message);
     const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
     prefix.writeUInt32LE(body.byteLength);
-    socket.write(prefix);
-    socket.write(body);
+    this.#sending.push(prefix, body);
   }
 
   /** When all that was sent is on its way. */
   end(): void {
+    this.#flush();
     this.#socket.end();
   }
 
@@ -55,9 +51,10 @@ export class Wire<In, Out> {
     else this.#socket.unref();
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false;
-    this.#socket.uncork();
+  readonly #flush = (): void => {
+    const sending = this.#sending;
+    this.#sending = [];
+    if (sending.length > 0) this.#socket.write(Buffer.concat(sending));
   };
 
   #take(chunk: Buffer): void {

@@ -109,6 +109,7 @@ static void obey(const char *head) {
     stain();
     sleep(1000);
   }
+  if (strstr(head, "\"nap\"")) sleep(8);
   if (strstr(head, "\"allocate\""))
     for (;;) memset(malloc(1 << 20), 1, 1 << 20);
   if (strstr(head, "\"grow\"")) grow();

@@ -183,6 +183,10 @@ class ScriptGuest implements Guest {
           this.#say(answer({ more: true }), Buffer.from('begun'));
           if (head.ms) yield* this.#sleep(head.ms);
         }
+        if (head.busyMs) {
+          this.#say({ type: 'log', logs: [{ text: 'busy' }] });
+          yield SLICE;
+        }
         // Nothing else is served from here on.
         for (const end = performance.now() + (head.busyMs ?? 0); performance.now() < end; );
         (head.count > 0 ? setImmediate : process.nextTick)(() => {
