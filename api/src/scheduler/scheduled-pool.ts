@@ -212,12 +212,9 @@ export class ScheduledPool {
       const onParked = (parked: boolean) => this.#parked(id, parked);
       const all = { ...options, place, timeoutMs, onParked };
       const result = await this.#pool.invoke(name, frame, all);
-      const end = result.end.catch((error: unknown) => {
-        throw reasonOf(error);
-      });
-      end.catch(() => {});
+      const end = result.stats ? result.end : withReason(result.end);
       pending.resolve({ ...result, end, queueMicros: waitedMicros + result.queueMicros });
-      const { cpuMicros, rewoundPages } = await result.end;
+      const { cpuMicros, rewoundPages } = result.stats ?? (await result.end);
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
       const outcome = { cloneKept: true, cpuMicros, cloneBytes };
       this.#apply(this.#scheduler.finished(id, outcome));
@@ -260,6 +257,14 @@ export class ScheduledPool {
 function reasonOf(error: unknown): unknown {
   const { code, cause } = error as Partial<MayflyError>;
   return code === 'MAYFLY_ABORTED' ? (cause ?? error) : error;
+}
+
+function withReason<T>(end: Promise<T>): Promise<T> {
+  const told = end.catch((error: unknown) => {
+    throw reasonOf(error);
+  });
+  told.catch(() => {}); // it need not be waited for
+  return told;
 }
 
 function outcomeOf(error: unknown): Outcome {
