@@ -53,8 +53,9 @@ async function main() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  main().catch((error) => {
-    console.error(`mayfly: ${error.code ? `${error.code}: ` : ''}${error.message}`);
+  main().catch(async (error) => {
+    const { printError } = await import('../packages/cli/dist/src/output.js');
+    printError({ stderr: (text) => process.stderr.write(text) }, error);
     process.exitCode = 1;
   });
 }

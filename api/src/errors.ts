@@ -303,6 +303,7 @@ function codeOf(thrown: unknown): string {
 /** What others call the same thing. */
 const synonyms: Partial<Record<string, ApiErrorCode>> = {
   MAYFLY_ABORTED: 'MAYFLY_CLIENT_GONE',
+  MAYFLY_POOL_CLOSED: 'MAYFLY_SERVER_CLOSING',
   FST_ERR_CTP_BODY_TOO_LARGE: 'MAYFLY_BODY_TOO_LARGE',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'MAYFLY_REQUEST_INVALID',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'MAYFLY_REQUEST_INVALID',

@@ -139,7 +139,7 @@ export class Invoker {
       this.#succeed(trace, stats, startMs, bytes.byteLength);
       return { trace, timing: stats };
     } catch (error) {
-      if (accepted && isOverload(error)) this.#giveBack(trace);
+      if (accepted && isPostponed(error)) this.#giveBack(trace);
       else this.#fail(trace, error, startMs);
       throw error;
     }
@@ -246,8 +246,11 @@ export function newTrace(name: string, request: InvocationRequest): Trace {
   return trace;
 }
 
-export function isOverload(error: unknown): boolean {
-  return error instanceof MayflyError && error.code === 'MAYFLY_OVERLOADED';
+const POSTPONING = new Set(['MAYFLY_OVERLOADED', 'MAYFLY_SERVER_CLOSING', 'MAYFLY_POOL_CLOSED']);
+
+/** Whether an accepted invocation is to run later: there is no room, or no server any more. */
+export function isPostponed(error: unknown): boolean {
+  return error instanceof MayflyError && POSTPONING.has(error.code);
 }
 
 /** @throws ApiError MAYFLY_GUEST_ANSWER if it is not what the request asks for */

@@ -4,7 +4,7 @@
  */
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from './errors.js';
-import { type Invoker, isOverload, newTrace, type Target } from './invoker.js';
+import { type Invoker, isPostponed, newTrace, type Target } from './invoker.js';
 import type { Registry } from './registry.js';
 import type { InvocationStore } from './store/invocations.js';
 import { NO_TIMING } from './timing.js';
@@ -97,12 +97,12 @@ export class LaterInvocations {
         trace,
       );
     } catch (error) {
-      if (isOverload(error)) return this.#postpone(trace);
+      if (isPostponed(error)) return this.#postpone(trace);
       if (trace.status === 'queued') this.#refuse(trace, error);
     }
   }
 
-  /** There is no room: the attempt does not count. */
+  /** The attempt does not count. */
   async #postpone(trace: Trace): Promise<void> {
     trace.attempts = (trace.attempts ?? 1) - 1;
     this.#waiting.unshift(trace);

@@ -48,14 +48,17 @@ export interface StartOptions {
   /** What all functions share of this host; see defaultLimits() for what is not said. */
   scheduling?: Partial<SharedLimits>;
   bodyBytesMax?: number;
-  /** How long close() goes on serving while /readyz says that requests should go elsewhere; 0. */
+  /** How long close() lets invocations that are under way go on; as long as they take, if left out. */
   drainMs?: number;
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
 export interface RunningServer {
   url: string;
-  /** Answers what is under way, then closes the pool. */
+  /**
+   * Admits no invocation any more, and answers those that are under way: with MAYFLY_SERVER_CLOSING when their time is
+   * over. Until then everything else is answered as before, and /readyz says that requests should go elsewhere.
+   */
   close(): Promise<void>;
 }
 
@@ -83,11 +86,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     services.later.resume();
     const drain = async () => {
       draining.abort();
-      await new Promise((resolve) => setTimeout(resolve, options.drainMs ?? 0));
-      await Promise.all([closeServer(), services.later.close()]);
-      await pool.drain(); // what goes on behind an answer, too
+      const laterOver = services.later.close();
+      await pool.close(options.drainMs); // what goes on behind an answer, too
+      await Promise.all([closeServer(options.drainMs), laterOver]);
       await services.invocations.close();
-      await close();
+      await database.close();
     };
     return { url, close: drain };
   } catch (error) {
@@ -127,7 +130,8 @@ async function openPool(options: StartOptions): Promise<ScheduledPool> {
 }
 
 async function machinePool({ dataDir, processes = 0 }: StartOptions): Promise<Pool> {
-  const { MachinePool, MachineProcesses } = await import('@mayfly/vmm');
+  const { kvm, MachinePool, MachineProcesses } = await import('@mayfly/vmm');
+  kvm.Kvm.open().close(); // a host without it is told now, not at the first deployment
   const directory = join(dataDir, 'templates');
   const checkpoints = join(dataDir, 'checkpoints');
   if (processes === 0) return new MachinePool({ directory, checkpoints });

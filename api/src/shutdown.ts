@@ -4,9 +4,9 @@ import type { FastifyInstance } from 'fastify';
 /**
  * Gives the function that closes the server: requests under way are answered, then every connection is cut. Without
  * this, a client that opened a connection and sent nothing would hold the server until it gives up. Call it before the
- * server listens.
+ * server listens. What is not answered, or read, after `cutMs` is cut as well.
  */
-export function gracefulClose(app: FastifyInstance): () => Promise<void> {
+export function gracefulClose(app: FastifyInstance): (cutMs?: number) => Promise<void> {
   let answering = 0;
   let closing = false;
   const cutIfQuiet = () => {
@@ -20,10 +20,13 @@ export function gracefulClose(app: FastifyInstance): () => Promise<void> {
     });
     done();
   });
-  return async () => {
+  return async (cutMs) => {
     closing = true;
     const closed = app.close();
     cutIfQuiet();
+    const cut = () => app.server.closeAllConnections();
+    const timer = cutMs === undefined ? undefined : setTimeout(cut, cutMs);
     await closed;
+    clearTimeout(timer);
   };
 }

@@ -10,7 +10,7 @@ import { echo, MemoryPool, noLayers } from './memory-pool.js';
 
 type Tap = { teardown(end: () => Promise<void>): void };
 
-async function start(t: Tap, drainMs = 0) {
+async function start(t: Tap, drainMs?: number) {
   const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-health-'));
   const pool = new MemoryPool();
   const server = await startServer({
@@ -19,7 +19,7 @@ async function start(t: Tap, drainMs = 0) {
     pool,
     layers: noLayers,
     logLevel: 'silent',
-    drainMs,
+    ...(drainMs !== undefined && { drainMs }),
   });
   let closed: Promise<void> | undefined;
   const close = () => {
@@ -77,7 +77,7 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
 });
 
 t.test('a server that closes says so, answers what it has, and refuses what comes', async (t) => {
-  const { url, pool, close } = await start(t, 300);
+  const { url, pool, close } = await start(t);
   const ready = async () => {
     const answer = await fetch(`${url}/readyz`);
     return `${answer.status} ${await answer.text()}`;
@@ -102,15 +102,30 @@ t.test('a server that closes says so, answers what it has, and refuses what come
     isClosed = true;
   });
   t.equal(await ready(), '503 {"status":"draining"}');
+  t.equal((await fetch(`${url}/healthz`)).status, 200);
   t.equal((await fetch(`${url}/v1/functions/f`)).status, 200, 'it still serves');
-  await new Promise((resolve) => setTimeout(resolve, 400));
-  await t.rejects(fetch(`${url}/healthz`));
+  const refused = await fetch(`${url}/fn/f`);
+  t.equal(refused.status, 503);
+  t.match(await refused.json(), { code: 'MAYFLY_SERVER_CLOSING' });
+  t.ok(refused.headers.get('retry-after'));
   t.notOk(isClosed);
   finish();
   const answer = await underWay;
   t.equal(answer.status, 200);
   t.match(await answer.text(), /GET .*\/slow/);
   await closing;
+  await t.rejects(fetch(`${url}/healthz`));
+});
+
+t.test('what is not over when its time is, ends with the server', async (t) => {
+  const { url, pool, close } = await start(t, 100);
+  pool.behave = () => new Promise(() => {});
+  const underWay = fetch(`${url}/fn/f/slow`);
+  await until(() => fetch(`${url}/healthz`), { inFlight: 1 });
+  await close();
+  const answer = await underWay;
+  t.equal(answer.status, 503);
+  t.match(await answer.json(), { code: 'MAYFLY_SERVER_CLOSING' });
 });
 
 t.test(
@@ -137,3 +152,12 @@ t.test(
     await closing;
   },
 );
+
+async function until(ask: () => Promise<Response>, what: object): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const seen = (await (await ask()).json()) as object;
+    if (Object.entries(what).every(([key, value]) => seen[key as never] === value)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`it is never ${JSON.stringify(what)}`);
+}

@@ -1,5 +1,5 @@
 /** A pool that answers from memory as a test says: for what is about the server and not about agents or guests. */
-import type { AnswerHead, EventHead, RequestHead } from '@mayfly/protocol';
+import { type AnswerHead, type EventHead, MayflyError, type RequestHead } from '@mayfly/protocol';
 import type {
   Body,
   InvokeFrame,
@@ -49,6 +49,7 @@ export class MemoryPool implements Pool {
   behave: Behave;
   /** What deploy() waits for. */
   boot: () => Promise<void> = async () => {};
+  readonly #closed = rejectable();
 
   constructor(behave: Behave = echo) {
     this.behave = behave;
@@ -70,13 +71,14 @@ export class MemoryPool implements Pool {
       options.signal?.addEventListener('abort', () => reject(options.signal?.reason));
     });
     aborted.catch(() => {});
+    const closed = this.#closed.promise;
     const behaved = this.behave(
       head as RequestHead | EventHead,
       body,
       options,
       this.templates.get(name)!,
     );
-    const answer = await Promise.race([behaved, aborted]);
+    const answer = await Promise.race([behaved, aborted, closed]);
     const timing = { queueMicros: 10, guestMicros: 20 };
     const stats = { ...timing, cpuMicros: 15, rewoundPages: 7, faults: 5, rewindMicros: 30 };
     const end = Promise.race([answer.end ?? Promise.resolve(), aborted]).then(() => stats);
@@ -96,5 +98,17 @@ export class MemoryPool implements Pool {
     this.templates.delete(name);
   }
 
-  async close(): Promise<void> {}
+  /** What is under way ends. */
+  async close(): Promise<void> {
+    this.#closed.reject(new MayflyError('MAYFLY_POOL_CLOSED', 'the pool is closed'));
+  }
+}
+
+function rejectable(): { promise: Promise<never>; reject(error: unknown): void } {
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<never>((_, no) => {
+    reject = no;
+  });
+  promise.catch(() => {});
+  return { promise, reject };
 }

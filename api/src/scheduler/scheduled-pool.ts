@@ -157,14 +157,13 @@ export class ScheduledPool {
     return this.#pool.prune(group, keep);
   }
 
-  /** Admits nothing any more, and waits until all that was admitted is over. */
-  drain(): Promise<void> {
+  /**
+   * Admits nothing any more, waits until all that was admitted is over, and closes the pool. What is not over after
+   * `graceMs` ends with MAYFLY_POOL_CLOSED.
+   */
+  async close(graceMs?: number): Promise<void> {
     this.#apply(this.#scheduler.drain());
-    return this.#drained.promise;
-  }
-
-  async close(): Promise<void> {
-    await this.drain();
+    await within(this.#drained.promise, graceMs);
     clearTimeout(this.#timer);
     this.#timerMs = Number.NEGATIVE_INFINITY; // no other is set
     await this.#pool.close();
@@ -270,6 +269,16 @@ function withReason<T>(end: Promise<T>): Promise<T> {
 function outcomeOf(error: unknown): Outcome {
   const { cloneKept = false, cpuMicros } = error as Partial<MachineFailure>;
   return cpuMicros === undefined ? { cloneKept } : { cloneKept, cpuMicros };
+}
+
+async function within(promise: Promise<void>, ms: number | undefined): Promise<void> {
+  if (ms === undefined) return promise;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
 }
 
 function deferred(): { promise: Promise<void>; resolve: () => void } {

@@ -1,6 +1,6 @@
 /** Command lines against the real server, whose pool answers from memory. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startServer } from '@mayfly/api';
@@ -348,3 +348,20 @@ t.test('doctor says what this host has', async (t) => {
   for (const { result, advice } of findings) t.ok(result === 'ok' || advice);
   t.match(await mayfly('doctor'), { stdout: /^(ok|warn|fail) +\/dev\/kvm: / });
 });
+
+t.test(
+  'a host without KVM is told so, and nothing else',
+  { skip: existsSync('/dev/kvm') && 'machines run here' },
+  async (t) => {
+    const { code, stdout, stderr } = await mayfly(
+      'serve',
+      '--port',
+      '0',
+      '--data',
+      join(dir, 'none'),
+    );
+    t.equal(code, 1);
+    t.equal(stdout, '');
+    t.match(stderr, /^mayfly: MAYFLY_KVM_(?:MISSING|PERMISSION): .*\n {2}`mayfly doctor` .*\n$/);
+  },
+);

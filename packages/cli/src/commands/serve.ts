@@ -1,9 +1,10 @@
 /** mayfly serve */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { RunningServer } from '@mayfly/api';
 import type { Command } from 'commander';
 import type { Io } from '../output.js';
-import { parseCount, parsePort } from '../units.js';
+import { parseCount, parseDuration, parsePort } from '../units.js';
 
 export const PORT_DEFAULT = 7070;
 
@@ -12,7 +13,10 @@ interface ServeOptions {
   host: string;
   data: string;
   processes?: number;
+  drain: number;
 }
+
+const DRAIN_MS = 30_000;
 
 export function addServe(program: Command, io: Io): void {
   program
@@ -26,23 +30,35 @@ export function addServe(program: Command, io: Io): void {
       'run machines in so many processes, whose crashes the server survives (default: threads of the server)',
       parseCount,
     )
-    .action(async ({ port, host, data, processes = 0 }: ServeOptions) => {
+    .option(
+      '--drain <duration>',
+      'how long running invocations may go on after SIGTERM or Ctrl-C; a second one ends at once',
+      parseDuration,
+      DRAIN_MS,
+    )
+    .action(async ({ port, host, data, processes = 0, drain }: ServeOptions) => {
       const { startServer } = await import('@mayfly/api'); // other commands start without it
-      const server = await startServer({ port, host, dataDir: data, processes });
+      const server = await startServer({ port, host, dataDir: data, processes, drainMs: drain });
       io.stdout(`Mayfly serves at ${server.url}, data in ${data}\n`);
-      await interrupted();
-      io.stderr('closing\n');
-      await server.close();
+      await serveUntilSignal(server, io);
     });
 }
 
-function dataDirDefault(env: Io['env']): string {
-  return join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'mayfly');
+/** Closes the server at the first SIGINT or SIGTERM; the second one ends the process as usual. */
+export async function serveUntilSignal(server: RunningServer, io: Io): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const stop = () => {
+      for (const signal of SIGNALS) process.off(signal, stop);
+      resolve();
+    };
+    for (const signal of SIGNALS) process.on(signal, stop);
+  });
+  io.stderr('closing: running invocations are answered; a second signal ends at once\n');
+  await server.close();
 }
 
-/** Resolves at the first SIGINT or SIGTERM; the second one ends the process as usual. */
-function interrupted(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+function dataDirDefault(env: Io['env']): string {
+  return join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'mayfly');
 }
