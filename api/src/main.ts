@@ -113,6 +113,7 @@ function assemble(
   const statistics = new Statistics();
   const metrics = new InvocationMetrics();
   const observe: Observer = (trace, rewindMicros) => {
+    if (!registry.has(trace.function)) return; // It was removed, and is not to come back as a label.
     statistics.of(trace.function).add(trace);
     metrics.add(trace, rewindMicros);
   };

@@ -91,6 +91,31 @@ const COUNTS: LookedPerFunction[] = [
     help: 'Console lines that are not kept any more',
     look: (f, { registry }) => registry.get(f).log.dropped,
   },
+  {
+    name: 'network_connections_total',
+    help: 'Connections out of guests that stood, of invocations that succeeded',
+    look: (f, { statistics }) => statistics.of(f).network.connections,
+  },
+  {
+    name: 'network_failed_total',
+    help: 'Connections out of guests that could not be made',
+    look: (f, { statistics }) => statistics.of(f).network.failed,
+  },
+  {
+    name: 'network_denied_total',
+    help: 'Connections and names that the rules of the function refused',
+    look: (f, { statistics }) => statistics.of(f).network.denied,
+  },
+  {
+    name: 'network_sent_bytes_total',
+    help: 'Bytes that guests sent through connections',
+    look: (f, { statistics }) => statistics.of(f).network.bytesSent,
+  },
+  {
+    name: 'network_received_bytes_total',
+    help: 'Bytes that guests received through connections',
+    look: (f, { statistics }) => statistics.of(f).network.bytesReceived,
+  },
 ];
 
 const LOADS: LookedPerFunction[] = [
@@ -110,7 +135,15 @@ const LOADS: LookedPerFunction[] = [
   },
 ];
 
-const WHOLE: Looked[] = [
+const WHOLE_COUNTS: Looked[] = [
+  {
+    name: 'records_dropped_total',
+    help: 'Ended invocations without a record, since too many ended at once',
+    look: ({ invocations }) => invocations.dropped,
+  },
+];
+
+const WHOLE_LOADS: Looked[] = [
   { name: 'functions', help: 'Deployed functions', look: ({ registry }) => registry.size },
   {
     name: 'in_flight',
@@ -129,51 +162,27 @@ export function describeMetrics(
   { registry: metrics }: InvocationMetrics,
   services: Services,
 ): void {
-  const registers = [metrics];
-  const labelNames = ['function'] as const;
-  const names = () => services.registry.names;
-  for (const { name, help, look } of COUNTS) {
-    new Counter({
+  const whole = ({ look }: Looked) => [[{}, look(services)] as const];
+  const perFunction = ({ look }: LookedPerFunction) =>
+    services.registry.names.map((f) => [{ function: f }, look(f, services)] as const);
+  const add = (
+    Kind: typeof Counter | typeof Gauge,
+    { name, help }: { name: string; help: string },
+    values: () => (readonly [labels: { function?: string }, value: number])[],
+  ) =>
+    new Kind({
       name: `mayfly_${name}`,
       help,
-      labelNames,
-      registers,
+      labelNames: ['function'],
+      registers: [metrics],
       collect() {
-        this.reset();
-        for (const f of names()) this.inc({ function: f }, look(f, services));
+        this.reset(); // what was removed is forgotten
+        for (const [labels, value] of values()) this.inc(labels, value);
       },
     });
-  }
-  for (const { name, help, look } of LOADS) {
-    new Gauge({
-      name: `mayfly_${name}`,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        for (const f of names()) this.set({ function: f }, look(f, services));
-      },
-    });
-  }
-  for (const { name, help, look } of WHOLE) {
-    new Gauge({
-      name: `mayfly_${name}`,
-      help,
-      registers,
-      collect() {
-        this.set(look(services));
-      },
-    });
-  }
-  new Counter({
-    name: 'mayfly_records_dropped_total',
-    help: 'Ended invocations without a record, since too many ended at once',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(services.invocations.dropped);
-    },
-  });
+  for (const one of COUNTS) add(Counter, one, () => perFunction(one));
+  for (const one of LOADS) add(Gauge, one, () => perFunction(one));
+  for (const one of WHOLE_COUNTS) add(Counter, one, () => whole(one));
+  for (const one of WHOLE_LOADS) add(Gauge, one, () => whole(one));
   collectDefaultMetrics({ register: metrics });
 }

@@ -80,6 +80,10 @@ export class Registry {
     return this.#functions.size;
   }
 
+  has(name: string): boolean {
+    return this.#functions.has(name);
+  }
+
   /** Sorted. */
   get names(): string[] {
     return [...this.#functions.keys()].sort();

@@ -11,17 +11,25 @@ export class FunctionStatistics {
   coldStarts = 0;
   rewoundPages = 0;
   faults = 0;
+  /** What went out of its guests. */
+  readonly network = { connections: 0, failed: 0, denied: 0, bytesSent: 0, bytesReceived: 0 };
   /** A ring of milliseconds. */
   readonly #latencies = new Float64Array(LATENCIES);
 
   /** Counts an invocation that ended. */
-  add({ status, cold, rewoundPages = 0, faults = 0, timing }: Trace): void {
+  add({ status, cold, rewoundPages = 0, faults = 0, timing, network }: Trace): void {
     this.#latencies[this.invocations % LATENCIES] = timing?.totalMs ?? 0;
     this.invocations++;
     if (status !== 'succeeded') this.errors++;
     if (cold) this.coldStarts++;
     this.rewoundPages += rewoundPages;
     this.faults += faults;
+    if (network === undefined) return;
+    this.network.connections += network.connections;
+    this.network.failed += network.failed;
+    this.network.denied += network.denied;
+    this.network.bytesSent += network.bytesSent;
+    this.network.bytesReceived += network.bytesReceived;
   }
 
   stats(name: string, version: number, load: FunctionLoad | undefined): FunctionStats {

@@ -36,6 +36,8 @@ async function start(t: Tap, drainMs?: number) {
 
 t.test('counts, latencies and pages, for people and for Prometheus', async (t) => {
   const { url, pool } = await start(t);
+  const network = { connections: 2, failed: 1, denied: 3, bytesSent: 10, bytesReceived: 20 };
+  pool.behave = async (...asked) => ({ ...(await echo(...asked)), network });
   for (let n = 0; n < 3; n++) await (await fetch(`${url}/fn/f`)).text();
   pool.behave = async () => {
     throw new MayflyError('MAYFLY_GUEST_PANIC', 'of a test');
@@ -64,6 +66,18 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
     /^mayfly_guest_seconds_sum\{function="f"\} 0\.0000[56]/m,
     /^mayfly_faults_total\{function="f"\} 15$/m,
     /^mayfly_dirty_pages_sum\{function="f"\} 21$/m,
+    /^mayfly_network_connections_total\{function="f"\} 6$/m,
+    /^mayfly_network_failed_total\{function="f"\} 3$/m,
+    /^mayfly_network_denied_total\{function="f"\} 9$/m,
+    /^mayfly_network_sent_bytes_total\{function="f"\} 30$/m,
+    /^mayfly_network_received_bytes_total\{function="f"\} 60$/m,
+    /^mayfly_clone_seconds_count\{function="f"\} 4$/m,
+    /^mayfly_running\{function="f"\} 0$/m,
+    /^mayfly_queued\{function="f"\} 0$/m,
+    /^mayfly_in_flight 0$/m,
+    /^mayfly_later_waiting 0$/m,
+    /^mayfly_records_dropped_total 0$/m,
+    /^mayfly_log_lines_dropped_total\{function="f"\} 0$/m,
     /^mayfly_rewind_seconds_count\{function="f"\} 3$/m,
     /^mayfly_clones\{function="f"\} \d+$/m,
     /^mayfly_functions 1$/m,
@@ -74,6 +88,28 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
   await fetch(`${url}/v1/functions/f`, { method: 'DELETE' });
   t.notMatch(await (await fetch(`${url}/metrics`)).text(), /function="f"/);
   t.equal((await fetch(`${url}/v1/functions/f/stats`)).status, 404);
+});
+
+t.test('a function that is removed while it runs leaves no labels', async (t) => {
+  const { url, pool } = await start(t);
+  let finish = () => {};
+  const wait = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  pool.behave = async (...asked) => {
+    await wait;
+    return echo(...asked);
+  };
+  const metrics = async () => (await fetch(`${url}/metrics`)).text();
+  const answer = fetch(`${url}/fn/f`);
+  await until(() => fetch(`${url}/healthz`), { inFlight: 1 });
+  t.match(await metrics(), /^mayfly_in_flight 1$/m);
+  t.match(await metrics(), /^mayfly_running\{function="f"\} 1$/m);
+  await fetch(`${url}/v1/functions/f`, { method: 'DELETE' });
+  finish();
+  t.equal((await answer).status, 200);
+  await until(() => fetch(`${url}/healthz`), { inFlight: 0 });
+  t.notMatch(await metrics(), /function="f"/);
 });
 
 t.test('a server that closes says so, answers what it has, and refuses what comes', async (t) => {

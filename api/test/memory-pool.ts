@@ -5,6 +5,7 @@ import type {
   InvokeFrame,
   InvokeOptions,
   InvokeResult,
+  InvokeStats,
   Pool,
   TemplateSpec,
 } from '@mayfly/vmm';
@@ -14,6 +15,7 @@ export interface Answer {
   head: object;
   body?: Body;
   end?: Promise<void>;
+  network?: NonNullable<InvokeStats['network']>;
 }
 
 export type Behave = (
@@ -80,7 +82,8 @@ export class MemoryPool implements Pool {
     );
     const answer = await Promise.race([behaved, aborted, closed]);
     const timing = { queueMicros: 10, guestMicros: 20 };
-    const stats = { ...timing, cpuMicros: 15, rewoundPages: 7, faults: 5, rewindMicros: 30 };
+    const counts = { cpuMicros: 15, rewoundPages: 7, faults: 5, rewindMicros: 30 };
+    const stats = { ...timing, ...counts, network: answer.network };
     const end = Promise.race([answer.end ?? Promise.resolve(), aborted]).then(() => stats);
     end.catch(() => {});
     return { head: answer.head, body: answer.body ?? new Uint8Array(0), ...timing, end };
