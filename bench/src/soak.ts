@@ -5,7 +5,7 @@ import { CLONE_SETTINGS, Stock, Supplies } from '@mayfly/vmm/clones';
 import { privateKib } from './host-memory.js';
 import { bootTemplate, checkAnswer, eventFrame, type Guest, scratchFolder } from './templates.js';
 
-const USAGE = `npm run -s soak -- [--clones N] [--guest static|node] [--json]
+const USAGE = `npm run -s soak -- [--count N] [--guest static|node] [--json]
 Makes N clones (10000), lets each answer, rewinds every other one and lets it answer again, closes it. Looks at the process's file
 descriptors, mappings, threads and private memory after a tenth of them and after each further tenth. --json prints
 {ok, leaks, samples: [{clones, descriptors, mappings, threads, privateKib}]} at the end.`;
@@ -15,6 +15,20 @@ const TENTHS = 10;
 /** JavaScript's own heap grows and shrinks by this much; a leak of a page a clone is ten times that in 10,000. */
 const HEAP_KIB = 4096;
 const HEAP_MAPPINGS = 24;
+
+/**
+ * Mappings that have a file (guest memory, images, pages of vCPUs) or are large (address ranges that are kept): the others are
+ * those of heaps, which grow and shrink in pieces of 256 KiB.
+ */
+function mappings(): number {
+  const lines = readFileSync('/proc/self/maps', 'latin1').trimEnd().split('\n');
+  return lines.filter((line) => {
+    const [, start, end, path] = /^(\w+)-(\w+) \S+ \S+ \S+ \S+ *(.*)$/.exec(line) ?? [];
+    const isNamed = path !== undefined && /^[^[]/.test(path);
+    return isNamed || Number(`0x${end}`) - Number(`0x${start}`) >= HEAP_PIECE_MAX;
+  }).length;
+}
+const HEAP_PIECE_MAX = 4 << 20;
 
 interface Sample {
   clones: number;
@@ -28,7 +42,7 @@ function sample(clones: number): Sample {
   return {
     clones,
     descriptors: readdirSync('/proc/self/fd').length,
-    mappings: readFileSync('/proc/self/maps', 'latin1').split('\n').length,
+    mappings: mappings(),
     threads: readdirSync('/proc/self/task').length,
     privateKib: privateKib(),
   };
@@ -98,13 +112,13 @@ async function run(guest: Guest, total: number, onSample: (sample: Sample) => vo
 
 const { values } = parseArgs({
   options: {
-    clones: { type: 'string', default: '10000' },
+    count: { type: 'string', default: '10000' },
     guest: { type: 'string', default: 'static' },
     json: { type: 'boolean' },
     help: { type: 'boolean' },
   },
 });
-const total = Number(values.clones);
+const total = Number(values.count);
 const guest = values.guest as Guest;
 if (values.help === true) {
   console.log(USAGE);

@@ -135,6 +135,45 @@ t.test('reverting, to the parent or any other', async (t) => {
   t.same(await store.revert('one', 'one'), before, 'to itself: nothing happens');
 });
 
+t.test(
+  'reverting to any point of a tree while clones run: they keep what they were made from',
+  async (t) => {
+    const { store, create } = await setUp(t);
+    const names = ['a', 'b', 'c', 'd', 'e', 'side'];
+    const pages = new Map(names.map((name, i): [string, Pages] => [name, new Map([[5, i + 1]])]));
+    const parents = [undefined, 'a', 'b', 'c', 'd', 'c'] as const;
+    for (const [i, name] of names.entries()) {
+      const parent = parents[i];
+      await create(name, pages.get(name)!, parent, parent && pages.get(parent));
+    }
+    const running = await Promise.all(names.map((name) => store.load(name)));
+    t.teardown(() => {
+      for (const { close } of running) close();
+    });
+    for (const [name, to] of [
+      ['c', 'a'],
+      ['a', 'e'],
+      ['side', 'b'],
+      ['d', 'side'],
+    ] as const) {
+      await store.revert(name, to);
+      pages.set(name, pages.get(to)!);
+      for (const other of names) {
+        t.same(
+          await contentOf(store, other),
+          pages.get(other),
+          `${other}, when ${name} was reverted`,
+        );
+      }
+    }
+    await store.remove('b');
+    for (const [i, { memoryFd, images }] of running.entries()) {
+      t.same(pagesIn(memoryFd), new Map([[5, i + 1]]));
+      t.equal(readFileSync(images[0]!, 'utf8'), 'not really an image');
+    }
+  },
+);
+
 t.test('any order of taking, reverting and removing keeps each content', async (t) => {
   const pagesArbitrary = fc.map(fc.nat(40), fc.integer({ min: 1, max: 255 }), { maxKeys: 6 });
   const step = fc.oneof(
