@@ -75,7 +75,7 @@ def ask():
     with socket.create_connection(("host.mayfly", int(sys.argv[1]))) as s:
         return s.recv(9).decode()
 print(ask(), flush=True)
-side = open("/dev/checkpoint").read()
+side = open("/dev/checkpoint").read().strip()
 try:
     print(side, ask())
 except OSError as error:
