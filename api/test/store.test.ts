@@ -1,6 +1,6 @@
 /** What a store acknowledged is there after kill -9, whenever that comes, and what it did not is there wholly or not at all. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,8 @@ import t from 'tap';
 import { Database } from '../src/store/database.js';
 import { FunctionStore } from '../src/store/functions.js';
 import { after, type Content, EMPTY, read, type Step } from './store-steps.js';
+
+t.setTimeout(120_000);
 
 const ROUNDS = 24;
 const WRITER = fileURLToPath(new URL('store-writer.js', import.meta.url));
@@ -25,6 +27,7 @@ t.test('kill -9 loses nothing that was acknowledged', async (t) => {
     const open = tried.length > done.length ? tried.at(-1) : undefined;
     if (open) interrupted++;
     next = (tried.at(-1)?.n ?? next - 1) + 1;
+    if (round % 4 > 0) rmSync(join(dir, 'mayfly.open'), { force: true }); // reading all of it takes its time
     const database = await Database.open(dir);
     const found = read(new FunctionStore(database));
     await database.close();
@@ -39,6 +42,24 @@ t.test('kill -9 loses nothing that was acknowledged', async (t) => {
   t.comment(`${next} changes, ${interrupted} interrupted`);
   t.ok(interrupted > 0, 'some kills came in the middle of a change');
   t.ok(next > ROUNDS, 'others did not');
+});
+
+t.test('a file that is damaged behind its header is refused after a crash', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-store-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const { tried } = await killed(dir, 0, 12, 0);
+  t.ok(tried.length > 4);
+  const path = join(dir, 'mayfly.mdb');
+  const good = readFileSync(path);
+  await (await Database.open(dir)).close();
+  for (const byte of [0xff, 0x5a]) {
+    const bad = Buffer.from(good).fill(byte, 2 * 4096);
+    writeFileSync(path, bad);
+    writeFileSync(join(dir, 'mayfly.open'), '');
+    await t.rejects(Database.open(dir), { code: 'MAYFLY_STORE_DAMAGED', message: /mayfly\.mdb/ });
+  }
+  writeFileSync(path, good);
+  await (await Database.open(dir)).close();
 });
 
 /** Runs the writer from step `from`, kills it `afterMs` after its line number `lines` and gives what it told. */

@@ -2,16 +2,21 @@
  * The file that everything lies in which must survive the server: an LMDB environment, one server at a time. What a
  * resolved write wrote is on disk; what was being written when the process or the host died is there wholly or not at all.
  */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, open as openFile, realpath } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, open as openFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { MayflyError } from '@mayfly/protocol';
 import { type Database as Lmdb, open, type RootDatabase } from 'lmdb';
 
 /** Grows when older servers could not read what newer ones write. */
 const FORMAT = 1;
 const FILE = 'mayfly.mdb';
+/** There while a server uses the database, and when the last one did not close it. */
+const MARK = 'mayfly.open';
 /** mdb.c of the LMDB that lmdb-js brings: MDB_MAGIC and MDB_DATA_VERSION, behind the header of the first page. */
 const MAGIC = { offset: 24, value: 0xbeefc0de, version: 2 };
 
@@ -19,10 +24,12 @@ export type Table<Value, Key extends (string | number)[] | string> = Lmdb<Value,
 
 export class Database {
   readonly #root: RootDatabase;
+  readonly #mark: string;
   readonly #unlock: () => void;
 
-  private constructor(root: RootDatabase, unlock: () => void) {
+  private constructor(root: RootDatabase, mark: string, unlock: () => void) {
     this.#root = root;
+    this.#mark = mark;
     this.#unlock = unlock;
   }
 
@@ -35,11 +42,14 @@ export class Database {
     const unlock = await lock(await realpath(dir));
     try {
       const path = join(dir, FILE);
+      const mark = join(dir, MARK);
       await checkHeader(path);
+      if (existsSync(mark) && existsSync(path)) await checkContent(path);
+      await writeFile(mark, '');
       // Without overlapping syncs, a commit that is acknowledged is on disk, as in LMDB itself.
       const root = open({ path, overlappingSync: false, maxDbs: 16 });
       await checkFormat(root, path);
-      return new Database(root, unlock);
+      return new Database(root, mark, unlock);
     } catch (error) {
       unlock();
       throw error;
@@ -57,6 +67,7 @@ export class Database {
 
   async close(): Promise<void> {
     await this.#root.close();
+    await rm(this.#mark, { force: true });
     this.#unlock();
   }
 }
@@ -80,6 +91,16 @@ async function checkHeader(path: string): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** In a process of its own, which may crash. Throws MAYFLY_STORE_DAMAGED. */
+async function checkContent(path: string): Promise<void> {
+  const check = fileURLToPath(new URL('check.js', import.meta.url));
+  const child = spawn(process.execPath, [check, path], { stdio: 'ignore' });
+  const code = await new Promise((resolve, reject) => {
+    child.once('error', reject).once('exit', resolve);
+  });
+  if (code !== 0) throw damaged(path);
 }
 
 async function checkFormat(root: RootDatabase, path: string): Promise<void> {
