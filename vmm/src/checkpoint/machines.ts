@@ -172,15 +172,15 @@ export function cloneMachine(
   checkLoaded(source);
   const state = keepStreams(source.state, isKept);
   const machine = machineFromState({ ...source, state }, console);
-  if (source.workingSet !== undefined) machine.memory.populate(source.workingSet);
-  tellResets(machine);
+  prepare(machine, source.workingSet);
   newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;
 }
 
-/** Before the guest runs. What is wrong with its rings is then wrong with the checkpoint. */
-function tellResets(machine: Machine): void {
+/** Copies what it will write, and tells it of resets: what is wrong with its rings is then wrong with the checkpoint. */
+function prepare(machine: Machine, workingSet: Uint32Array | undefined): void {
   try {
+    if (workingSet !== undefined) machine.memory.populate(workingSet);
     machine.serve();
   } catch (error) {
     machine.close();
