@@ -26,7 +26,7 @@ import type {
   SourceFiles,
   VersionRecord,
 } from './store/functions.js';
-import type { Template, Templates } from './templates.js';
+import type { OnStep, Template, Templates } from './templates.js';
 
 const MEMORY_BYTES_DEFAULT = 256 * 1024 * 1024;
 const TIMEOUT_MS_DEFAULT = 10_000;
@@ -134,14 +134,19 @@ export class Registry {
    *
    * @throws ApiError MAYFLY_SOURCE_INVALID, FUNCTION_* (with status 400); MayflyError MAYFLY_NETWORK_RULE, and of the pool
    */
-  deploy(name: string, { settings, files }: Deployment): Promise<FunctionInfo> {
+  deploy(
+    name: string,
+    { settings, files }: Deployment,
+    onStep: OnStep = () => {},
+  ): Promise<FunctionInfo> {
     return this.#change(name, async () => {
       const before = this.#functions.get(name);
       const number = (before?.record.deployed ?? 0) + 1;
       const version = newVersion(versionRecord(number, settings, files));
       const log = before?.log ?? new FunctionLog();
       const record = { ...newRecord(name), ...before?.record, current: number, deployed: number };
-      const template = await this.#templates.make(record, version.record, files, log);
+      const template = await this.#templates.make(record, version.record, files, log, onStep);
+      onStep('store');
       await this.#store.addVersion(record, version.record, files).catch((error: unknown) => {
         this.#templates.retire(template);
         throw error;

@@ -1,7 +1,7 @@
 /** Templates of versions: made in the pool or loaded by it from disk, and removed when they are retired. */
 import { randomBytes } from 'node:crypto';
 import type { FunctionExport } from '@mayfly/protocol';
-import type { Runtime as RuntimeName } from '@mayfly/protocol/api';
+import type { DeploymentStep, Runtime as RuntimeName } from '@mayfly/protocol/api';
 import { checkReadyHead } from './agent-head.js';
 import { ApiError } from './errors.js';
 import type { FunctionLog } from './function-log.js';
@@ -32,6 +32,9 @@ export interface Template {
   bootsWithVariables: boolean;
 }
 
+/** Told when a step of a deployment begins; `images`: paths of what is booted. */
+export type OnStep = (step: DeploymentStep['step'], images?: readonly string[]) => void;
+
 /** A function's own, whatever its version. */
 export interface Variables {
   variables: Record<string, string>;
@@ -59,9 +62,12 @@ export class Templates {
     record: VersionRecord,
     files: SourceFiles,
     log: FunctionLog,
+    onStep: OnStep = () => {},
   ): Promise<Template> {
+    onStep('image');
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
     const program = await RUNTIMES[runtime]({ name, files, entry, command, port }, this.#layers);
+    onStep('boot', program.images);
     const bootsWithVariables = (program.dialect?.kind ?? 'frames') !== 'frames';
     const own = bootsWithVariables ? { ...variables, ...secrets } : {};
     const storable = !bootsWithVariables || Object.keys(secrets).length === 0;

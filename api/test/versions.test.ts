@@ -194,6 +194,32 @@ t.test('a server that reads no frames is booted again with its variables', async
   t.match((await json('/fn/f')).body, { version: 2, env: { S: 'hidden' } });
 });
 
+t.test('a deployment tells of its steps when it is asked to', async (t) => {
+  const { url, pool } = await start(t);
+  const deploy = async (source: string) => {
+    const headers = { accept: 'application/x-ndjson', 'content-type': 'application/json' };
+    const body = JSON.stringify({ source });
+    const answer = await fetch(`${url}/v1/functions/f`, { method: 'PUT', headers, body });
+    t.equal(answer.headers.get('content-type'), 'application/x-ndjson');
+    return (await answer.text())
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  };
+  t.match(await deploy('x'), [
+    { step: 'image', ms: Number },
+    { step: 'boot', imageBytes: Number },
+    { step: 'store' },
+    { function: { name: 'f', version: 1, state: 'ready' } },
+  ]);
+  t.match(await deploy('x ='), [
+    { step: 'image' },
+    { status: 400, error: { code: 'MAYFLY_SOURCE_INVALID', message: /f\.js:1:4/ } },
+  ]);
+  pool.boot = () => Promise.reject(new MayflyError('MAYFLY_BOOT_FAILED', 'no'));
+  t.match((await deploy('x')).at(-1), { error: { code: 'MAYFLY_BOOT_FAILED' } });
+});
+
 t.test('an archive is deployed over HTTP', async (t) => {
   const { json } = await start(t);
   const put = (body: Uint8Array, type: string) =>

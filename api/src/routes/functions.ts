@@ -13,7 +13,9 @@ import { deploymentOf } from '../deployment.js';
 import { ApiError } from '../errors.js';
 import type { Deployment } from '../registry.js';
 import type { Services } from '../server.js';
-import { answers, NameParams, nothing } from './schemas.js';
+import type { OnStep } from '../templates.js';
+import { sendProgress } from './progress.js';
+import { answers, NameParams, NDJSON, nothing } from './schemas.js';
 
 const tags = ['functions'];
 const params = NameParams;
@@ -66,13 +68,21 @@ export function functionRoutes(
       schema: {
         tags,
         summary: 'Deploy a version',
-        description: 'Answers when the version serves. When it fails, what served before goes on.',
+        description:
+          'Answers when the version serves. When it fails, what served before goes on. Accept: application/x-ndjson gives a line ' +
+          'for each step ({step, ms, imageBytes}), then one with the function ({function}) or with what went wrong ({error}).',
         params,
         body: source,
         response: answers(200, FunctionInfo, 'it serves'),
       },
     },
-    async (request) => registry.deploy(request.params.name, await readDeployment(request)),
+    async (request, reply) => {
+      const { name } = request.params;
+      const deployment = await readDeployment(request);
+      if (!request.headers.accept?.includes(NDJSON)) return registry.deploy(name, deployment);
+      const deploy = (onStep: OnStep) => registry.deploy(name, deployment, onStep);
+      return sendProgress(request, reply, deploy);
+    },
   );
 
   app.delete<NameParams>(

@@ -5,9 +5,8 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import { ApiError } from '../errors.js';
 import type { FunctionLog, LogSelection } from '../function-log.js';
 import type { Registry } from '../registry.js';
-import { errors, NameParams } from './schemas.js';
+import { errors, NameParams, NDJSON } from './schemas.js';
 
-const NDJSON = 'application/x-ndjson';
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 const response = {

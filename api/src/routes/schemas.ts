@@ -2,6 +2,8 @@
 import { ErrorBody, FunctionName } from '@mayfly/protocol/api';
 import { type TSchema, Type } from 'typebox';
 
+export const NDJSON = 'application/x-ndjson';
+
 declare module 'fastify' {
   /** What OpenAPI says of a route besides its shapes; @fastify/swagger reads it. */
   interface FastifySchema {

@@ -95,6 +95,8 @@ t.test('deploy, ls, invoke, logs, rm', async (t) => {
   t.match(await mayfly('deploy', 'f', path, ...options), {
     code: 0,
     stdout: new RegExp(`^deployed f version 1 .*${server.url}/fn/f\n$`),
+    stderr:
+      /^ {2}bundle +[\d.]+K +[\d.]+ s\n {2}upload +[\d.]+K .*\n {2}image .*\n {2}boot .*\n {2}store .*\n$/,
   });
   t.match(pool.source, /from another file/);
   t.match(await mayfly('ls'), { stdout: /^NAME .*\nf +1 +ready +128M +2s +20/ });

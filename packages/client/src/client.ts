@@ -2,6 +2,8 @@
 import { createInterface } from 'node:readline';
 import { MayflyError } from '@mayfly/protocol';
 import type {
+  DeploymentLine,
+  DeploymentStep,
   EnvironmentInfo,
   EnvironmentPatch,
   ErrorBody,
@@ -83,9 +85,25 @@ export class MayflyClient {
     return this.#json('GET', functionPath(name));
   }
 
-  /** Resolves when the function serves: its template is made and stored. */
-  deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
-    return this.#json('PUT', functionPath(name), source);
+  /** Resolves when the function serves: its template is made and stored. `onStep` is told of each step that begins. */
+  async deploy(
+    name: string,
+    source: FunctionSource,
+    onStep: (step: DeploymentStep) => void = () => {},
+  ): Promise<FunctionInfo> {
+    const headers = { 'content-type': 'application/json', accept: 'application/x-ndjson' };
+    const body = JSON.stringify(source);
+    for await (const line of this.#lines<DeploymentLine>({
+      method: 'PUT',
+      path: functionPath(name),
+      headers,
+      body,
+    })) {
+      if ('function' in line) return line.function;
+      if ('error' in line) throw new ApiFailure(line.status, line.error);
+      onStep(line);
+    }
+    throw new MayflyError('MAYFLY_CONNECT', `${this.url} ended before the deployment did`);
   }
 
   async remove(name: string): Promise<void> {
@@ -126,19 +144,7 @@ export class MayflyClient {
     signal?: AbortSignal,
   ): AsyncGenerator<LogEntry> {
     const path = `${functionPath(name)}/logs${queryText({ ...query, follow: true })}`;
-    const { statusCode, body } = await this.#send({
-      method: 'GET',
-      path,
-      ...(signal && { signal }),
-    });
-    if (statusCode >= 400) throw failureOf(statusCode, await body.text());
-    try {
-      for await (const line of createInterface({ input: body })) {
-        if (line !== '') yield JSON.parse(line) as LogEntry;
-      }
-    } finally {
-      body.destroy();
-    }
+    yield* this.#lines<LogEntry>({ method: 'GET', path, ...(signal && { signal }) });
   }
 
   /** One invocation with a JSON event. */
@@ -206,6 +212,18 @@ export class MayflyClient {
     const text = await answer.text();
     if (statusCode >= 400) throw failureOf(statusCode, text);
     return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  async *#lines<T>(options: Dispatcher.RequestOptions): AsyncGenerator<T> {
+    const { statusCode, body } = await this.#send(options);
+    if (statusCode >= 400) throw failureOf(statusCode, await body.text());
+    try {
+      for await (const line of createInterface({ input: body })) {
+        if (line !== '') yield JSON.parse(line) as T;
+      }
+    } finally {
+      body.destroy();
+    }
   }
 
   async #send(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {

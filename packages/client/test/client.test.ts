@@ -40,7 +40,11 @@ async function textOf(request: IncomingMessage): Promise<string> {
 }
 
 t.test('methods become requests', async (t) => {
-  const { client, seen } = await serverAnswering(t, 200, '{"functions":[],"logs":[]}');
+  const { client, seen } = await serverAnswering(
+    t,
+    200,
+    '{"functions":[],"logs":[],"function":{}}',
+  );
   await client.health();
   t.same(await client.list(), []);
   await client.get('a/b');
@@ -77,6 +81,22 @@ t.test('methods become requests', async (t) => {
     { line: 'DELETE /v1/functions/f' },
     { line: 'POST /fn/f/x?y', body: 'b' },
   ]);
+});
+
+t.test('a deployment tells of its steps, and how it ended', async (t) => {
+  const steps = '{"step":"image","ms":0}\n{"step":"boot","ms":9,"imageBytes":7}\n';
+  const seen: object[] = [];
+  const good = await serverAnswering(t, 200, `${steps}{"function":{"name":"f"}}\n`);
+  t.same(await good.client.deploy('f', {}, (step) => seen.push(step)), { name: 'f' });
+  t.same(seen, [
+    { step: 'image', ms: 0 },
+    { step: 'boot', ms: 9, imageBytes: 7 },
+  ]);
+  const error = '{"error":{"code":"C","message":"m","hint":"h"},"status":400}\n';
+  const bad = await serverAnswering(t, 200, steps + error);
+  await t.rejects(bad.client.deploy('f', {}), { code: 'C', message: 'm', hint: 'h', status: 400 });
+  const gone = await serverAnswering(t, 200, steps);
+  await t.rejects(gone.client.deploy('f', {}), { code: 'MAYFLY_CONNECT' });
 });
 
 t.test('refusals carry code, status and details', async (t) => {

@@ -55,7 +55,7 @@ async function deployOnce(
   io: Io,
 ): Promise<boolean> {
   try {
-    const info = await deployFrom(client, name, path, options);
+    const info = await deployFrom(client, name, path, options, io);
     if (options.json) printJson(io, info);
     else io.stdout(deployedText(client, info));
     return true;

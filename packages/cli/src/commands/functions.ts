@@ -1,8 +1,9 @@
 /** mayfly deploy, invoke, ls, rm. */
 import type { MayflyClient } from '@mayfly/client';
-import type { FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
+import type { FunctionInfo, FunctionSource, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDeployment } from '../deployment.js';
+import { DeploymentSteps } from '../deployment-steps.js';
 import { addNetworkOption, type NetworkFlags } from '../network-option.js';
 import { type Io, printJson, table } from '../output.js';
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
@@ -55,7 +56,7 @@ function addDeploy(program: Command, io: Io): void {
     )
     .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, async (client) => {
-        const info = await deployFrom(client, name, path, options);
+        const info = await deployFrom(client, name, path, options, io);
         if (options.json) printJson(io, info);
         else io.stdout(deployedText(client, info));
       }),
@@ -66,10 +67,13 @@ export async function deployFrom(
   client: MayflyClient,
   name: string,
   path: string,
-  { memory, timeout, env, allowNet }: DeployOptions,
+  { memory, timeout, env, allowNet, json }: DeployOptions,
+  io: Io,
 ): Promise<FunctionInfo> {
+  const steps = json ? undefined : new DeploymentSteps(io);
+  steps?.begin('bundle');
   const source = await readDeployment(path);
-  return client.deploy(name, {
+  const deployment = {
     ...source,
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
@@ -77,7 +81,24 @@ export async function deployFrom(
     ...(allowNet.length > 0 && {
       network: { allow: [...(source.network?.allow ?? []), ...allowNet] },
     }),
+  };
+  const bytes = sizeOf(source);
+  steps?.made(bytes);
+  steps?.begin('upload', bytes);
+  const info = await client.deploy(name, deployment, ({ step, imageBytes }) => {
+    if (imageBytes !== undefined) steps?.made(imageBytes);
+    steps?.begin(step);
   });
+  steps?.end();
+  return info;
+}
+
+/** Of the files themselves. */
+function sizeOf({ source = '', files = {} }: FunctionSource): number {
+  const sizes = Object.values(files).map((file) =>
+    typeof file === 'string' ? Buffer.byteLength(file) : Buffer.byteLength(file.base64, 'base64'),
+  );
+  return sizes.reduce((sum, size) => sum + size, Buffer.byteLength(source));
 }
 
 export function deployedText(

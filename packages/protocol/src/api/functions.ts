@@ -1,5 +1,6 @@
 /** Functions: what is deployed, and what is known about it. */
 import { Type } from 'typebox';
+import type { ErrorBody } from './errors.js';
 import { CLOSED, FunctionName, time, Variables, Version, words } from './types.js';
 
 const MIB = 1024 * 1024;
@@ -178,3 +179,23 @@ export const Rollback = Type.Object(
   CLOSED,
 );
 export type Rollback = Type.Static<typeof Rollback>;
+
+/** A step of a deployment begins. */
+export const DeploymentStep = Type.Object(
+  {
+    step: Type.Enum(['image', 'boot', 'store'], {
+      description:
+        'the source becomes an image, the image a machine that is ready, the version is written to disk',
+    }),
+    ms: Type.Number({ description: 'since the deployment was taken' }),
+    imageBytes: Type.Optional(Type.Number({ description: 'of all images that are booted' })),
+  },
+  CLOSED,
+);
+export type DeploymentStep = Type.Static<typeof DeploymentStep>;
+
+/** A line of a deployment that tells of its progress; the last one has the function or the error. */
+export type DeploymentLine =
+  | DeploymentStep
+  | { function: FunctionInfo }
+  | { error: ErrorBody; status: number };
