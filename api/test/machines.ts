@@ -55,9 +55,13 @@ export async function machines(t: Test): Promise<Machines> {
       };
       const frame = { head: { ...common, ...head }, body: Buffer.from(body) };
       const place = { worker: 0, clone: 0 };
-      const result = await pool.invoke(name, frame, { timeoutMs: 60_000, place });
+      const lines: unknown[] = [];
+      const onLogs = (more: unknown) => void lines.push(...(more as unknown[]));
+      const result = await pool.invoke(name, frame, { timeoutMs: 60_000, place, onLogs });
+      await result.end;
       const text = Buffer.from(result.body as Uint8Array).toString();
-      return { head: result.head as Record<string, unknown>, text };
+      const said = result.head as { logs?: unknown[] };
+      return { head: { ...said, logs: [...(said.logs ?? []), ...lines] }, text };
     },
   };
 }
