@@ -46,8 +46,11 @@ const call = async (name: string, head: object, body = '') => {
   const frame = { head, body: Buffer.from(body) };
   const options = { timeoutMs: 60_000, place: { worker: 0, clone: 0 }, onLogs };
   const result = await pool.invoke(name, frame, options);
+  const pieces: Uint8Array[] = [];
+  if (result.body instanceof Uint8Array) pieces.push(result.body);
+  else for await (const piece of result.body) pieces.push(piece);
   await result.end;
-  const text = Buffer.from(result.body as Uint8Array).toString('latin1');
+  const text = Buffer.concat(pieces).toString('latin1');
   return { ...(result.head as object), logs, text };
 };
 const event = (body: string) => call('filter', { type: 'event' }, body);
