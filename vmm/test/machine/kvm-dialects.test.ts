@@ -8,6 +8,7 @@ import type { LogLine } from '@mayfly/protocol';
 import t from 'tap';
 import type { Dialect } from '../../src/dialects/dialect.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
+import { read } from '../pool/bodies.js';
 import { compile } from './guest.js';
 
 const scratch = mkdtempSync('/var/tmp/mayfly-dialects-');
@@ -46,11 +47,8 @@ const call = async (name: string, head: object, body = '') => {
   const frame = { head, body: Buffer.from(body) };
   const options = { timeoutMs: 60_000, place: { worker: 0, clone: 0 }, onLogs };
   const result = await pool.invoke(name, frame, options);
-  const pieces: Uint8Array[] = [];
-  if (result.body instanceof Uint8Array) pieces.push(result.body);
-  else for await (const piece of result.body) pieces.push(piece);
+  const text = (await read(result.body)).toString('latin1');
   await result.end;
-  const text = Buffer.concat(pieces).toString('latin1');
   return { ...(result.head as object), logs, text };
 };
 const event = (body: string) => call('filter', { type: 'event' }, body);

@@ -6,6 +6,7 @@ import t from 'tap';
 import { CheckpointStore } from '../../src/checkpoint/index.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
 import type { Body, InvokeOptions } from '../../src/pool/types.js';
+import { read, Upload } from './bodies.js';
 
 t.setTimeout(120_000);
 
@@ -34,12 +35,6 @@ function call(pool: MachinePool, head: object, options: Options = {}, body: Body
 
 let clones = 0;
 const NOTHING = new Uint8Array(0);
-
-async function read(body: Body): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of body instanceof Uint8Array ? [body] : body) pieces.push(piece);
-  return Buffer.concat(pieces);
-}
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const codeOf = (promise: Promise<unknown>) =>
@@ -190,21 +185,13 @@ t.test('a slow reader holds the guest up', async (t) => {
 });
 
 t.test('a request that streams comes back as it was, however slow the guest', async (t) => {
-  const sent = Buffer.alloc(4 << 20);
-  for (let i = 0; i < sent.length; i += 1024) sent.writeUInt32LE(i, i);
-  let pulled = 0;
-  const pieces = async function* () {
-    for (let at = 0; at < sent.length; at += 50_000) {
-      pulled++;
-      yield sent.subarray(at, at + 50_000);
-    }
-  };
-  const { body } = await call(one, { command: 'upload', ms: 0 }, {}, pieces());
-  t.ok((await read(body)).equals(sent));
-  pulled = 0;
-  const slow = await call(one, { command: 'upload', ms: 40 }, {}, pieces());
+  const upload = new Upload();
+  const { body } = await call(one, { command: 'upload', ms: 0 }, {}, upload.pieces());
+  t.ok((await read(body)).equals(upload.bytes));
+  upload.pulled = 0;
+  const slow = await call(one, { command: 'upload', ms: 40 }, {}, upload.pieces());
   await wait(200);
-  t.ok(pulled < 40, `${pulled} of 84 pieces were asked for`);
+  t.ok(upload.pulled < 40, `${upload.pulled} of 84 pieces were asked for`);
   const left = slow.body as AsyncIterable<Uint8Array>;
   await left[Symbol.asyncIterator]().return?.();
   t.equal(await codeOf(slow.end), 'MAYFLY_ABORTED');

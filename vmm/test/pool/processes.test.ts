@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { MachineProcesses } from '../../src/pool/machine-processes.js';
 import type { Body, InvokeOptions } from '../../src/pool/types.js';
+import { read, Upload } from './bodies.js';
 
 t.setTimeout(120_000);
 
@@ -38,12 +39,6 @@ function call(
 ) {
   const place = { worker: process, clone: clones++ };
   return pool.invoke('f', { head, body }, { timeoutMs: 60_000, place, ...options });
-}
-
-async function read(body: Body): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of body instanceof Uint8Array ? [body] : body) pieces.push(piece);
-  return Buffer.concat(pieces);
 }
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -107,21 +102,13 @@ t.test('an answer that streams, and a slow reader', async (t) => {
 });
 
 t.test('a request that streams, comes slowly, or breaks off', async (t) => {
-  const sent = Buffer.alloc(4 << 20);
-  for (let i = 0; i < sent.length; i += 1024) sent.writeUInt32LE(i, i);
-  let pulled = 0;
-  const pieces = async function* () {
-    for (let at = 0; at < sent.length; at += 50_000) {
-      pulled++;
-      yield sent.subarray(at, at + 50_000);
-    }
-  };
-  const { body } = await call(two, 0, { command: 'upload', ms: 0 }, {}, pieces());
-  t.ok((await read(body)).equals(sent));
-  pulled = 0;
-  const slow = await call(two, 1, { command: 'upload', ms: 40 }, {}, pieces());
+  const upload = new Upload();
+  const { body } = await call(two, 0, { command: 'upload', ms: 0 }, {}, upload.pieces());
+  t.ok((await read(body)).equals(upload.bytes));
+  upload.pulled = 0;
+  const slow = await call(two, 1, { command: 'upload', ms: 40 }, {}, upload.pieces());
   await wait(200);
-  t.ok(pulled < 84, `${pulled} of 84 pieces were asked for`);
+  t.ok(upload.pulled < 84, `${upload.pulled} of 84 pieces were asked for`);
   await (slow.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]().return?.();
   await t.rejects(slow.end, { code: 'MAYFLY_ABORTED', cloneKept: true });
   const broken = async function* () {
