@@ -95,6 +95,7 @@ export function runTapFile(script, { cwd, timeoutMs }) {
   }, timeoutMs);
   return new Promise((resolve) => {
     child.on('error', (error) => finish(error.message));
+    child.on('exit', () => killGroup(child.pid)); // what a test left behind would hold its output open
     child.on('close', (code, signal) => finish(endOf(code, signal)));
     child.stdout.pipe(parser, { end: false });
 
@@ -109,7 +110,6 @@ export function runTapFile(script, { cwd, timeoutMs }) {
     function finish(problem) {
       clearTimeout(timer);
       running.delete(child.pid);
-      killGroup(child.pid);
       if (problem !== undefined) {
         counts.failed += 1;
         counts.failures.push({ name: problem, detail: stderr.trimEnd() });

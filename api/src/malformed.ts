@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { ErrorBody } from '@mayfly/protocol/api';
 import { ERRORS } from './errors.js';
+import { destroyLater } from './lingering.js';
 import { serverTiming, startTiming } from './timing.js';
 
 interface Refusal {
@@ -51,4 +52,5 @@ export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): v
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
+  destroyLater(socket);
 }

@@ -9,6 +9,7 @@ import Fastify, {
 import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
+import { lingerBeforeClose } from './lingering.js';
 import { refuseMalformed } from './malformed.js';
 import type { InvocationMetrics } from './metrics.js';
 import type { Registry } from './registry.js';
@@ -79,6 +80,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     done(closing ? new ApiError('MAYFLY_SERVER_CLOSING') : undefined);
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
+    if (!request.raw.complete) lingerBeforeClose(request.raw.socket);
     const own = reply.getHeader('server-timing');
     const timing = serverTiming(request.timing);
     reply.header('server-timing', own === undefined ? timing : `${own}, ${timing}`);

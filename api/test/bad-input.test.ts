@@ -112,6 +112,28 @@ t.test('what is no HTTP is answered and cut', async (t) => {
   await othersNoticeNothing(t);
 });
 
+t.test('a client that writes to the end before it reads gets the refusal', async (t) => {
+  const body = Buffer.alloc(20 * 1024 * 1024, ' ');
+  for (const more of ['', 'connection: close\r\n']) {
+    const socket = connect(port, '127.0.0.1').pause();
+    const head = `POST /v1/functions/good/invocations HTTP/1.1\r\nhost: h\r\n${more}content-length: ${body.length}\r\n\r\n`;
+    const written = await new Promise((resolve) => {
+      socket.on('error', resolve);
+      socket.write(Buffer.concat([Buffer.from(head), body]), () => resolve('all'));
+    });
+    t.equal(written, 'all');
+    const answer = await new Promise<string>((resolve) => {
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk;
+      });
+      socket.on('close', () => resolve(text)).resume();
+    });
+    t.match(answer, /^HTTP\/1\.1 413 .*"code":"MAYFLY_BODY_TOO_LARGE"/s);
+  }
+  await othersNoticeNothing(t);
+});
+
 t.test('any bytes at all leave the server well', async (t) => {
   const start = fc.constantFrom(
     '',

@@ -1,5 +1,4 @@
 /** Records of invocations, and those that run later. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +8,10 @@ import t from 'tap';
 import { startServer } from '../src/index.js';
 import { Database } from '../src/store/database.js';
 import { InvocationStore, type Trace } from '../src/store/invocations.js';
+import { type ChildServer, startChild } from './child-server.js';
 import { echo, MemoryPool, noLayers, response, result } from './memory-pool.js';
+
+t.setTimeout(120_000);
 
 const SERVER = fileURLToPath(new URL('invocations-server.js', import.meta.url));
 
@@ -44,7 +46,7 @@ const event = (body: unknown) => ({ method: 'POST', body: JSON.stringify(body) }
 const INVOKE = '/v1/functions/f/invocations';
 
 async function ended(url: string, id: string): Promise<{ status: string }> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const { body } = await jsonOf(url)(`/v1/invocations/${id}`);
     if (body.endedAt) return body;
     await new Promise((resolve) => setTimeout(resolve, 25));
@@ -182,7 +184,7 @@ t.test(
     const ids: string[] = [];
     // One that was under way at three kills would be given up.
     for (let round = 0; round < 2; round++) {
-      const { child, url } = await startChild(dataDir, 150);
+      const { kill, url } = await startChild(t, SERVER, dataDir, '150');
       if (round === 0) await deploy(url);
       const asked = Array.from({ length: 40 }, async (_, n) => {
         const { body } = await jsonOf(url)(`${INVOKE}?async=true`, event(n));
@@ -190,55 +192,36 @@ t.test(
       });
       await Promise.race(asked);
       await new Promise((resolve) => setTimeout(resolve, round * 10));
-      await killed(child);
+      await kill();
       await Promise.allSettled(asked);
     }
     t.ok(ids.length > 3, `${ids.length} were accepted`);
     let crasher = '';
     for (let start = 0; start < 3; start++) {
-      const { child, url } = await startChild(dataDir, 0);
+      const child = await startChild(t, SERVER, dataDir, '0');
       if (start === 0) {
-        for (const id of ids) t.match(await ended(url, id), { status: 'succeeded' });
-        crasher = await acceptedThenGone(url, child);
+        for (const id of ids) t.match(await ended(child.url, id), { status: 'succeeded' });
+        crasher = await acceptedThenGone(child);
       }
-      await gone(child);
+      await child.gone;
     }
-    const { child, url } = await startChild(dataDir, 0);
+    const { kill, url } = await startChild(t, SERVER, dataDir, '0');
+    crasher ||= (await jsonOf(url)(`${INVOKE}?limit=1`)).body.invocations[0].id;
     t.match(await ended(url, crasher), {
       status: 'lost',
       error: { code: 'MAYFLY_INVOCATION_LOST' },
     });
-    await killed(child);
+    await kill();
   },
 );
 
-/** Accepts the event that ends the server; the answer may not get out, but the record is on disk. */
-async function acceptedThenGone(url: string, child: ChildProcess): Promise<string> {
-  const answer = await fetch(`${url}${INVOKE}?async=true`, event('crash')).catch(() => undefined);
-  if (answer) return ((await answer.json()) as { id: string }).id;
-  await gone(child);
-  return '';
-}
-
-async function startChild(dataDir: string, delay: number) {
-  const child = spawn(process.execPath, [SERVER, dataDir, String(delay)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const url = await new Promise<string>((resolve, reject) => {
-    child.stdout.once('data', (line) => resolve(String(line).trim()));
-    child.once('exit', () => reject(new Error('the server did not start')));
-  });
-  return { child, url };
-}
-
-function gone(child: ChildProcess): Promise<unknown> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => child.once('exit', resolve));
-}
-
-function killed(child: ChildProcess): Promise<unknown> {
-  child.kill('SIGKILL');
-  return gone(child);
+/** Accepts the event that ends the server. Gives its id; '' if the answer did not get out, the record is on disk though. */
+async function acceptedThenGone({ url }: ChildServer): Promise<string> {
+  try {
+    return (await jsonOf(url)(`${INVOKE}?async=true`, event('crash'))).body.id;
+  } catch {
+    return '';
+  }
 }
 
 t.test('the oldest records go, those that still have to run stay', async (t) => {
