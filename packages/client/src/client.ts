@@ -1,5 +1,4 @@
 /** A typed client of Mayfly's HTTP API. */
-import { createInterface } from 'node:readline';
 import { MayflyError } from '@mayfly/protocol';
 import type {
   DeploymentLine,
@@ -217,13 +216,15 @@ export class MayflyClient {
   async *#lines<T>(options: Dispatcher.RequestOptions): AsyncGenerator<T> {
     const { statusCode, body } = await this.#send(options);
     if (statusCode >= 400) throw failureOf(statusCode, await body.text());
-    try {
-      for await (const line of createInterface({ input: body })) {
-        if (line !== '') yield JSON.parse(line) as T;
-      }
-    } finally {
-      body.destroy();
+    // Whoever has what it wants goes before the answer ends, which undici reports as an error: nobody listens by then.
+    body.on('error', () => {});
+    let rest = '';
+    for await (const piece of body.setEncoding('utf8')) {
+      const lines = (rest + piece).split('\n');
+      rest = lines.pop() as string;
+      for (const line of lines) if (line !== '') yield JSON.parse(line) as T;
     }
+    if (rest !== '') yield JSON.parse(rest) as T;
   }
 
   async #send(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {

@@ -123,3 +123,22 @@ t.test('no server, no URL', async (t) => {
   t.throws(() => new MayflyClient('nonsense'), { code: 'MAYFLY_URL' });
   t.throws(() => new MayflyClient('file:///x'), { code: 'MAYFLY_URL' });
 });
+
+t.test('a deployment is over with its last line, however late the answer ends', async (t) => {
+  let answered: (() => void) | undefined;
+  const server = createServer((_request, response) => {
+    response.write('{"step":"image","ms":1}\n{"func');
+    setTimeout(() => response.write('tion":{"name":"f"}}\n'), 20);
+    answered = () => response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => {
+    answered?.();
+    server.close();
+  });
+  const steps: string[] = [];
+  const info = await client.deploy('f', { source: 's' }, ({ step }) => steps.push(step));
+  t.same([steps, info], [['image'], { name: 'f' }]);
+  await client.close();
+});
