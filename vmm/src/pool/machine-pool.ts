@@ -2,43 +2,34 @@
  * The pool: templates by name, worker threads that own the clones. One worker per core: more only adds waiting. Each is a
  * Piscina of one thread, so that a clone can be asked for where it is; a thread that dies is replaced.
  *
- * An invocation is one task and one reply. Where that is not enough (a body that streams, work behind the answer), a port
- * of its own goes along; see conversation.ts. Whether a task has begun stands in memory that all threads share: when its
- * worker dies, one that has not is given to the worker that takes its place.
+ * Piscina looks after the threads, and has them make and end clones. Invocations go past it, on a line of each thread: one
+ * message there and one back, and more where that is not enough (a body that streams, work behind the answer). Whether one
+ * has begun stands in memory that all threads share: when its worker dies, one that has not is given to the worker that
+ * takes its place.
  */
 import { closeSync, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { encodeFrame, MayflyError } from '@mayfly/protocol';
 import { Piscina } from 'piscina';
 import '../machine/identity.js'; // so that workers share what it counts
 import type { CloneSettings } from '../worker/clone-settings.js';
 import {
   type BootResult,
-  type EarlyLogs,
-  type InvokeReply,
   type InvokeTask,
   type Learned,
-  type ParkedNews,
   type Task,
   type TaskError,
   taskState,
   type WorkerSettings,
-  type WorkerStats,
 } from '../worker/messages.js';
 import type { Template } from '../worker/template.js';
-import { Conversation } from './conversation.js';
-import { abortedBy, isAborted, isWorkerGone, WorkerError, workerGone } from './failures.js';
+import { Exchange, type ExchangeResult } from './exchange.js';
+import { isWorkerGone, WorkerError, workerGone } from './failures.js';
 import { StoredTemplates } from './stored-templates.js';
-import type {
-  InvokeFrame,
-  InvokeOptions,
-  InvokeResult,
-  Place,
-  Pool,
-  TemplateSpec,
-} from './types.js';
+import type { Body, InvokeFrame, InvokeOptions, Place, Pool, TemplateSpec } from './types.js';
+import { WorkerLine } from './worker-line.js';
 
 export interface MachinePoolOptions {
   /** Where the memory files of templates are made; a real file system, best one with large folios. */
@@ -68,16 +59,12 @@ interface Held {
   stored: Promise<string | undefined>;
 }
 
-/** What the caller of invoke() gets; `end` tells more than others need. */
-type Result = Omit<InvokeResult, 'end' | 'stats'> & {
-  end: Promise<WorkerStats>;
-  stats?: WorkerStats | undefined;
-};
-
 const sharedNow = () => performance.timeOrigin + performance.now();
 
 export class MachinePool implements Pool {
   readonly #threads: readonly Piscina[];
+  /** By worker, from its first invocation to its death. */
+  readonly #lines: (WorkerLine | undefined)[] = [];
   readonly #directory: string;
   readonly #templates = new Map<string, Held>();
   readonly #stored: StoredTemplates | undefined;
@@ -86,8 +73,6 @@ export class MachinePool implements Pool {
   readonly #states = new Int32Array(new SharedArrayBuffer(4 * INVOCATIONS_MAX));
   /** Slots of #states that no task has. */
   readonly #free = Array.from({ length: INVOCATIONS_MAX }, (_, slot) => slot);
-  /** Who is told what happens in the invocations that are under way, by their ids. */
-  readonly #calls = new Map<number, Call>();
   #workerLost: (worker: number) => void = () => {};
   #nextId = 1;
   #closing = false;
@@ -192,9 +177,9 @@ export class MachinePool implements Pool {
     await this.#stored?.prune(group, keep);
   }
 
-  async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<Result> {
+  async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<ExchangeResult> {
     const template = this.#template(name);
-    const { signal, place } = options;
+    const { signal } = options;
     signal?.throwIfAborted();
     const slot = this.#free.pop();
     if (slot === undefined) {
@@ -204,23 +189,23 @@ export class MachinePool implements Pool {
     const id = this.#nextId++;
     const abort = () => {
       Atomics.store(this.#states, slot, taskState.ABORTED);
-      this.#run(place.worker, { kind: 'abort', id }).catch(() => {}); // a worker that is gone has stopped it
+      this.#lines[options.place.worker]?.abort(id);
     };
-    const { ticket } = options;
-    const { clone } = place;
-    const task = { id, slot, ticket, templateId: template.id, clone, queuedAt: sharedNow() };
-    const call: Call = { task, template, frame, options, abort };
     signal?.addEventListener('abort', abort, { once: true });
-    this.#calls.set(id, call);
     const over = () => {
       signal?.removeEventListener('abort', abort);
       this.#free.push(slot);
-      // Lines that were sent before may still be on their way through another port.
-      setImmediate(() => this.#calls.delete(id));
     };
-    const invoking = this.#invoke(call);
-    invoking.then(({ end }) => end.then(over, over), over);
-    return invoking;
+    try {
+      const call: Call = { id, task: taskOf(slot, template.id, frame, options), options, abort };
+      const result = await this.#attempt(call, template, frame.body);
+      if (result.stats !== undefined) over();
+      else result.end.then(over, over);
+      return result;
+    } catch (error) {
+      over();
+      throw error;
+    }
   }
 
   async start(name: string, { worker, clone }: Place): Promise<void> {
@@ -265,6 +250,7 @@ export class MachinePool implements Pool {
     await Promise.all(this.#saves);
     this.#closing = true;
     await Promise.all(this.#threads.map((thread) => thread.destroy()));
+    for (const line of this.#lines) line?.fail(poolClosed());
     for (const { close } of this.#templates.values()) close();
     this.#templates.clear();
   }
@@ -281,70 +267,41 @@ export class MachinePool implements Pool {
     await Promise.all(forgetting.map((one) => one.catch(unlessWorkerGone)));
   }
 
-  async #invoke(call: Call): Promise<Result> {
-    const { onLogs = () => {} } = call.options;
-    const [reply, conversation] = await this.#attempt(call);
-    for (const lines of reply.logs) onLogs(lines);
-    const { head, body, queueMicros, cloneMicros, guestMicros, stats, streams } = reply;
-    const timing = { queueMicros, cloneMicros, guestMicros };
-    if (stats !== undefined || conversation === undefined) {
-      return { head, body, ...timing, end: Promise.resolve(stats as WorkerStats), stats };
-    }
-    const pieces = streams ? conversation.body(body) : body;
-    return { head, body: pieces, ...timing, end: conversation.end };
-  }
-
-  /** To a reply. A template travels to a worker only when it says that it lacks it. */
-  async #attempt(call: Call): Promise<[InvokeReply, Conversation | undefined]> {
-    let template: Template | undefined;
+  /** To an answer. A template travels to a worker only when it says that it lacks it. */
+  async #attempt(call: Call, template: Template, body: Body): Promise<ExchangeResult> {
+    const { task } = call;
     for (let deaths = 0; ; ) {
       try {
-        return await this.#converse(call, template);
+        return await this.#exchange(call, body);
       } catch (error) {
         const code = error instanceof MayflyError ? error.code : '';
-        if (code === 'MAYFLY_TEMPLATE_NOT_HERE' && template === undefined) {
-          template = call.template;
-          Atomics.compareExchange(
-            this.#states,
-            call.task.slot,
-            taskState.STARTED,
-            taskState.WAITING,
-          );
-        } else if (!isWorkerGone(error) || ++deaths >= ATTEMPTS || !this.#waits(call)) {
+        const { WAITING, STARTED } = taskState;
+        if (code === 'MAYFLY_TEMPLATE_NOT_HERE' && task.template === undefined) {
+          task.template = template;
+          Atomics.compareExchange(this.#states, task.slot, STARTED, WAITING);
+        } else if (!isWorkerGone(error) || ++deaths >= ATTEMPTS || !this.#waits(task)) {
           throw error;
         }
       }
     }
   }
 
-  #waits({ task }: Call): boolean {
-    return Atomics.load(this.#states, task.slot) === taskState.WAITING;
+  #waits({ slot }: InvokeTask): boolean {
+    return Atomics.load(this.#states, slot) === taskState.WAITING;
   }
 
-  /** One attempt, with a port if the request or the answer needs one. */
-  async #converse(
-    { task, frame, options, abort }: Call,
-    template: Template | undefined,
-  ): Promise<[InvokeReply, Conversation | undefined]> {
-    const { timeoutMs, cpuMs } = options;
-    const { head, body } = frame;
-    const whole = body instanceof Uint8Array;
-    const channel = whole ? undefined : new MessageChannel();
-    const conversation = channel && Conversation.overPort(channel.port1, options, abort);
-    if (!whole) conversation?.sendRequest(body);
-    const bytes = whole ? encodeFrame(head, body) : encodeFrame({ ...head, more: true });
-    const port = channel?.port2;
-    const rest = { frame: bytes, port, template, timeoutMs, cpuMs };
-    const invoke: InvokeTask = { kind: 'invoke', ...task, ...rest };
-    const running = this.#run<InvokeReply>(options.place.worker, invoke, port && [port]);
-    try {
-      const reply = await running;
-      return [reply, reply.port ? Conversation.overPort(reply.port, options, abort) : conversation];
-    } catch (error) {
-      conversation?.fail(error);
-      if (!isAborted(error)) throw error;
-      throw abortedBy(conversation?.reason ?? options.signal?.reason, error);
-    }
+  #exchange({ id, task, options, abort }: Call, body: Body): Promise<ExchangeResult> {
+    const line = this.#line(options.place.worker);
+    const exchange = new Exchange(line.lineOf(id, abort), options);
+    if (!(body instanceof Uint8Array)) exchange.sendRequest(body);
+    line.invoke(id, task, exchange);
+    return exchange.result;
+  }
+
+  #line(worker: number): WorkerLine {
+    const connect = (port: MessagePort) => this.#run(worker, { kind: 'connect', port }, [port]);
+    this.#lines[worker] ??= new WorkerLine(connect);
+    return this.#lines[worker];
   }
 
   async #run<R>(worker: number, task: Task, transferList?: MessagePort[]): Promise<R> {
@@ -353,27 +310,13 @@ export class MachinePool implements Pool {
     try {
       result = (await thread.run(task, transferList && { transferList })) as R | TaskError;
     } catch (error) {
-      if (this.#closing) throw new MayflyError('MAYFLY_POOL_CLOSED', 'the pool is closed');
+      if (this.#closing) throw poolClosed();
       throw workerGone(error);
     }
     if (typeof result === 'object' && result !== null && 'error' in result) {
       throw new WorkerError(result.error);
     }
     return result;
-  }
-
-  #tell(news: EarlyLogs | ParkedNews | Learned): void {
-    if ('workingSet' in news) {
-      this.#learn(news);
-      return;
-    }
-    if ('logs' in news) {
-      const call = this.#calls.get(news.id);
-      if (call !== undefined) for (const lines of news.logs) readLines(call, lines);
-      return;
-    }
-    for (const id of news.parked) this.#calls.get(id)?.options.onParked?.(true);
-    for (const id of news.resumed) this.#calls.get(id)?.options.onParked?.(false);
   }
 
   #newThread(worker: number, module: URL, workerData: WorkerSettings): Piscina {
@@ -390,31 +333,40 @@ export class MachinePool implements Pool {
       // Templates' memory files are opened by one worker and used by all: they outlive it.
       trackUnmanagedFds: false,
     });
-    thread.on('message', (news: EarlyLogs | ParkedNews | Learned) => this.#tell(news));
+    thread.on('message', (learned: Learned) => this.#learn(learned));
     thread.on('workerDestroy', () => {
-      if (!this.#closing) this.#workerLost(worker);
+      if (this.#closing) return;
+      this.#lines[worker]?.lost();
+      this.#lines[worker] = undefined;
+      this.#workerLost(worker);
     });
     thread.on('error', () => {}); // of one that had nothing to do
     return thread;
   }
 }
 
-/** What invoke() was called with. */
+/** An invocation that is under way. */
 interface Call {
-  task: Pick<InvokeTask, 'id' | 'slot' | 'ticket' | 'templateId' | 'clone' | 'queuedAt'>;
-  template: Template;
-  frame: InvokeFrame;
+  id: number;
+  task: InvokeTask;
   options: InvokeOptions;
   abort(): void;
 }
 
-/** A reader that refuses early lines ends the invocation; the head or `end` tells it. */
-function readLines({ options, abort }: Call, lines: unknown): void {
-  try {
-    options.onLogs?.(lines);
-  } catch {
-    abort();
-  }
+function taskOf(
+  slot: number,
+  templateId: number,
+  { head, body }: InvokeFrame,
+  { place: { clone }, ticket, timeoutMs, cpuMs }: InvokeOptions,
+): InvokeTask {
+  const more = !(body instanceof Uint8Array);
+  const frame = more ? encodeFrame({ ...head, more }) : encodeFrame(head, body);
+  const [template, queuedAt] = [undefined, sharedNow()];
+  return { slot, templateId, clone, ticket, template, frame, more, timeoutMs, cpuMs, queuedAt };
+}
+
+function poolClosed(): MayflyError {
+  return new MayflyError('MAYFLY_POOL_CLOSED', 'the pool is closed');
 }
 
 /** What a thread knew, it forgot with its death. */

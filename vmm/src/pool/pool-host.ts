@@ -90,9 +90,10 @@ export class PoolHost {
     };
     try {
       const frame = { head, body: body ?? request() };
-      const { body: answer, end, ...rest } = await this.#pool.invoke(name, frame, options);
-      const { stats } = rest;
-      tell({ reply: { ...rest, stats, body: answer instanceof Uint8Array ? answer : undefined } });
+      const { body: answer, end, stats, ...rest } = await this.#pool.invoke(name, frame, options);
+      const whole = answer instanceof Uint8Array;
+      const first = whole ? answer : NOTHING;
+      tell({ reply: { ...rest, body: first, streams: !whole, logs: [], stats } });
       if (stats === undefined) tell({ over: await this.#finish(hosted, answer, end) });
     } catch (error) {
       hosted.answer.close();
@@ -113,3 +114,5 @@ export class PoolHost {
     this.#send({ id, ...about });
   }
 }
+
+const NOTHING = new Uint8Array(0);

@@ -5,13 +5,13 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { openUnnamed } from '../memory/index.js';
 import { Journal } from '../worker/journal.js';
-import { Conversation, type Line } from './conversation.js';
-import { abortedBy, isAborted, NotBegun, WorkerError, workerGone } from './failures.js';
+import type { Line } from './conversation.js';
+import { Exchange } from './exchange.js';
+import { NotBegun, WorkerError, workerGone } from './failures.js';
 import {
   type AboutCall,
   type Calls,
   type FromProcess,
-  type ProcessReply,
   type ProcessSettings,
   SOCKET_FD,
   type ToProcess,
@@ -29,20 +29,10 @@ export interface ProcessListener {
   gone(): void;
 }
 
-/** Who waits for what the process says about a call, or about an invocation. */
+/** Who waits for the result of a call. */
 interface Waiting {
   resolve(result: unknown): void;
   reject(error: unknown): void;
-  invocation?: Invocation;
-}
-
-interface Invocation {
-  options: InvokeOptions;
-  abort(): void;
-  /** Why that was done here. */
-  reason?: unknown;
-  /** While it is more than one message and one reply. */
-  conversation?: Conversation;
 }
 
 export class PoolProcess {
@@ -52,6 +42,7 @@ export class PoolProcess {
   readonly #journalFd: number;
   readonly #listener: ProcessListener;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #exchanges = new Map<number, Exchange>();
   readonly #exited: Promise<unknown>;
   #nextId = 1;
   #ready = false;
@@ -94,25 +85,38 @@ export class PoolProcess {
     ...args: Parameters<Calls[Name]>
   ): Promise<ReturnType<Calls[Name]>> {
     return new Promise((resolve, reject) => {
-      const waiting = { resolve: resolve as Waiting['resolve'], reject };
-      this.#wire.send({ id: this.#wait(waiting), call, args });
+      if (this.#gone) throw new NotBegun();
+      const id = this.#nextId++;
+      this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject });
+      this.#hold();
+      this.#wire.send({ id, call, args });
     });
   }
 
   /** As Pool.invoke(). Throws NotBegun when the process dies before it has begun with the invocation. */
-  invoke(name: string, { head, body }: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
+  async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
+    if (this.#gone) throw new NotBegun();
+    const { head, body } = frame;
     const { place, timeoutMs, cpuMs, signal } = options;
+    const id = this.#nextId++;
+    const abort = () => this.#wire.send({ id, abort: true });
+    const exchange = new Exchange(this.#lineOf(id, abort), options);
+    this.#exchanges.set(id, exchange);
+    this.#hold();
     const whole = body instanceof Uint8Array;
-    const invocation: Invocation = { options, abort: () => this.#wire.send({ id, abort: true }) };
-    let id = 0;
-    const replied = new Promise<ProcessReply>((resolve, reject) => {
-      id = this.#wait({ resolve: resolve as Waiting['resolve'], reject, invocation });
-    });
     const invoke = { name, head, body: whole ? body : undefined, place, timeoutMs, cpuMs };
     this.#wire.send({ id, invoke });
-    if (!whole) this.#converse(id, invocation).sendRequest(body);
-    signal?.addEventListener('abort', invocation.abort, { once: true });
-    return replied.then((reply) => resultOf(reply, invocation));
+    if (!whole) exchange.sendRequest(body);
+    signal?.addEventListener('abort', abort, { once: true });
+    const over = () => signal?.removeEventListener('abort', abort);
+    try {
+      const result = await exchange.result;
+      result.end.then(over, over);
+      return result;
+    } catch (error) {
+      over();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -124,102 +128,56 @@ export class PoolProcess {
     clearTimeout(late);
   }
 
-  #wait(waiting: Waiting): number {
-    const id = this.#nextId++;
-    if (this.#gone) waiting.reject(new NotBegun());
-    else if (this.#waiting.set(id, waiting).size === 1) this.#wire.hold(true);
-    return id;
+  /** The process of the server lives on while something is under way. */
+  #hold(): void {
+    this.#wire.hold(this.#waiting.size + this.#exchanges.size > 0);
   }
 
-  #forget(id: number, { invocation }: Waiting): void {
-    invocation?.options.signal?.removeEventListener('abort', invocation.abort);
-    this.#waiting.delete(id);
-    if (this.#waiting.size === 0) this.#wire.hold(false);
-  }
-
-  #converse(id: number, invocation: Invocation): Conversation {
-    const { options, abort } = invocation;
-    const line: Line = {
+  #lineOf(id: number, abort: () => void): Line {
+    return {
       sendPiece: (piece) => {
         this.#wire.send(piece ? { id, piece } : { id, pieceEnd: true });
         return piece?.byteLength ?? 0;
       },
       sendTaken: (taken) => this.#wire.send({ id, taken }),
-      close: () => {},
+      abort,
     };
-    invocation.conversation = new Conversation(line, options, abort);
-    return invocation.conversation;
   }
 
   #receive(message: FromProcess): void {
     if ('ready' in message) this.#ready = true;
     else if ('workerLost' in message) this.#listener.workerLost(message.workerLost);
     else {
-      const waiting = this.#waiting.get(message.id);
-      if (waiting !== undefined) this.#about(message.id, waiting, message);
+      const exchange = this.#exchanges.get(message.id);
+      if (exchange === undefined) this.#aboutCall(message.id, message);
+      else this.#aboutInvocation(message.id, exchange, message);
     }
   }
 
-  #about(id: number, waiting: Waiting, about: AboutCall): void {
-    const { invocation, resolve } = waiting;
-    if ('error' in about) this.#fail(id, waiting, new WorkerError(about.error));
-    else if ('result' in about) {
-      this.#forget(id, waiting);
-      resolve(about.result);
-    } else if (invocation === undefined) return;
-    else if ('reply' in about) {
-      if (about.reply.stats !== undefined) this.#forget(id, waiting);
-      else if (invocation.conversation === undefined) this.#converse(id, invocation);
-      resolve(about.reply);
-    } else if ('parked' in about) invocation.options.onParked?.(about.parked);
-    else if ('logs' in about && invocation.conversation === undefined) {
-      readLines(invocation, about.logs);
-    } else {
-      if ('over' in about) this.#forget(id, waiting);
-      invocation.conversation?.receive(about);
-    }
+  #aboutCall(id: number, about: AboutCall): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(id);
+    this.#hold();
+    if ('error' in about) waiting.reject(new WorkerError(about.error));
+    else if ('result' in about) waiting.resolve(about.result);
   }
 
-  #fail(id: number, waiting: Waiting, error: unknown): void {
-    const { invocation, reject } = waiting;
-    this.#forget(id, waiting);
-    invocation?.conversation?.fail(error);
-    reject(isAborted(error) ? abortedBy(invocation && reasonOf(invocation), error) : error);
+  #aboutInvocation(id: number, exchange: Exchange, about: AboutCall): void {
+    if ('parked' in about) exchange.options.onParked?.(about.parked);
+    else if (!('result' in about) && exchange.receive(about)) {
+      this.#exchanges.delete(id);
+      this.#hold();
+    }
   }
 
   #end(): void {
     this.#gone = true;
-    for (const [id, waiting] of this.#waiting) {
-      const begun = waiting.invocation !== undefined && this.#journal.hasBegun(id);
-      this.#fail(id, waiting, begun ? workerGone() : new NotBegun());
+    for (const { reject } of this.#waiting.values()) reject(new NotBegun());
+    for (const [id, exchange] of this.#exchanges) {
+      exchange.fail(this.#journal.hasBegun(id) ? workerGone() : new NotBegun());
     }
     closeSync(this.#journalFd);
     this.#listener.gone();
   }
 }
-
-function resultOf(reply: ProcessReply, { reason, conversation }: Invocation): InvokeResult {
-  if (reason !== undefined) throw reason;
-  const { body, stats, ...rest } = reply;
-  if (stats !== undefined || conversation === undefined) {
-    const end = Promise.resolve(stats as NonNullable<typeof stats>);
-    return { ...rest, body: body ?? NOTHING, end, stats };
-  }
-  return { ...rest, body: body ?? conversation.body(NOTHING), end: conversation.end };
-}
-
-function reasonOf({ reason, conversation, options }: Invocation): unknown {
-  return reason ?? conversation?.reason ?? options.signal?.reason;
-}
-
-/** A reader that refuses lines ends the invocation. */
-function readLines(invocation: Invocation, logs: unknown[]): void {
-  try {
-    for (const lines of logs) invocation.options.onLogs?.(lines);
-  } catch (error) {
-    invocation.reason ??= error;
-    invocation.abort();
-  }
-}
-
-const NOTHING = new Uint8Array(0);

@@ -1,7 +1,7 @@
 /** What crosses between a server and its pool processes: the interface Pool, as plain data. */
-import type { FromWorker, TaskError, WorkerStats } from '../worker/messages.js';
+import type { AboutInvocation } from '../worker/messages.js';
 import type { MachinePoolOptions } from './machine-pool.js';
-import type { InvokeTiming, Place, TemplateSpec } from './types.js';
+import type { Place, TemplateSpec } from './types.js';
 
 /** The argument of a pool process, as JSON. */
 export type ProcessSettings = Omit<MachinePoolOptions, 'worker' | 'journal'> & { worker?: string };
@@ -32,15 +32,6 @@ export interface ProcessInvocation {
   cpuMs: number | undefined;
 }
 
-/** The head of an answer and what was there with it. */
-export interface ProcessReply extends InvokeTiming {
-  head: unknown;
-  /** undefined: it comes piece by piece. */
-  body: Uint8Array | undefined;
-  /** The invocation is over. */
-  stats: WorkerStats | undefined;
-}
-
 /** `id` is that of a call or an invocation; in the journal, too. */
 export type ToProcess = { id: number } & (
   | { call: keyof Calls; args: unknown[] }
@@ -51,14 +42,7 @@ export type ToProcess = { id: number } & (
   | { taken: number }
 );
 
-export type AboutCall =
-  | { result: unknown }
-  | { reply: ProcessReply }
-  | { parked: boolean }
-  | FromWorker;
+/** What is told of a call, or of an invocation. */
+export type AboutCall = { result: unknown } | { parked: boolean } | AboutInvocation;
 
-export type FromProcess =
-  | { ready: true }
-  | { workerLost: number }
-  | ({ id: number } & AboutCall)
-  | ({ id: number } & TaskError);
+export type FromProcess = { ready: true } | { workerLost: number } | ({ id: number } & AboutCall);

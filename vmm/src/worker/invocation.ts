@@ -2,15 +2,12 @@
  * One invocation in a guest, from the first frame to the last. It takes turns with others of its thread, tells the pool
  * what the guest says at the end of each turn, and lets the guest wait while too much of that is on its way.
  */
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { AnswerOrder, answerBroken, type Frame, MayflyError } from '@mayfly/protocol';
 import type { Stop } from '../machine/machine.js';
 import type { Guest, GuestListener } from './guest.js';
 import {
-  type FromPool,
-  type FromWorker,
+  type AboutInvocation,
   type InvocationEnd,
-  type InvokeReply,
   type InvokeTask,
   type TaskError,
   WINDOW,
@@ -26,12 +23,8 @@ const TURN_SLICES = 4;
 
 /** Where an invocation's results go. */
 export interface InvocationOwner {
-  /** The head of the answer is there. Once, unless it failed before. */
-  reply(reply: InvokeReply): void;
-  /** It failed before there was a head. */
-  fail(error: MayflyError, end: InvocationEnd): void;
-  /** Lines that cannot wait for the reply. */
-  logs(lines: unknown[]): void;
+  /** To the pool; what is in `transfer` is gone from here. */
+  post(about: AboutInvocation, transfer?: ArrayBuffer[]): void;
   /** It waits, or goes on. */
   parked(parked: boolean): void;
   /** The last call. `sound`: the guest can be rewound; else nobody knows what it is up to. */
@@ -47,7 +40,7 @@ export interface Rewound {
   rewindMicros: number | undefined;
 }
 
-export type InvocationTask = Pick<InvokeTask, 'frame' | 'port' | 'timeoutMs' | 'cpuMs'> & {
+export type InvocationTask = Pick<InvokeTask, 'frame' | 'more' | 'timeoutMs' | 'cpuMs'> & {
   queueMicros: number;
   cloneMicros: number;
 };
@@ -61,6 +54,8 @@ export class Invocation implements Turning, GuestListener {
   readonly #started = performance.now();
   #head: Frame['head'] | undefined;
   #replied = false;
+  /** The pool knows how it ended. */
+  #toldEnd = false;
   #bodyEnded = false;
   #over = false;
   /** What is to be told at the end of the turn. */
@@ -71,7 +66,6 @@ export class Invocation implements Turning, GuestListener {
   #paused = false;
   /** Bytes of the request that the guest has no room for. */
   #owed = 0;
-  #port: MessagePort | undefined;
   #cpuMs = 0;
   #lastStop: Stop['kind'] = 'slice';
 
@@ -81,9 +75,7 @@ export class Invocation implements Turning, GuestListener {
     this.#owner = owner;
     this.#turns = turns;
     guest.begin(task.frame, this);
-    if (task.port === undefined) return;
-    this.#use(task.port);
-    this.#post({ started: true });
+    if (task.more) owner.post({ started: true });
   }
 
   turn(): number | undefined {
@@ -145,7 +137,7 @@ export class Invocation implements Turning, GuestListener {
 
   onDrain(): void {
     if (this.#owed === 0) return;
-    this.#post({ taken: this.#owed });
+    this.#owner.post({ taken: this.#owed });
     this.#owed = 0;
   }
 
@@ -165,7 +157,7 @@ export class Invocation implements Turning, GuestListener {
   #settle(): boolean {
     if (!this.#order.over) return false;
     this.#tell();
-    if (this.#port !== undefined) this.#post({ over: this.#stats() });
+    if (!this.#toldEnd) this.#owner.post({ over: this.#stats() });
     this.#end(this.#lastStop !== 'failed');
     return true;
   }
@@ -174,18 +166,18 @@ export class Invocation implements Turning, GuestListener {
     this.#logs.push(...nonEmpty(this.#guest.takeLines(this.#order.over)));
     if (!this.#replied) {
       if (this.#head !== undefined) this.#reply(this.#head);
-      else if (this.#logs.length > 0) this.#owner.logs(this.#take());
+      else this.#tellLogs();
       return;
     }
     if (this.#bytes.length > 0) {
       const bytes = this.#bytes;
       this.#bytes = [];
-      this.#post({ bytes }, buffersOf(bytes));
+      this.#owner.post({ bytes }, buffersOf(bytes));
     }
-    if (this.#logs.length > 0) this.#post({ logs: this.#take() });
+    this.#tellLogs();
     if (this.#bodyEnded || this.#order.phase === 'body') return;
     this.#bodyEnded = true;
-    this.#post({ bodyEnd: true });
+    this.#owner.post({ bodyEnd: true });
   }
 
   #reply(head: Frame['head']): void {
@@ -194,28 +186,23 @@ export class Invocation implements Turning, GuestListener {
     this.#bytes = [];
     this.#replied = true;
     this.#bodyEnded = phase !== 'body';
-    let port: MessagePort | undefined;
-    if (!over && this.#port === undefined) {
-      const { port1, port2 } = new MessageChannel();
-      this.#use(port1);
-      port = port2;
-    }
+    this.#toldEnd = over;
     const { queueMicros, cloneMicros } = this.#task;
-    const guestMicros = this.#micros();
-    const stats = over ? this.#stats() : undefined;
-    const logs = this.#take();
-    const streams = phase === 'body';
-    this.#owner.reply({
+    const reply = {
       head,
       body,
-      logs,
+      logs: this.#take(),
       queueMicros,
       cloneMicros,
-      guestMicros,
-      stats,
-      port,
-      streams,
-    });
+      guestMicros: this.#micros(),
+      stats: over ? this.#stats() : undefined,
+      streams: phase === 'body',
+    };
+    this.#owner.post({ reply }, buffersOf([body]));
+  }
+
+  #tellLogs(): void {
+    if (this.#logs.length > 0) this.#owner.post({ logs: this.#take() });
   }
 
   #failLate(): undefined {
@@ -239,48 +226,34 @@ export class Invocation implements Turning, GuestListener {
     if (this.#replied) {
       this.#bodyEnded = true; // It breaks off, it does not end.
       this.#tell();
-      this.#post(taskError(error, end));
     } else {
       this.#logs.push(...nonEmpty(this.#guest.takeLines(true)));
-      if (this.#logs.length > 0) this.#owner.logs(this.#take());
-      this.#owner.fail(error, end);
+      this.#tellLogs();
     }
+    this.#owner.post(taskError(error, end));
     this.#end(sound);
     return undefined;
   }
 
   #end(sound: boolean): void {
     this.#over = true;
-    this.#port?.off('message', this.#onMessage);
-    this.#port?.unref();
     this.#owner.over(sound);
   }
 
-  #use(port: MessagePort): void {
-    this.#port = port;
-    port.on('message', this.#onMessage);
-  }
-
-  readonly #onMessage = (message: FromPool): void => {
-    if ('frame' in message) this.#send(message.frame);
-    else this.#taken(message.taken);
-  };
-
-  #send(frame: Uint8Array): void {
-    if (this.#guest.send(frame)) this.#post({ taken: frame.byteLength });
+  /** A frame of the request. */
+  send(frame: Uint8Array): void {
+    if (this.#over) return;
+    if (this.#guest.send(frame)) this.#owner.post({ taken: frame.byteLength });
     else this.#owed += frame.byteLength;
   }
 
-  #taken(bytes: number): void {
+  /** The reader of the answer has taken so much. */
+  taken(bytes: number): void {
     this.#underWay -= bytes;
     if (!this.#paused || this.#underWay > WINDOW / 2) return;
     this.#paused = false;
     this.#guest.resume();
     this.#turns.wake(this);
-  }
-
-  #post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
-    this.#port?.postMessage(message, transfer);
   }
 
   #take(): unknown[] {

@@ -37,9 +37,6 @@ export interface BootResult {
 export const taskState = { WAITING: 0, STARTED: 1, ABORTED: 2 } as const;
 
 export interface InvokeTask {
-  kind: 'invoke';
-  /** Names the invocation in control messages and in lines of its log. */
-  id: number;
   /** Of its state. */
   slot: number;
   templateId: number;
@@ -49,8 +46,8 @@ export interface InvokeTask {
   /** Sent along when the worker may not have it yet. */
   template: Template | undefined;
   frame: Uint8Array;
-  /** The request's body comes this way (FromPool), and what does not fit the reply goes back (FromWorker). */
-  port: MessagePort | undefined;
+  /** The body of the request follows. */
+  more: boolean;
   timeoutMs: number;
   /** Longest time in the guest. */
   cpuMs: number | undefined;
@@ -66,12 +63,10 @@ export interface InvokeReply {
   /** Log lines that were not told; see InvokeOptions.onLogs. */
   logs: unknown[];
   queueMicros: number;
-  cloneMicros: number;
+  cloneMicros?: number;
   guestMicros: number;
   /** The invocation is over. */
   stats: WorkerStats | undefined;
-  /** It is not: the rest comes this way. undefined where the task brought a port. */
-  port: MessagePort | undefined;
   /** The body goes on. */
   streams: boolean;
 }
@@ -112,10 +107,10 @@ export interface ForgetTask {
   templateId: number;
 }
 
-/** The caller of an invocation went away. */
-export interface AbortTask {
-  kind: 'abort';
-  id: number;
+/** Gives a thread its end of the line on which invocations come and go. */
+export interface ConnectTask {
+  kind: 'connect';
+  port: MessagePort;
 }
 
 /** Keeps a template on disk, in a store that this process has opened. */
@@ -128,46 +123,42 @@ export interface StoreTask {
   command: string[];
 }
 
-export type Task =
-  | BootTask
-  | InvokeTask
-  | StartTask
-  | StopTask
-  | ForgetTask
-  | AbortTask
-  | StoreTask;
+export type Task = BootTask | StartTask | StopTask | ForgetTask | ConnectTask | StoreTask;
 
-/** Through the port of an invocation, to the worker. */
-export type FromPool =
+/** On the line, to the worker; what is sent at about the same time is one message, a list. `id` is that of an invocation. */
+export type ToWorker = { id: number } & (
+  | { invoke: InvokeTask }
+  /** Nobody wants it any more. */
+  | { abort: true }
   /** A frame of the request; answered with `taken` when there is room for more. */
   | { frame: Uint8Array }
   /** Bytes of the answer that its reader has taken. */
-  | { taken: number };
+  | { taken: number }
+);
 
-/** Through the port of an invocation, to the pool. The last one is `over` or `error`. */
-export type FromWorker =
-  /** The invocation has begun: frames of the request may come. */
+/** What is told of an invocation. The last one is `over`, a reply with statistics, or `error`. */
+export type AboutInvocation =
+  /** It has begun: frames of the request may come. */
   | { started: true }
   | { taken: number }
+  /** Lines that cannot wait for the reply, or come behind it. */
   | { logs: unknown[] }
+  | { reply: InvokeReply }
   | { bytes: Uint8Array[] }
   | { bodyEnd: true }
   | { over: WorkerStats }
   | TaskError;
 
-/** Outside of any port: lines that cannot wait for the reply. */
-export interface EarlyLogs {
-  id: number;
-  logs: unknown[];
-}
+/** On the line, to the pool. */
+export type FromWorker = ({ id: number } & AboutInvocation) | ParkedNews;
 
-/** Outside of any port: invocations that wait for time, input or their readers since they were told of last, or go on. */
+/** Invocations that wait for time, input or their readers since they were told of last, or go on. */
 export interface ParkedNews {
   parked: number[];
   resumed: number[];
 }
 
-/** Outside of any port: what clones of a template write, found out by one worker for all. */
+/** Outside of the line: what clones of a template write, found out by one worker for all. */
 export interface Learned {
   templateId: number;
   /** Pairs [first page, count]. */

@@ -1,21 +1,21 @@
 /** What a worker does for its pool, whatever its guests are: one object a thread. */
-import { type MessagePort, parentPort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
-import Piscina, { move, transferableSymbol, valueSymbol } from 'piscina';
+import Piscina from 'piscina';
 import type { Guest } from './guest.js';
-import { buffersOf, Invocation, type Rewound, taskError } from './invocation.js';
+import { Invocation, type InvocationOwner, type Rewound, taskError } from './invocation.js';
 import { Journal } from './journal.js';
 import {
   type BootResult,
   type BootTask,
-  type EarlyLogs,
-  type InvocationEnd,
-  type InvokeReply,
+  type ConnectTask,
+  type FromWorker,
   type InvokeTask,
   type StartTask,
   type StopTask,
   type StoreTask,
   type Task,
+  type ToWorker,
   taskState,
   type WorkerSettings,
 } from './messages.js';
@@ -50,8 +50,9 @@ class Tasks<G extends Guest> {
   readonly #states: Int32Array;
   readonly #journal: Journal | undefined;
   readonly #turns = new Turns();
-  readonly #parking = new Parking((news) => parentPort?.postMessage(news));
+  readonly #parking = new Parking((news) => this.#post(news));
   readonly #invocations = new Map<number, Invocation>();
+  #line: MessagePort | undefined;
 
   constructor(guests: Guests<G>, { states, journal }: WorkerSettings) {
     this.#guests = guests;
@@ -70,8 +71,7 @@ class Tasks<G extends Guest> {
 
   #do(task: Task): unknown {
     const guests = this.#guests;
-    if (task.kind === 'invoke') return this.#invoke(task);
-    if (task.kind === 'abort') return this.#invocations.get(task.id)?.abort();
+    if (task.kind === 'connect') return this.#connect(task);
     if (task.kind === 'start') return guests.start(task);
     if (task.kind === 'stop') return guests.stop(task);
     if (task.kind === 'forget') return guests.forget(task.templateId);
@@ -79,35 +79,58 @@ class Tasks<G extends Guest> {
     return guests.boot(task);
   }
 
-  #invoke(task: InvokeTask): unknown {
+  #connect({ port }: ConnectTask): void {
+    this.#line = port;
+    port.on('message', (messages: ToWorker[]) => {
+      for (const message of messages) this.#receive(message);
+    });
+  }
+
+  #post(message: FromWorker, transfer?: ArrayBuffer[]): void {
+    this.#line?.postMessage(message, transfer);
+  }
+
+  #receive(message: ToWorker): void {
+    const { id } = message;
+    if ('invoke' in message) this.#invoke(id, message.invoke);
+    else if ('abort' in message) this.#invocations.get(id)?.abort();
+    else if ('frame' in message) this.#invocations.get(id)?.send(message.frame);
+    else this.#invocations.get(id)?.taken(message.taken);
+  }
+
+  #invoke(id: number, task: InvokeTask): void {
+    try {
+      this.#begin(id, task);
+    } catch (error) {
+      this.#post({ id, ...taskError(error) });
+    }
+  }
+
+  #begin(id: number, task: InvokeTask): void {
     const { WAITING, STARTED } = taskState;
     if (Atomics.compareExchange(this.#states, task.slot, WAITING, STARTED) !== WAITING) {
       const error = new MayflyError('MAYFLY_ABORTED', 'the caller went away');
-      return taskError(error, { cloneKept: true });
+      this.#post({ id, ...taskError(error, { cloneKept: true }) });
+      return;
     }
     const before = performance.now();
     const guest = this.#guests.take(task);
     if (task.ticket !== undefined) this.#journal?.begin(task.ticket);
     const cloneMicros = (performance.now() - before) * 1000;
     const queueMicros = Math.max(0, (sharedNow() - task.queuedAt) * 1000);
-    return new Promise((resolve) => {
-      const owner = this.#ownerOf(task, guest, resolve);
-      const times = { queueMicros, cloneMicros };
-      const invocation = new Invocation(guest, { ...task, ...times }, owner, this.#turns);
-      this.#invocations.set(task.id, invocation);
-      this.#turns.start(invocation);
-    });
+    const owner = this.#ownerOf(id, task, guest);
+    const times = { queueMicros, cloneMicros };
+    const invocation = new Invocation(guest, { ...task, ...times }, owner, this.#turns);
+    this.#invocations.set(id, invocation);
+    this.#turns.start(invocation);
   }
 
-  #ownerOf(task: InvokeTask, guest: G, resolve: (result: unknown) => void) {
+  #ownerOf(id: number, task: InvokeTask, guest: G): InvocationOwner {
     const guests = this.#guests;
-    const { id } = task;
     return {
-      reply: (reply: InvokeReply) => resolve(movable(reply)),
-      fail: (error: MayflyError, end: InvocationEnd) => resolve(taskError(error, end)),
-      logs: (logs: unknown[]) => parentPort?.postMessage({ id, logs } satisfies EarlyLogs),
-      parked: (parked: boolean) => this.#parking.note(id, parked),
-      over: (sound: boolean) => {
+      post: (about, transfer) => this.#post({ id, ...about }, transfer),
+      parked: (parked) => this.#parking.note(id, parked),
+      over: (sound) => {
         this.#invocations.delete(id);
         this.#parking.over(id);
         guests.putBack(guest, task, sound);
@@ -125,12 +148,4 @@ class Tasks<G extends Guest> {
 /** The function that a worker's module exports as `run`, for the pool to have Piscina call. */
 export function poolTasks<G extends Guest>(guests: Guests<G>): (task: Task) => Promise<unknown> {
   return new Tasks(guests, Piscina.workerData as WorkerSettings).run;
-}
-
-function movable(reply: InvokeReply): unknown {
-  const { port, body } = reply;
-  const transfer: (ArrayBuffer | MessagePort)[] = buffersOf([body]);
-  if (port !== undefined) transfer.push(port);
-  if (transfer.length === 0) return reply;
-  return move({ [transferableSymbol]: transfer, [valueSymbol]: reply } as never);
 }
