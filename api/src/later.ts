@@ -52,6 +52,7 @@ export class LaterInvocations {
     }
     const trace = newTrace(target.name, { type: 'event' });
     trace.version = version.record.version;
+    trace.deployedAt = version.record.deployedAt;
     trace.attempts = 0;
     this.#accepting++;
     try {
@@ -89,6 +90,7 @@ export class LaterInvocations {
     trace.attempts = attempts;
     if (attempts > ATTEMPTS_MAX || !event) return this.#giveUp(trace);
     try {
+      this.#checkVersion(trace);
       await this.#store.noteAttempt(trace);
       await this.#invoker.invokeEvent(
         { name: trace.function, version: trace.version },
@@ -100,6 +102,14 @@ export class LaterInvocations {
       if (isPostponed(error)) return this.#postpone(trace);
       if (trace.status === 'queued') this.#refuse(trace, error);
     }
+  }
+
+  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_VERSION_UNKNOWN: what it was accepted for is not there any more */
+  #checkVersion({ function: name, version, deployedAt }: Trace): void {
+    const { record } = this.#registry.version(this.#registry.get(name), version);
+    if (record.deployedAt === deployedAt) return;
+    const message = `${name} was removed; another function has its name now`;
+    throw new ApiError('MAYFLY_FUNCTION_UNKNOWN', message);
   }
 
   /** The attempt does not count. */

@@ -12,7 +12,13 @@ const RESULT_BYTES_MAX = 256 * 1024;
 
 export type { Trace };
 
-export function recordOf({ receivedMs, endedMs, attempts: _, ...rest }: Trace): InvocationRecord {
+export function recordOf({
+  receivedMs,
+  endedMs,
+  attempts,
+  deployedAt,
+  ...rest
+}: Trace): InvocationRecord {
   const record = { ...rest, receivedAt: new Date(receivedMs).toISOString() };
   return endedMs === undefined ? record : { ...record, endedAt: new Date(endedMs).toISOString() };
 }

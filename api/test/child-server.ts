@@ -3,29 +3,41 @@ import { type ChildProcess, spawn } from 'node:child_process';
 
 type Tap = { teardown(end: () => Promise<void>): void };
 
-export interface ChildServer {
-  url: string;
+/** A server in a process of its own. */
+export interface ChildProcessServer {
+  /** Rejects when the process ends before it serves. */
+  url: Promise<string>;
   /** Resolves when the process is gone. */
   gone: Promise<void>;
-  /** kill -9. Resolves when the process is gone. */
-  kill(): Promise<void>;
+  /** kill -9, if nothing else is said. Resolves when the process is gone. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
 }
+
+export type ChildServer = Omit<ChildProcessServer, 'url'> & { url: string };
 
 /**
  * Starts a program that prints the URL of its server. It does not outlive the test: it is killed at the end of it, and ends by
  * itself when its standard input does.
  */
-export async function startChild(t: Tap, program: string, ...args: string[]): Promise<ChildServer> {
+export function spawnServer(t: Tap, program: string, ...args: string[]): ChildProcessServer {
   const child = spawn(process.execPath, [program, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const kill = () => {
-    child.kill('SIGKILL');
+  const kill = (signal: NodeJS.Signals = 'SIGKILL') => {
+    child.kill(signal);
     return gone;
   };
   t.teardown(kill);
-  return { url: await firstLine(child, gone), gone, kill };
+  const url = firstLine(child, gone);
+  url.catch(() => {});
+  return { url, gone, kill };
+}
+
+/** The same, when it serves. */
+export async function startChild(t: Tap, program: string, ...args: string[]): Promise<ChildServer> {
+  const server = spawnServer(t, program, ...args);
+  return { ...server, url: await server.url };
 }
 
 async function firstLine({ stdout }: ChildProcess, gone: Promise<void>): Promise<string> {

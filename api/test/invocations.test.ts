@@ -171,6 +171,7 @@ t.test('later: what finds no room waits, what finds no function fails', async (t
   pool.behave = () => new Promise((resolve) => setTimeout(() => resolve(result(0)), 100));
   const more = await Promise.all([1, 2, 3].map((n) => json(`${INVOKE}?async=true`, event(n))));
   await fetch(`${url}/v1/functions/f`, { method: 'DELETE' });
+  await deploy(url); // another function with the same name
   t.match(await ended(url, more[2]?.body.id), {
     status: 'failed',
     error: { code: 'MAYFLY_FUNCTION_UNKNOWN' },

@@ -13,6 +13,8 @@ export type Trace = Omit<InvocationRecord, 'receivedAt' | 'endedAt'> & {
   endedMs?: number;
   /** How often it was begun, for what runs later. */
   attempts?: number;
+  /** When its version was deployed, for what runs later: numbers of versions come again when a function was removed. */
+  deployedAt?: string;
 };
 
 const FLUSH_MS = 250;
