@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { bundleSource } from '../src/index.js';
+import { bundleSource } from '../src/source.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
 t.setTimeout(120_000);

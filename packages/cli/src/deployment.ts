@@ -2,9 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import { type FunctionFiles, FunctionManifest, type FunctionSource } from '@mayfly/protocol/api';
-import type { TLocalizedValidationError } from 'typebox/error';
-import { Value } from 'typebox/value';
+import type { FunctionFiles, FunctionManifest, FunctionSource } from '@mayfly/protocol/api';
 import { filesOf } from './folder-files.js';
 
 const MANIFEST = 'mayfly.json';
@@ -35,7 +33,7 @@ async function bundledServer(
   const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
   const script = posix.normalize(command[at] ?? '');
   if (command[0] !== 'node' || files[script] === undefined) return deployment;
-  const { bundleProgram } = await import('@mayfly/api');
+  const { bundleProgram } = await import('@mayfly/api/bundle');
   const module = script.replace(/\.\w+$/, '.mjs');
   const bundle = await bundleProgram(join(folder, script));
   const { [script]: _, ...others } = files;
@@ -57,17 +55,10 @@ async function isFolder(path: string): Promise<boolean> {
 /** @throws MayflyError MAYFLY_MANIFEST, naming the field that is wrong */
 async function readManifest(path: string): Promise<FunctionManifest> {
   const manifest = parseManifest(path, await manifestText(path));
-  const [error] = Value.Errors(FunctionManifest, manifest);
-  if (error) throw invalid(path, problemOf(error));
+  const { manifestProblem } = await import('./manifest-problem.js'); // other commands start without it
+  const problem = manifestProblem(manifest);
+  if (problem) throw invalid(path, problem);
   return manifest as FunctionManifest;
-}
-
-function problemOf({ keyword, instancePath, message, params }: TLocalizedValidationError): string {
-  const field = instancePath.slice(1).replaceAll('/', '.') || 'it';
-  if (keyword === 'boolean') return `${field} is no field of a ${MANIFEST}`;
-  return keyword === 'enum'
-    ? `${field} must be one of ${params.allowedValues.join(', ')}`
-    : `${field} ${message}`;
 }
 
 async function manifestText(path: string): Promise<string> {
@@ -102,6 +93,6 @@ async function bundled(file: string): Promise<string> {
   await stat(file).catch((cause: unknown) => {
     throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
   });
-  const { bundleFile } = await import('@mayfly/api'); // other commands start without it
+  const { bundleFile } = await import('@mayfly/api/bundle');
   return bundleFile(file);
 }

@@ -1,4 +1,14 @@
 /** A typed client of Mayfly's HTTP API. */
+import {
+  Agent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestOptions,
+  request,
+} from 'node:http';
+import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import { buffer, text } from 'node:stream/consumers';
+import { urlToHttpOptions } from 'node:url';
 import { MayflyError } from '@mayfly/protocol';
 import type {
   DeploymentLine,
@@ -19,7 +29,6 @@ import type {
   VersionInfo,
   VersionList,
 } from '@mayfly/protocol/api';
-import { type Dispatcher, Pool } from 'undici';
 
 /** The server said no. `code` is one of the API's, `status` the HTTP status. */
 export class ApiFailure extends MayflyError {
@@ -38,7 +47,7 @@ export class ApiFailure extends MayflyError {
 }
 
 export interface FunctionRequest {
-  method?: Dispatcher.HttpMethod;
+  method?: string;
   /** Path and query as the function shall see them, from the slash on. */
   path?: string;
   headers?: Record<string, string>;
@@ -48,8 +57,16 @@ export interface FunctionRequest {
 
 export interface FunctionResponse {
   status: number;
-  headers: Record<string, string | string[] | undefined>;
+  headers: IncomingHttpHeaders;
   body: Uint8Array;
+}
+
+interface Outgoing {
+  method: string;
+  path: string;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array;
+  signal?: AbortSignal;
 }
 
 /**
@@ -58,7 +75,9 @@ export interface FunctionResponse {
  */
 export class MayflyClient {
   readonly url: string;
-  readonly #pool: Pool;
+  readonly #server: RequestOptions;
+  readonly #agent: Agent;
+  readonly #request: typeof request;
 
   /** @param url of the server, for example http://127.0.0.1:7070; throws MAYFLY_URL for what is none */
   constructor(url: string) {
@@ -67,8 +86,10 @@ export class MayflyClient {
       throw new MayflyError('MAYFLY_URL', `"${url}" is no URL of a server`);
     }
     this.url = parsed.origin;
-    // A function may take minutes; its own time limit ends it, not this client's.
-    this.#pool = new Pool(this.url, { headersTimeout: 0, bodyTimeout: 0 });
+    this.#server = urlToHttpOptions(parsed);
+    const tls = parsed.protocol === 'https:';
+    this.#agent = tls ? new TlsAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
+    this.#request = tls ? tlsRequest : request;
   }
 
   health(): Promise<Health> {
@@ -192,51 +213,71 @@ export class MayflyClient {
       ...(signal && { signal }),
     });
     return {
-      status: answer.statusCode,
+      status: answer.statusCode ?? 0,
       headers: answer.headers,
-      body: new Uint8Array(await answer.body.arrayBuffer()),
+      body: new Uint8Array(await this.#whole(buffer(answer), signal)),
     };
   }
 
-  close(): Promise<void> {
-    return this.#pool.close();
+  /** Ends every connection, those that are in use as well. */
+  close(): void {
+    this.#agent.destroy();
   }
 
-  async #json<T>(method: Dispatcher.HttpMethod, path: string, body?: unknown): Promise<T> {
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
     const json =
       body === undefined
         ? undefined
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const { statusCode, body: answer } = await this.#send({ method, path, ...json });
-    const text = await answer.text();
-    if (statusCode >= 400) throw failureOf(statusCode, text);
-    return (text === '' ? undefined : JSON.parse(text)) as T;
+    const answer = await this.#send({ method, path, ...json });
+    const answered = await this.#whole(text(answer));
+    if (isRefusal(answer)) throw failureOf(answer, answered);
+    return (answered === '' ? undefined : JSON.parse(answered)) as T;
   }
 
-  async *#lines<T>(options: Dispatcher.RequestOptions): AsyncGenerator<T> {
-    const { statusCode, body } = await this.#send(options);
-    if (statusCode >= 400) throw failureOf(statusCode, await body.text());
-    // Whoever has what it wants goes before the answer ends, which undici reports as an error: nobody listens by then.
-    body.on('error', () => {});
-    let rest = '';
-    for await (const piece of body.setEncoding('utf8')) {
-      const lines = (rest + piece).split('\n');
-      rest = lines.pop() as string;
-      for (const line of lines) if (line !== '') yield JSON.parse(line) as T;
-    }
-    if (rest !== '') yield JSON.parse(rest) as T;
-  }
-
-  async #send(options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+  async *#lines<T>(outgoing: Outgoing): AsyncGenerator<T> {
+    const answer = await this.#send(outgoing);
+    if (isRefusal(answer)) throw failureOf(answer, await this.#whole(text(answer)));
     try {
-      return await this.#pool.request(options);
+      let rest = '';
+      for await (const chunk of answer.setEncoding('utf8')) {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (line !== '') yield JSON.parse(line) as T;
+      }
+      if (rest !== '') yield JSON.parse(rest) as T;
     } catch (cause) {
-      if (options.signal && (options.signal as AbortSignal).aborted) throw cause;
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new MayflyError('MAYFLY_CONNECT', `no answer from ${this.url}: ${why}`, { cause });
+      throw this.#silence(cause, outgoing.signal);
     }
+  }
+
+  /** Resolves with the answer's head. There is no time limit: a function may take minutes, its own limit ends it. */
+  #send({ body, ...options }: Outgoing): Promise<IncomingMessage> {
+    const answer = new Promise<IncomingMessage>((resolve, reject) => {
+      this.#request({ ...this.#server, ...options, agent: this.#agent })
+        .on('response', resolve)
+        .on('error', reject)
+        .end(body);
+    });
+    return this.#whole(answer, options.signal);
+  }
+
+  async #whole<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await work;
+    } catch (cause) {
+      throw this.#silence(cause, signal);
+    }
+  }
+
+  #silence(cause: unknown, signal?: AbortSignal): unknown {
+    if (signal?.aborted) return signal.reason;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return new MayflyError('MAYFLY_CONNECT', `no answer from ${this.url}: ${why}`, { cause });
   }
 }
+
+const isRefusal = ({ statusCode = 0 }: IncomingMessage) => statusCode >= 400;
 
 function queryText(fields: Record<string, string | number | boolean | undefined>): string {
   const query = new URLSearchParams();
@@ -250,7 +291,7 @@ function functionPath(name: string): string {
   return `/v1/functions/${encodeURIComponent(name)}`;
 }
 
-function failureOf(status: number, text: string): ApiFailure {
+function failureOf({ statusCode: status = 0 }: IncomingMessage, text: string): ApiFailure {
   try {
     const body = JSON.parse(text) as Partial<ErrorBody>;
     const { code, message = text, hint = '' } = body;

@@ -11,7 +11,7 @@ interface Seen {
 }
 
 async function serverAnswering(
-  t: { teardown(end: () => Promise<void>): void },
+  t: { teardown(end: () => void): void },
   status: number,
   body: string,
 ): Promise<{ client: MayflyClient; seen: Seen[] }> {
@@ -26,8 +26,8 @@ async function serverAnswering(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  t.teardown(async () => {
-    await client.close();
+  t.teardown(() => {
+    client.close();
     server.close();
   });
   return { client, seen };
@@ -115,6 +115,37 @@ t.test('refusals carry code, status and details', async (t) => {
 t.test('an answer that is not Mayfly is said to be none', async (t) => {
   const { client } = await serverAnswering(t, 500, '<html>');
   await t.rejects(client.health(), { code: 'MAYFLY_NOT_MAYFLY', status: 500 });
+});
+
+t.test('a server that goes away in the middle of its answer', async (t) => {
+  const server = createServer((request, response) => {
+    response.writeHead(200).write('{"sequence":1}\n{"seq', () => request.socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => server.close());
+  const seen: unknown[] = [];
+  const follow = async () => {
+    for await (const line of client.followLogs('f')) seen.push(line);
+  };
+  await t.rejects(follow(), { code: 'MAYFLY_CONNECT' });
+  t.same(seen, [{ sequence: 1 }]);
+  await t.rejects(client.list(), { code: 'MAYFLY_CONNECT' });
+  await t.rejects(client.request('f'), { code: 'MAYFLY_CONNECT' });
+});
+
+t.test('a caller that has enough', async (t) => {
+  const server = createServer((_request, response) => response.writeHead(200).write('{}\n'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => server.close());
+  const end = new AbortController();
+  const follow = async () => {
+    for await (const _ of client.followLogs('f', {}, end.signal)) end.abort();
+  };
+  await t.rejects(follow(), { name: 'AbortError' });
+  await t.rejects(client.request('f', { signal: end.signal }), { name: 'AbortError' });
+  for await (const _ of client.followLogs('f')) break;
 });
 
 t.test('no server, no URL', async (t) => {

@@ -29,6 +29,6 @@ export async function withClient<T>(
   try {
     return await work(client);
   } finally {
-    await client.close();
+    client.close();
   }
 }
