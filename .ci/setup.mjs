@@ -141,6 +141,14 @@ async function benchPrograms() {
   await run('make', ['-C', 'bench', '-s'], { cwd: ROOT });
 }
 
+/** Like the agent's, but for what this host's processes load. */
+async function schemas() {
+  const inputs = [at('pnpm-lock.yaml'), ...filesBelow(at('packages/schema'))];
+  return unlessDone('schemas', inputs, at('packages/schema/dist/bundle.js'), () =>
+    run('npm', ['run', '-s', 'build'], { cwd: at('packages/schema') }),
+  );
+}
+
 async function guestAgent() {
   if (manifest('guest-agent').scripts?.build === undefined) return 'none yet';
   const inputs = ['guest-agent', 'packages/protocol'].flatMap((folder) => filesBelow(at(folder)));
@@ -159,6 +167,7 @@ async function setup({ quiet, tests }) {
   if (tests) await step('packages for tests', testPackages);
   await step('dependencies', dependencies);
   await step('typescript', typescript);
+  await step('schemas', schemas);
   await step('native addon', nativeAddon);
   await step('guest kernel', guestKernel);
   await step('guest agent', guestAgent);

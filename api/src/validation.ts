@@ -1,9 +1,7 @@
 /** Requests checked against the schemas of the API. */
 
+import { Compile, type TLocalizedValidationError, type TSchema } from '@mayfly/schema';
 import type { FastifySchemaCompiler } from 'fastify';
-import type { TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
-import type { TLocalizedValidationError } from 'typebox/error';
 import { ApiError, type ApiErrorCode } from './errors.js';
 
 /** Text of a URL is converted to numbers and booleans where the schema wants them; bodies are taken as they are. */

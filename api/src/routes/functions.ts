@@ -6,8 +6,8 @@ import {
   Rollback,
   VersionList,
 } from '@mayfly/protocol/api';
+import { Type } from '@mayfly/schema';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
 import { ARCHIVE_BYTES_MAX, ARCHIVE_TYPES, deploymentFromArchive } from '../archive.js';
 import { deploymentOf } from '../deployment.js';
 import { ApiError } from '../errors.js';

@@ -1,7 +1,7 @@
 /** Invocations with an event, and the records of all. */
 import { InvocationList, InvocationRecord, InvokeQuery } from '@mayfly/protocol/api';
+import { Type } from '@mayfly/schema';
 import type { FastifyInstance } from 'fastify';
-import { Type } from 'typebox';
 import { ApiError } from '../errors.js';
 import type { Services } from '../server.js';
 import { recordOf } from '../trace.js';

@@ -1,6 +1,6 @@
 /** Parts that the schemas of several routes share. */
 import { ErrorBody, FunctionName } from '@mayfly/protocol/api';
-import { type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from '@mayfly/schema';
 
 export const NDJSON = 'application/x-ndjson';
 

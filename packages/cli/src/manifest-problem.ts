@@ -1,7 +1,6 @@
 /** Whether a mayfly.json is one, by the schema of the API. */
 import { FunctionManifest } from '@mayfly/protocol/api';
-import type { TLocalizedValidationError } from 'typebox/error';
-import { Value } from 'typebox/value';
+import { type TLocalizedValidationError, Value } from '@mayfly/schema';
 
 /** @returns what is wrong with it, naming the first wrong field */
 export function manifestProblem(manifest: unknown): string | undefined {

@@ -3,7 +3,7 @@
  * template; but programs that read no frames (runtimes http and native) are booted again with them. They win over the
  * variables that a version was deployed with.
  */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import { CLOSED, Variables } from './types.js';
 
 /** Replaces everything. */

@@ -1,5 +1,5 @@
 /** The body of every answer that is neither a success nor a function's own. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import { LogLine } from './logs.js';
 import { CLOSED, count } from './types.js';
 

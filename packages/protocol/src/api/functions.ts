@@ -1,5 +1,5 @@
 /** Functions: what is deployed, and what is known about it. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import type { ErrorBody } from './errors.js';
 import { CLOSED, FunctionName, time, Variables, Version, words } from './types.js';
 

@@ -1,5 +1,5 @@
 /** Invocations and what is kept of them. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import { ErrorBody } from './errors.js';
 import { LogLine } from './logs.js';
 import { CLOSED, count, FunctionName, Headers, millis, time, Version, words } from './types.js';

@@ -1,5 +1,5 @@
 /** Console lines. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import { CLOSED, count, LogLevel } from './types.js';
 
 export const LogLine = Type.Object(

@@ -1,5 +1,5 @@
 /** What the server is and how its functions fare. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 import { CLOSED, count, FunctionName, millis, time, Version, words } from './types.js';
 
 /** GET /healthz: the process answers. */

@@ -1,5 +1,5 @@
 /** What several of the API's schemas are made of. */
-import { Type } from 'typebox';
+import { Type } from '@mayfly/schema';
 
 /** Every object of the API is closed: an unknown field in a request is refused, none is ever sent. */
 export const CLOSED = { additionalProperties: false } as const;
