@@ -9,7 +9,7 @@ import {
   type ResponseHead,
   type ResultHead,
 } from '@mayfly/protocol';
-import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
+import type { Body, InvokeStats, InvokeTiming, Signal } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
 import { freshBytes } from './entropy.js';
 import { ApiError } from './errors.js';
@@ -52,7 +52,7 @@ export interface Invocation {
 }
 
 export interface InvokerOptions {
-  signal?: AbortSignal | undefined;
+  signal?: Signal | undefined;
   /** Called when the invocation has an id and a record. */
   onAdmitted?: ((trace: Trace) => void) | undefined;
 }
@@ -161,7 +161,7 @@ export class Invoker {
     trace: Trace,
     request: InvocationRequest,
     body: Body,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
   ): Promise<Invocation> {
     const deployed = this.#registry.get(trace.function);
     const version = this.#registry.version(deployed, trace.version);
@@ -177,26 +177,23 @@ export class Invoker {
     trace: Trace,
     request: InvocationRequest,
     body: Body,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
   ): Promise<Invocation> {
     const keep: KeepLines = (lines) => {
       log.append(lines, version, trace.id);
       keepLines(trace, lines);
     };
     const onLogs = (lines: unknown) => keep(logLines(lines));
-    const options = { onLogs, ...(signal && { signal }), ...(cpuMs !== undefined && { cpuMs }) };
-    const frame = { head: { ...request, ...commonHead(trace.id, timeoutMs, env) }, body };
-    const result = await this.#pool.invoke(template.name, frame, options);
-    const timing = timingOf(result);
+    const frame = { head: headOf(request, trace.id, timeoutMs, env), body };
+    const result = await this.#pool.invoke(template.name, frame, { onLogs, signal, cpuMs });
+    const { queueMicros, cloneMicros, guestMicros, stats } = result;
+    const timing = { queueMicros, cloneMicros, guestMicros };
     try {
       const head = checkAnswerHead(result.head);
       keep(head.logs);
       if (head.type === 'error') throw functionError(head, trace, timing);
       checkKind(request, head);
-      const end = result.end.catch((error: unknown) => {
-        throw failureBehindHead(error, trace, keep);
-      });
-      end.catch(() => {});
+      const end = stats ? result.end : endBehindHead(result.end, trace, keep);
       return { trace, head, body: result.body, timing, end };
     } catch (error) {
       stopReading(result.body);
@@ -277,6 +274,18 @@ function stopReading(body: Body): void {
     .catch(() => {});
 }
 
+function endBehindHead(
+  end: Promise<InvokeStats>,
+  trace: Trace,
+  keep: KeepLines,
+): Promise<InvokeStats> {
+  const told = end.catch((error: unknown) => {
+    throw failureBehindHead(error, trace, keep);
+  });
+  told.catch(() => {}); // it need not be waited for
+  return told;
+}
+
 /** What the guest told of its failure, when the head of its answer was out already. */
 function failureBehindHead(error: unknown, trace: Trace, keep: KeepLines): unknown {
   if (!(error instanceof MayflyError) || error.code !== 'MAYFLY_ANSWER_BROKEN') return error;
@@ -285,24 +294,20 @@ function failureBehindHead(error: unknown, trace: Trace, keep: KeepLines): unkno
   return head.type === 'error' ? functionError(head, trace) : error;
 }
 
-function timingOf({ queueMicros, cloneMicros, guestMicros }: InvokeTiming): InvokeTiming {
-  const timing = { queueMicros, guestMicros };
-  return cloneMicros === undefined ? timing : { ...timing, cloneMicros };
-}
-
-function commonHead(
+/** What the guest is told; `env` is not there when it is undefined, for the head becomes JSON. */
+function headOf(
+  request: InvocationRequest,
   id: string,
   timeoutMs: number,
   env: Record<string, string> | undefined,
-): InvocationHead {
+): object {
   const now = Date.now();
+  const deadlineMs = now + timeoutMs;
   const random = freshBytes(48);
-  const head = {
-    id,
-    deadlineMs: now + timeoutMs,
-    generation: random.toString('hex', 32),
-    entropy: random.toString('base64', 0, 32),
-    now,
-  };
-  return env ? { ...head, env } : head;
+  const generation = random.toString('hex', 32);
+  const entropy = random.toString('base64', 0, 32);
+  const { type } = request;
+  if (type === 'event') return { type, id, deadlineMs, generation, entropy, now, env };
+  const { method, url, headers } = request;
+  return { type, method, url, headers, id, deadlineMs, generation, entropy, now, env };
 }

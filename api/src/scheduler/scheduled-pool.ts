@@ -55,7 +55,7 @@ export interface ScheduledTemplate extends TemplateSpec {
   scheduling?: Partial<SchedulingSettings>;
 }
 
-export type ScheduledOptions = Omit<InvokeOptions, 'place' | 'timeoutMs' | 'onParked'>;
+export type ScheduledOptions = Pick<InvokeOptions, 'cpuMs' | 'signal' | 'onLogs'>;
 
 /** What the scheduler decided about an invocation, and what it was about. */
 interface Pending {
@@ -207,12 +207,17 @@ export class ScheduledPool {
     const timeoutMs = Math.max(0, deadlineMs - now);
     const waitedMicros = (now - submittedMs) * 1000;
     try {
-      const place = { worker, clone };
-      const onParked = (parked: boolean) => this.#parked(id, parked);
-      const all = { ...options, place, timeoutMs, onParked };
-      const result = await this.#pool.invoke(name, frame, all);
-      const end = result.stats ? result.end : withReason(result.end);
-      pending.resolve({ ...result, end, queueMicros: waitedMicros + result.queueMicros });
+      const result = await this.#pool.invoke(name, frame, {
+        place: { worker, clone },
+        timeoutMs,
+        cpuMs: options.cpuMs,
+        signal: options.signal,
+        onLogs: options.onLogs,
+        onParked: (parked) => this.#parked(id, parked),
+      });
+      result.queueMicros += waitedMicros;
+      if (result.stats === undefined) result.end = withReason(result.end);
+      pending.resolve(result);
       const { cpuMicros, rewoundPages } = result.stats ?? (await result.end);
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
       const outcome = { cloneKept: true, cpuMicros, cloneBytes };

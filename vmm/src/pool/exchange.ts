@@ -57,19 +57,25 @@ export class Exchange {
     this.#reject(told);
   }
 
-  #reply({ head, body, logs, stats, streams, ...timing }: InvokeReply): boolean {
+  #reply(reply: InvokeReply): boolean {
+    const { logs, stats } = reply;
     if (logs.length > 0) this.#tell(logs);
+    if (stats !== undefined) this.#conversation?.finish(stats);
+    if (this.#reason !== undefined) this.#reject(this.#reason);
+    else this.#resolve(this.#resultOf(reply));
+    return stats !== undefined;
+  }
+
+  #resultOf(reply: InvokeReply): ExchangeResult {
+    const { head, body, queueMicros, cloneMicros, guestMicros, stats, streams } = reply;
     if (stats !== undefined) {
-      this.#conversation?.finish(stats);
-      if (this.#reason !== undefined) this.#reject(this.#reason);
-      else this.#resolve({ head, body, ...timing, end: Promise.resolve(stats), stats });
-      return true;
+      const end = Promise.resolve(stats);
+      return { head, body, queueMicros, cloneMicros, guestMicros, end, stats };
     }
     const conversation = this.#converse();
+    const { end } = conversation;
     const pieces = streams ? conversation.body(body) : body;
-    if (this.#reason !== undefined) this.#reject(this.#reason);
-    else this.#resolve({ head, body: pieces, ...timing, end: conversation.end });
-    return false;
+    return { head, body: pieces, queueMicros, cloneMicros, guestMicros, end, stats };
   }
 
   /** A reader that refuses lines ends the invocation. */

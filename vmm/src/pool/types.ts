@@ -45,19 +45,28 @@ export interface InvokeFrame {
   body: Body;
 }
 
+/** Tells that nobody wants an invocation any more: an AbortSignal, or what does no more than is needed of one, at less cost. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+  addEventListener(type: 'abort', listener: () => void, options?: { once: true }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface InvokeOptions {
   place: Place;
   /** Longest time from the entry into the guest to the end of the invocation: MAYFLY_GUEST_TIMEOUT. */
   timeoutMs: number;
   /** Longest time in the guest, waiting not included: MAYFLY_GUEST_CPU. */
-  cpuMs?: number;
+  cpuMs?: number | undefined;
   /**
    * Ends the invocation: invoke() and `end` reject with MAYFLY_ABORTED, whose `cause` is its reason, when the guest has been
    * stopped; reading the body rejects with the reason itself.
    */
-  signal?: AbortSignal;
+  signal?: Signal | undefined;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
-  onLogs?(lines: unknown): void;
+  onLogs?: ((lines: unknown) => void) | undefined;
   /** What a Journal calls the invocation, where the pool has one. */
   ticket?: number;
   /** The guest waits for time, input or the reader of its answer (true), or goes on. What is short may not be told. */
@@ -68,7 +77,7 @@ export interface InvokeTiming {
   /** From the call of invoke() until the entry into the guest. */
   queueMicros: number;
   /** Of those, what making the clone took, or what was left of its rewind; undefined where it is not measured. */
-  cloneMicros?: number;
+  cloneMicros?: number | undefined;
   /** From the entry into the guest until the head of its answer was read. */
   guestMicros: number;
 }

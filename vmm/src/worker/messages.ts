@@ -63,7 +63,7 @@ export interface InvokeReply {
   /** Log lines that were not told; see InvokeOptions.onLogs. */
   logs: unknown[];
   queueMicros: number;
-  cloneMicros?: number;
+  cloneMicros?: number | undefined;
   guestMicros: number;
   /** The invocation is over. */
   stats: WorkerStats | undefined;
