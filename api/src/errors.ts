@@ -39,6 +39,11 @@ export const ERRORS = Object.freeze({
     'a rule of the function’s network makes no sense',
     'write it like one of docs/networking.md: example.com:443, 10.0.0.0/8:80,443, host.mayfly:5432',
   ),
+  MAYFLY_ARGUMENTS_TOO_LARGE: row(
+    400,
+    'arguments and variables do not fit into the guest',
+    'shorten the command or the variables',
+  ),
   MAYFLY_ARCHIVE_INVALID: row(
     400,
     'the archive is damaged, or holds what a function may not bring',

@@ -1,5 +1,6 @@
 /** Headers between client and function: everything goes through but what belongs to one connection (RFC 9110, 7.6.1). */
 import type { IncomingHttpHeaders } from 'node:http';
+import { ApiError } from './errors.js';
 
 const HOP_BY_HOP = new Set([
   'connection',
@@ -16,12 +17,17 @@ const HOP_BY_HOP = new Set([
 
 type Pair = [name: string, value: string];
 
-/** @param rawHeaders as in IncomingMessage: name, value, name, value, ... */
+/**
+ * @param rawHeaders as in IncomingMessage: name, value, name, value, ...
+ * @throws ApiError MAYFLY_REQUEST_INVALID for a second Host (RFC 9112, 3.2)
+ */
 export function requestHeaders(rawHeaders: string[], connection: string | undefined): Pair[] {
   const named = connectionOptions(connection);
   const pairs: Pair[] = [];
+  let hosts = 0;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase();
+    if (name === 'host' && ++hosts > 1) throw new ApiError('MAYFLY_REQUEST_INVALID', 'two hosts');
     if (!HOP_BY_HOP.has(name) && !named?.has(name)) pairs.push([name, rawHeaders[i + 1] as string]);
   }
   return pairs;

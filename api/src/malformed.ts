@@ -1,13 +1,15 @@
-/** What is no HTTP gets an answer all the same, of the shape of all others; then its connection is cut. */
+/** What is no HTTP, or not of a kind that can be served, gets an answer all the same, of the shape of all others. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ErrorBody } from '@mayfly/protocol/api';
-import { ERRORS } from './errors.js';
+import { ApiError, type ApiErrorCode, ERRORS } from './errors.js';
 import { destroyLater } from './lingering.js';
 import { serverTiming, startTiming } from './timing.js';
 
 interface Refusal {
   status: number;
   reason: string;
+  code?: ApiErrorCode;
   message: string;
 }
 
@@ -30,8 +32,11 @@ const REFUSALS: Record<string, Refusal> = {
   },
 };
 
+/** Answers what Node's parser refuses, and has its connection end. */
 export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+  // Behind the head of another answer nothing can be said any more; Node.js looks there, too.
+  const { _httpMessage: begun } = socket as { _httpMessage?: ServerResponse };
+  if (!socket.writable || error.code === 'ECONNRESET' || begun?.headersSent) {
     socket.destroy();
     return;
   }
@@ -40,9 +45,37 @@ export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): v
     reason: 'Bad Request',
     message: `the request is not HTTP: ${error.message}`,
   };
-  const { status, reason, message } = REFUSALS[error.code ?? ''] ?? malformed;
-  const { hint } = ERRORS.MAYFLY_REQUEST_INVALID;
-  const body: ErrorBody = { code: 'MAYFLY_REQUEST_INVALID', message, hint };
+  refuse(socket, REFUSALS[error.code ?? ''] ?? malformed);
+}
+
+/** A request that Node's parser takes and that must not be served all the same (RFC 9112, 3.2 and 6.1). */
+export function misframed({ headers, httpVersion }: IncomingMessage): ApiError | undefined {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    return new ApiError('MAYFLY_REQUEST_INVALID', 'a request of HTTP/1.1 has a Host header');
+  }
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined || coding.toLowerCase() === 'chunked') return undefined;
+  const message = `bodies with the transfer encoding "${coding}" are not understood`;
+  return new ApiError('MAYFLY_REQUEST_INVALID', message, { status: 501 });
+}
+
+/** Has a server answer what Node.js would drop, or answer without a body. */
+export function answerOddRequests(server: Server): void {
+  server.maxHeadersCount = 0; // those beyond a maximum would be dropped silently; their length is bounded
+  server.on('connect', ({ url }, socket) => {
+    const message = `there is no CONNECT ${url}; this is no proxy`;
+    const refusal = { status: 404, reason: 'Not Found', message };
+    refuse(socket as Socket, { ...refusal, code: 'MAYFLY_ROUTE_UNKNOWN' });
+  });
+  // What is expected besides 100-continue may be ignored (RFC 9110, 10.1.1).
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
+}
+
+function refuse(
+  socket: Socket,
+  { status, reason, code = 'MAYFLY_REQUEST_INVALID', message }: Refusal,
+): void {
+  const body: ErrorBody = { code, message, hint: ERRORS[code].hint };
   const text = JSON.stringify(body);
   const head = [
     `HTTP/1.1 ${status} ${reason}`,
@@ -51,6 +84,7 @@ export function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): v
     `server-timing: ${serverTiming(startTiming())}`,
     'connection: close',
   ];
+  socket.on('error', () => {}); // it may be gone
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`);
   destroyLater(socket);
 }

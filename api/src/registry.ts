@@ -27,10 +27,10 @@ import type {
   VersionRecord,
 } from './store/functions.js';
 import type { OnStep, Template, Templates } from './templates.js';
+import { allOf, checkSize, patched } from './variables.js';
 
 const MEMORY_BYTES_DEFAULT = 256 * 1024 * 1024;
 const TIMEOUT_MS_DEFAULT = 10_000;
-const VARIABLES_MAX = 128;
 /** Templates that a function keeps besides that of its current version: the last one, for a rollback at once. */
 const OTHER_TEMPLATES_MAX = 1;
 
@@ -197,13 +197,13 @@ export class Registry {
    * What is left out becomes empty. A program that gets variables only when it boots is booted with them, and goes on to
    * serve with the old ones until the new template is ready, or if it fails.
    *
-   * @throws ApiError MAYFLY_FUNCTION_UNKNOWN; what deploy() throws
+   * @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_REQUEST_INVALID if they are too long; what deploy() throws
    */
   setEnvironment(name: string, { variables = {}, secrets = {} }: Environment): Promise<void> {
     return this.#changeEnvironment(name, () => ({ variables, secrets }));
   }
 
-  /** As setEnvironment(). @throws ApiError MAYFLY_REQUEST_INVALID as well */
+  /** As setEnvironment(). */
   patchEnvironment(name: string, { variables, secrets }: EnvironmentPatch): Promise<void> {
     return this.#changeEnvironment(name, (before) => ({
       variables: patched(before.variables, variables),
@@ -279,6 +279,7 @@ export class Registry {
     return this.#change(name, async () => {
       const deployed = this.get(name);
       const record = { ...deployed.record, ...change(deployed.record) };
+      checkSize(allOf(record));
       const { current, versions } = deployed;
       const renewed = current.template?.bootsWithVariables
         ? await this.#newTemplate(deployed, current, record)
@@ -288,7 +289,7 @@ export class Registry {
         throw error;
       });
       deployed.record = record;
-      deployed.env = envOf(record);
+      deployed.env = allOf(record);
       for (const version of versions.values()) {
         if (!version.template?.bootsWithVariables) continue;
         this.#templates.retire(version.template);
@@ -321,7 +322,7 @@ function newFunction(
   log = new FunctionLog(),
 ): DeployedFunction {
   const versions = new Map([[current.record.version, current]]);
-  return { record, env: envOf(record), log, removed: new AbortController(), current, versions };
+  return { record, env: allOf(record), log, removed: new AbortController(), current, versions };
 }
 
 function newVersion(record: VersionRecord): Version;
@@ -336,6 +337,7 @@ function versionRecord(
   files: SourceFiles,
 ): VersionRecord {
   checkRules(manifest.network?.allow ?? []);
+  checkSize(manifest.env);
   const settings: Settings = {
     ...manifest,
     runtime: manifest.runtime ?? 'node',
@@ -354,24 +356,6 @@ function digestOf(files: SourceFiles): string {
     hash.update(`${path}\0${executable ? 'x' : '-'}${bytes.length}\0`).update(bytes);
   }
   return hash.digest('hex');
-}
-
-function envOf({ variables, secrets }: FunctionRecord): Record<string, string> | undefined {
-  const env = { ...variables, ...secrets };
-  return Object.keys(env).length === 0 ? undefined : env;
-}
-
-function patched(
-  before: Record<string, string>,
-  changes: Record<string, string | null> = {},
-): Record<string, string> {
-  const after = { ...before };
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === null) delete after[name];
-    else after[name] = value;
-  }
-  if (Object.keys(after).length <= VARIABLES_MAX) return after;
-  throw new ApiError('MAYFLY_REQUEST_INVALID', `a function has at most ${VARIABLES_MAX} of each`);
 }
 
 function infoOf({ record, current }: DeployedFunction): FunctionInfo {

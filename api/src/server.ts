@@ -10,10 +10,10 @@ import { ApiError, errorAnswer } from './errors.js';
 import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
 import { lingerBeforeClose } from './lingering.js';
-import { refuseMalformed } from './malformed.js';
+import { answerOddRequests, misframed, refuseMalformed } from './malformed.js';
 import type { InvocationMetrics } from './metrics.js';
 import type { Registry } from './registry.js';
-import { parseBodies } from './routes/bodies.js';
+import { parseBodies, takeBodiesAsTheyCome } from './routes/bodies.js';
 import { environmentRoutes } from './routes/environment.js';
 import { answerTo } from './routes/errors.js';
 import { functionRoutes } from './routes/functions.js';
@@ -54,6 +54,11 @@ export interface ServerOptions {
 /** They are never held whole; this only ends what does not end by itself. */
 const BODY_BYTES_MAX = 1024 ** 3;
 
+/** For a client to write its headers in. */
+const HEADERS_MS = 20_000;
+/** For a client to write its request in: no invocation may take longer. */
+const REQUEST_MS = 900_000;
+
 export function buildServer(services: Services, options: ServerOptions): FastifyInstance {
   const app = Fastify({
     loggerInstance: options.logger,
@@ -62,6 +67,12 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     return503OnClosing: false, // it has an error of its own; see below
     bodyLimit: FRAME_LIMITS.bodyBytesMax,
     clientErrorHandler: refuseMalformed,
+    http: {
+      requireHostHeader: false, // Node's refusal has no body; see misframed()
+      headersTimeout: HEADERS_MS,
+      connectionsCheckingInterval: HEADERS_MS / 4,
+    },
+    requestTimeout: REQUEST_MS,
     routerOptions: { maxParamLength: 100 },
     // Refusals before routing run no hooks.
     frameworkErrors: (error, _request, reply: FastifyReply) => {
@@ -75,9 +86,11 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
   app.addHook('preClose', async () => {
     closing = true;
   });
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     request.timing = startTiming();
-    done(closing ? new ApiError('MAYFLY_SERVER_CLOSING') : undefined);
+    const refusal = misframed(request.raw);
+    if (refusal) reply.header('connection', 'close');
+    done(closing ? new ApiError('MAYFLY_SERVER_CLOSING') : refusal);
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
     if (!request.raw.complete) lingerBeforeClose(request.raw.socket);
@@ -93,9 +106,11 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     const invocation = reply.getHeader(INVOCATION_HEADER) as string | undefined;
     return reply.code(status).send(invocation === undefined ? body : { ...body, invocation });
   });
+  takeBodiesAsTheyCome(app); // where there is no route, nobody looks at them
   app.setNotFoundHandler((request) => {
     throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
   });
+  answerOddRequests(app.server);
   describeRoutes(app);
   app.register(async (scope) => {
     parseBodies(scope);

@@ -3,6 +3,7 @@ import { FRAME_LIMITS, type LogLine, type ResponseHead, type ResultHead } from '
 import type { InvocationRecord } from '@mayfly/protocol/api';
 import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
 import { ApiError, errorAnswer } from './errors.js';
+import { parseJson } from './json.js';
 import type { Trace } from './store/invocations.js';
 
 const LOG_LINES_MAX = 300;
@@ -106,9 +107,10 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 function resultOf(body: Uint8Array): unknown {
   try {
-    return JSON.parse(utf8.decode(body));
-  } catch {
-    throw new ApiError('MAYFLY_GUEST_ANSWER', 'the result of the guest is not JSON');
+    return parseJson(body);
+  } catch (error) {
+    const message = `the result of the guest is ${(error as Error).message}`;
+    throw new ApiError('MAYFLY_GUEST_ANSWER', message);
   }
 }
 

@@ -130,5 +130,6 @@ async function readDeployment({ body, headers }: FastifyRequest): Promise<Deploy
   if (!(body instanceof Uint8Array)) return deploymentOf(body as FunctionSource);
   const type = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
   if (ARCHIVE_TYPES.some((known) => known === type)) return deploymentFromArchive(body);
-  throw new ApiError('MAYFLY_MEDIA_TYPE', `a deployment of type ${type} is not understood`);
+  const what = type === undefined ? 'without a content type' : `of type ${type}`;
+  throw new ApiError('MAYFLY_MEDIA_TYPE', `a deployment ${what} is not understood`);
 }

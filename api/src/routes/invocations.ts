@@ -3,6 +3,7 @@ import { InvocationList, InvocationRecord, InvokeQuery } from '@mayfly/protocol/
 import { Type } from '@mayfly/schema';
 import type { FastifyInstance } from 'fastify';
 import { ApiError } from '../errors.js';
+import { parseJson } from '../json.js';
 import type { Services } from '../server.js';
 import { recordOf } from '../trace.js';
 import { takeBodiesAsTheyAre } from './bodies.js';
@@ -99,10 +100,9 @@ export function eventRoutes(app: FastifyInstance, { invoker, later }: Services):
 function eventBytes(body: unknown): Uint8Array {
   const bytes = body instanceof Uint8Array && body.byteLength > 0 ? body : Buffer.from('null');
   try {
-    JSON.parse(Buffer.from(bytes).toString());
+    parseJson(bytes);
   } catch (error) {
-    const message = `the event is not JSON: ${(error as Error).message}`;
-    throw new ApiError('MAYFLY_REQUEST_INVALID', message);
+    throw new ApiError('MAYFLY_REQUEST_INVALID', `the event is ${(error as Error).message}`);
   }
   return bytes;
 }

@@ -56,12 +56,19 @@ async function timed(
 
 function httpRequest(request: FastifyRequest<NameParams>): InvocationRequest {
   const { rawHeaders, headers, url = '/', method = 'GET' } = request.raw;
+  const [host, target] = url.startsWith('/') ? [headers.host, url] : absoluteForm(url);
   return {
     type: 'request',
     method,
-    url: functionUrl(headers.host, targetBehindName(url)),
+    url: functionUrl(host, targetBehindName(target)),
     headers: requestHeaders(rawHeaders, headers.connection),
   };
+}
+
+/** 'http://host/fn/name' → ['host', '/fn/name']: what proxies are sent, and servers take as well (RFC 9112, 3.2.2). */
+function absoluteForm(url: string): [host: string | undefined, target: string] {
+  const [, host, target = '/'] = /^[^/]*\/\/([^/?#]*)(.*)$/.exec(url) ?? [];
+  return [host, target];
 }
 
 /** NAME or NAME@VERSION. @throws ApiError MAYFLY_VERSION_UNKNOWN */

@@ -4,7 +4,7 @@
  * variables that a version was deployed with.
  */
 import { Type } from '@mayfly/schema';
-import { CLOSED, Variables } from './types.js';
+import { CLOSED, VariableName, Variables, VariableValue } from './types.js';
 
 /** Replaces everything. */
 export const Environment = Type.Object(
@@ -13,11 +13,11 @@ export const Environment = Type.Object(
 );
 export type Environment = Type.Static<typeof Environment>;
 
-const changes = Type.Record(
-  Type.String({ pattern: '^(?!MAYFLY_)[A-Za-z_][A-Za-z0-9_]{0,255}$' }),
-  Type.Union([Type.String({ maxLength: 32 * 1024, pattern: '^[^\\u0000]*$' }), Type.Null()]),
-  { ...CLOSED, maxProperties: 128, description: 'null removes' },
-);
+const changes = Type.Record(VariableName, Type.Union([VariableValue, Type.Null()]), {
+  ...CLOSED,
+  maxProperties: 128,
+  description: 'null removes',
+});
 
 /** Changes some. */
 export const EnvironmentPatch = Type.Object(

@@ -27,16 +27,18 @@ export const Version = Type.Integer({
   description: 'counts the deployments under a name, from 1',
 });
 
-/** Values by names of variables. MAYFLY_ is the platform's own prefix. */
-export const Variables = Type.Record(
-  Type.String({ pattern: '^(?!MAYFLY_)[A-Za-z_][A-Za-z0-9_]{0,255}$' }),
-  Type.String({ maxLength: 32 * 1024, pattern: '^[^\\u0000]*$' }),
-  {
-    ...CLOSED,
-    maxProperties: 128,
-    description: 'environment variables; names that start with MAYFLY_ are reserved',
-  },
-);
+/** MAYFLY_ is the platform's own prefix; __proto__ is no name that every object can hold. */
+export const VariableName = Type.String({
+  pattern: '^(?!MAYFLY_|__proto__$)[A-Za-z_][A-Za-z0-9_]{0,255}$',
+});
+export const VariableValue = Type.String({ maxLength: 32 * 1024, pattern: '^[^\\u0000]*$' });
+
+/** Values by names of variables. */
+export const Variables = Type.Record(VariableName, VariableValue, {
+  ...CLOSED,
+  maxProperties: 128,
+  description: 'environment variables; names that start with MAYFLY_ are reserved',
+});
 export type Variables = Type.Static<typeof Variables>;
 
 const HeaderPair = Type.Unsafe<[name: string, value: string]>({

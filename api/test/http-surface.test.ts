@@ -1,0 +1,362 @@
+/** HTTP as clients should not speak it, and as they may: each request has its answer, and the server stays well. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { startServer } from '../src/index.js';
+import { echo, MemoryPool, noLayers, response } from './memory-pool.js';
+import { raw } from './raw-http.js';
+
+const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-http-'));
+const pool = new MemoryPool();
+const server = await startServer({ port: 0, dataDir, pool, layers: noLayers, logLevel: 'silent' });
+const { url } = server;
+const port = Number(new URL(url).port);
+t.teardown(async () => {
+  await server.close();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+const put = (name: string, body = 'x') =>
+  fetch(`${url}/v1/functions/${name}`, { method: 'PUT', body });
+await put('good');
+
+const json = async (path: string, init?: RequestInit) => {
+  const answer = await fetch(url + path, init);
+  return { status: answer.status, body: (await answer.json()) as { code: string } };
+};
+
+const ask = (bytes: string | Uint8Array, ms?: number) => raw(port, bytes, ms);
+
+async function othersNoticeNothing(t: {
+  equal(a: unknown, b: unknown): void;
+  match(a: unknown, b: RegExp): void;
+}): Promise<void> {
+  const answer = await fetch(`${url}/fn/good/x`);
+  t.equal(answer.status, 200);
+  t.match(await answer.text(), /GET .*\/x/);
+}
+
+const CLOSE = 'host: h\r\nconnection: close\r\n';
+const GET = 'GET /fn/good HTTP/1.1\r\nhost: h\r\n';
+const POST = 'POST /fn/good HTTP/1.1\r\nhost: h\r\n';
+const CHUNKED = `${POST}transfer-encoding: chunked\r\n`;
+
+t.test('what is no HTTP is answered and cut', async (t) => {
+  const cases: [what: string, bytes: string, status: number][] = [
+    ['noise', '\0\u0001\u0002 hello\r\n\r\n', 400],
+    ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],
+    ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['HTTP/1.2', 'GET / HTTP/1.2\r\nhost: h\r\n\r\n', 400],
+    ['a method that is none', 'FETCH / HTTP/1.1\r\nhost: h\r\n\r\n', 400],
+    ['a path that is not ASCII', 'GET /fn/good/\xe4 HTTP/1.1\r\nhost: h\r\n\r\n', 400],
+    ['a header without a name', `${GET}: x\r\n\r\n`, 400],
+    ['a NUL in a header', `${GET}a: \0\r\n\r\n`, 400],
+    ['a folded header', `${GET}a: b\r\n c: d\r\n\r\n`, 400],
+    ['a CR alone', `${GET}a: b\rc: d\r\n\r\n`, 400],
+    ['LF alone', 'GET /fn/good HTTP/1.1\nhost: h\n\n', 400],
+    ['no host', 'GET /fn/good HTTP/1.1\r\n\r\n', 400],
+    ['two hosts', `${GET}host: i\r\nconnection: close\r\n\r\n`, 400],
+    ['two lengths', `${POST}content-length: 1\r\ncontent-length: 2\r\n\r\nab`, 400],
+    ['a length twice', `${POST}content-length: 1\r\ncontent-length: 1\r\n\r\na`, 400],
+    ['lengths in one header', `${POST}content-length: 1, 1\r\n\r\na`, 400],
+    ['a negative length', `${POST}content-length: -1\r\n\r\n`, 400],
+    ['a length with a sign', `${POST}content-length: +1\r\n\r\na`, 400],
+    ['a length beyond 64 bits', `${POST}content-length: 99999999999999999999999\r\n\r\n`, 400],
+    ['a length beyond all limits', `${POST}content-length: 99999999999\r\n\r\n`, 413],
+    [
+      'length and chunks',
+      `${POST}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
+      400,
+    ],
+    ['chunks and length', `${CHUNKED}content-length: 3\r\n\r\n0\r\n\r\n${GET}\r\n`, 400],
+    [
+      'identity and length',
+      `${POST}transfer-encoding: identity\r\ncontent-length: 1\r\n\r\na`,
+      400,
+    ],
+    ['chunked twice', `${POST}transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n`, 400],
+    ['chunked not last', `${POST}transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`, 400],
+    ['two encodings', `${CHUNKED}transfer-encoding: x\r\n\r\n0\r\n\r\n`, 400],
+    ['an encoding before a space', `${POST}transfer-encoding : chunked\r\n\r\n0\r\n\r\n`, 400],
+    ['an encoding behind a tab', `${POST}transfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n`, 400],
+    ['an unknown encoding', `${POST}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 501],
+    ['a chunk in hexadecimal with 0x', `${CHUNKED}\r\n0x3\r\nabc\r\n0\r\n\r\n`, 400],
+    ['a chunk without a length', `${CHUNKED}\r\nzz\r\n`, 400],
+    ['headers without end', `${GET}${'a: b\r\n'.repeat(20_000)}`, 431],
+    ['a long URL', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\nhost: h\r\n\r\n`, 431],
+    ['CONNECT', 'CONNECT h:80 HTTP/1.1\r\nhost: h\r\n\r\n', 404],
+    ['OPTIONS *', 'OPTIONS * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n', 404],
+  ];
+  await Promise.all(
+    cases.map(async ([what, bytes, status]) => {
+      const answer = await ask(Buffer.from(bytes, 'latin1'), 10_000);
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), what);
+      t.match(answer, /"code":"MAYFLY_(?:REQUEST_INVALID|BODY_TOO_LARGE|ROUTE_UNKNOWN)"/, what);
+      t.equal(answer.match(/HTTP\/1\.1 \d/g)?.length, 1, `${what}: nothing behind it is answered`);
+    }),
+  );
+  await othersNoticeNothing(t);
+});
+
+t.test('what is HTTP, and rare', async (t) => {
+  const many = Array.from({ length: 2200 }, (_, i) => `h${i.toString(36)}:\r\n`).join('');
+  const cases: [what: string, bytes: string, body: RegExp][] = [
+    ['absolute', `GET http://i/fn/good/x?y HTTP/1.1\r\n${CLOSE}\r\n`, /GET http:\/\/i\/x\?y$/],
+    ['HTTP/1.0', 'GET /fn/good HTTP/1.0\r\n\r\n', /GET http:\/\/localhost\/$/],
+    [
+      'an expectation',
+      `${POST}expect: miracles\r\nconnection: close\r\n\r\n`,
+      /POST http:\/\/h\/$/,
+    ],
+    ['an offer of HTTP/2', `${GET}connection: close, upgrade\r\nupgrade: h2c\r\n\r\n`, /GET/],
+    ['many headers', `${GET}${many}connection: close\r\n\r\n`, /GET/],
+    [
+      'dots',
+      `GET /fn/good/../../v1/x HTTP/1.1\r\n${CLOSE}\r\n`,
+      /GET http:\/\/h\/\.\.\/\.\.\/v1\/x$/,
+    ],
+    [
+      'a name in percents',
+      `GET /fn/%67ood/%2e%2e HTTP/1.1\r\n${CLOSE}\r\n`,
+      /GET http:\/\/h\/%2e%2e$/,
+    ],
+  ];
+  let headers = 0;
+  pool.behave = (head, ...rest) => {
+    if (head.type === 'request') headers = Math.max(headers, head.headers.length);
+    return echo(head, ...rest);
+  };
+  for (const [what, bytes, body] of cases) {
+    const answer = await ask(bytes, 10_000);
+    t.match(answer, /^HTTP\/1\.1 200 /, what);
+    t.match(answer, body, what);
+  }
+  t.equal(headers, 2201, 'no header is dropped');
+  const pipelined = [1, 2, 3].map(
+    (n) => `POST /fn/good/${n} HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nab`,
+  );
+  pool.behave = async (head, ...rest) => {
+    const isFirst = head.type === 'request' && head.url.endsWith('/1');
+    await new Promise((resolve) => setTimeout(resolve, isFirst ? 50 : 0));
+    return echo(head, ...rest);
+  };
+  const answers = await ask(`${pipelined.join('')}GET /fn/good/4 HTTP/1.1\r\n${CLOSE}\r\n`);
+  t.match(answers, /\/1(?:HTTP.*)\/2(?:HTTP.*)\/3(?:HTTP.*)\/4$/s, 'in the order of the requests');
+  pool.behave = echo;
+});
+
+t.test('nothing is said in the middle of an answer', async (t) => {
+  pool.behave = async (_head, body) => response(200, body);
+  const answer = await ask(`${CHUNKED}\r\n3\r\nabc\r\nzz\r\n`);
+  t.match(answer, /^HTTP\/1\.1 200 /);
+  t.equal(answer.match(/HTTP\/1\.1 \d/g)?.length, 1);
+  t.notMatch(answer, /\r\n0\r\n\r\n$/, 'and it does not end as if it were whole');
+  pool.behave = echo;
+});
+
+t.test('a client that writes to the end before it reads gets the refusal', async (t) => {
+  const body = Buffer.alloc(20 * 1024 * 1024, ' ');
+  for (const more of ['', 'connection: close\r\n']) {
+    const socket = connect(port, '127.0.0.1').pause();
+    const head = `POST /v1/functions/good/invocations HTTP/1.1\r\nhost: h\r\n${more}content-length: ${body.length}\r\n\r\n`;
+    const written = await new Promise((resolve) => {
+      socket.on('error', resolve);
+      socket.write(Buffer.concat([Buffer.from(head), body]), () => resolve('all'));
+    });
+    t.equal(written, 'all');
+    const answer = await new Promise<string>((resolve) => {
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk;
+      });
+      socket.on('close', () => resolve(text)).resume();
+    });
+    t.match(answer, /^HTTP\/1\.1 413 .*"code":"MAYFLY_BODY_TOO_LARGE"/s);
+  }
+  await othersNoticeNothing(t);
+});
+
+t.test('JSON that is deep does no harm', async (t) => {
+  const deep = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
+  const invoke = (body: string, query = '') =>
+    json(`/v1/functions/good/invocations${query}`, { method: 'POST', body });
+  t.match(await invoke(deep(256)), { status: 200, body: { result: [] } });
+  t.match(await invoke(`"${deep(500)}\\"["`), { status: 200 }, 'brackets in a text are none');
+  for (const query of ['', '?async=true']) {
+    const refused = { status: 400, body: { code: 'MAYFLY_REQUEST_INVALID', message: /deeper/ } };
+    t.match(await invoke(deep(257), query), refused);
+    t.match(await invoke(deep(100_000), query), refused);
+  }
+  pool.behave = async () => ({
+    head: { type: 'result', logs: [] },
+    body: Buffer.from(deep(100_000)),
+  });
+  t.match(await invoke('1'), { status: 502, body: { code: 'MAYFLY_GUEST_ANSWER' } });
+  pool.behave = echo;
+  t.match(await (await fetch(`${url}/metrics`)).text(), /^mayfly_records_dropped_total 0$/m);
+});
+
+t.test('variables that no guest could take', async (t) => {
+  const put = (path: string, body: string) =>
+    json(path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body });
+  const long = 'x'.repeat(32 * 1024);
+  const sum = Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`V${i}`, long]));
+  const many = Object.fromEntries(Array.from({ length: 129 }, (_, i) => [`V${i}`, '']));
+  for (const [variables, why] of [
+    [JSON.stringify({ A: `${long}x` }), /32768 characters/],
+    [JSON.stringify({ A: 'a\0b' }), /\.A must match/],
+    [JSON.stringify(sum), /\d+ bytes together, at most \d+/],
+    [JSON.stringify(many), /128/],
+    ['{"__proto__":"x"}', /__proto__/],
+    ['{"MAYFLY_X":"x"}', /MAYFLY_X/],
+    ['{"A=B":"x"}', /A=B/],
+  ] as const) {
+    const refused = { status: 400, body: { code: 'MAYFLY_REQUEST_INVALID', message: why } };
+    const path = '/v1/functions/good';
+    t.match(await put(`${path}/env`, `{"variables":${variables}}`), refused, why.source);
+    t.match(await put(path, `{"source":"x","env":${variables}}`), refused, why.source);
+  }
+  t.match((await json('/v1/functions/good')).body, { version: 1 });
+});
+
+t.test('any bytes at all leave the server well', async (t) => {
+  const start = fc.constantFrom(
+    '',
+    'GET ',
+    'POST /fn/good HTTP/1.1\r\n',
+    'PUT /v1/functions/good HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n',
+  );
+  await fc.assert(
+    fc.asyncProperty(start, fc.uint8Array({ minLength: 1, maxLength: 200 }), async (head, tail) => {
+      const answer = await ask(Buffer.concat([Buffer.from(head), tail]), 30);
+      return answer === '' || answer.startsWith('HTTP/1.1 ');
+    }),
+    { numRuns: 60, interruptAfterTimeLimit: 10_000 },
+  );
+  await othersNoticeNothing(t);
+});
+
+t.test('any request at all has an answer, with a code if it is none', async (t) => {
+  const text = fc.string({ maxLength: 12 });
+  const percent = text.map(encodeURIComponent);
+  const name = fc.oneof({ weight: 3, arbitrary: fc.constantFrom('one', 'two', 'one@1') }, percent);
+  const key = fc.constantFrom(
+    'limit',
+    'since',
+    'after',
+    'async',
+    'version',
+    'invocation',
+    '__proto__',
+  );
+  const query = fc.array(fc.tuple(key, fc.oneof(percent, fc.constantFrom('1', 'true', '10m'))), {
+    maxLength: 2,
+  });
+  const rest = fc.constantFrom(
+    '',
+    '/versions',
+    '/rollback',
+    '/env',
+    '/logs',
+    '/invocations',
+    '/stats',
+    '/',
+  );
+  const path = fc.oneof(
+    fc.tuple(name, rest).map(([name, rest]) => `/v1/functions/${name}${rest}`),
+    fc.tuple(name, percent).map(([name, path]) => `/fn/${name}/${path}`),
+    fc.constantFrom(
+      '/v1/functions',
+      '/v1/stats',
+      '/healthz',
+      '/openapi.json',
+      '/docs/json',
+      '/v1/invocations/x',
+    ),
+    percent.map((path) => `/${path}`),
+  );
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(fc.constantFrom('A', '__proto__', 'a b', 'index.js'), fc.jsonValue()),
+  );
+  const fields = [
+    'source',
+    'files',
+    'env',
+    'runtime',
+    'entry',
+    'variables',
+    'secrets',
+    'version',
+    'memoryBytes',
+    'network',
+    '__proto__',
+  ];
+  const body = fc.oneof(
+    fc.dictionary(fc.constantFrom(...fields), value).map((value) => JSON.stringify(value)),
+    fc.constant('{"source":"export const handler = () => 1"}'),
+    fc.json(),
+    text,
+  );
+  const type = fc.constantFrom(
+    'application/json',
+    'text/javascript',
+    'application/gzip',
+    'x/y',
+    ';',
+    '',
+  );
+  const method = fc.constantFrom(
+    'GET',
+    'PUT',
+    'POST',
+    'PATCH',
+    'DELETE',
+    'HEAD',
+    'OPTIONS',
+    'PROPFIND',
+  );
+  const seen = new Set<number>();
+  await fc.assert(
+    fc.asyncProperty(method, path, query, type, body, async (method, path, query, type, body) => {
+      const search = query.map(([key, value]) => `${key}=${value}`).join('&');
+      const bytes = Buffer.from(body);
+      const head = `${method} ${path}?${search} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: ${type}\r\ncontent-length: ${bytes.length}\r\n\r\n`;
+      const answer = await ask(Buffer.concat([Buffer.from(head), bytes]), 5000);
+      const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
+      seen.add(status);
+      const isError = /\{"code":"(?:MAYFLY|FUNCTION)_[A-Z_]+","message":".+","hint":".+/.test(
+        answer,
+      );
+      const isGood = status >= 200 && status < 400;
+      const isRefused = status >= 400 && status !== 500;
+      if (!isGood && !(isRefused && (isError || method === 'HEAD'))) throw new Error(answer);
+    }),
+    { numRuns: 400, interruptAfterTimeLimit: 8000 },
+  );
+  t.ok(seen.has(200) && seen.has(400) && seen.has(404), [...seen].join(' '));
+  await othersNoticeNothing(t);
+});
+
+t.test('names', async (t) => {
+  for (const name of [
+    'A',
+    '-a',
+    'a_b',
+    'a.b',
+    'a'.repeat(64),
+    '%00',
+
+    'a%20b',
+    'ä',
+    'a'.repeat(200),
+  ]) {
+    const { status, body } = await json(`/v1/functions/${name}`, { method: 'PUT', body: 'x' });
+    t.equal(`${status} ${body.code}`, '400 MAYFLY_FUNCTION_NAME', name);
+  }
+  t.match(await json('/v1/functions/%zz', { method: 'PUT' }), { status: 400 });
+  t.match(await json('/fn/..%2f..%2fetc'), { status: 404 });
+});
