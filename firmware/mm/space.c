@@ -16,6 +16,7 @@
 #define OUT_OF_MEMORY 0x80          /* in the wait status of PORT_EXIT: memory was short (docs/machine.md) */
 #define STACK_MAX (8 * MiB)         /* MAP_GROWSDOWN grows up to this */
 #define STACK_GAP (256 * PAGE)      /* and leaves this free below */
+#define LARGE_HINT (64 * MiB)        /* from this size on, a mapping goes where it asks to */
 #define LOW_GAP_START 0x40000000ull /* MAP_32BIT looks from here on, as Linux does */
 
 u64 brk_start, brk_end;
@@ -275,13 +276,18 @@ static u64 choose_address(u64 size, u32 prot, u32 flags, struct file *file, u64 
   return vmas_gap(HIGH_ARENA, HIGH_ARENA_END, size, PAGE, 0);
 }
 
-static bool hint_usable(u64 hint, u64 size) {
-  /* Only hints near the program are worth following: V8 wants its code within reach of the built-ins. Random ones
-   * (V8's heap) would take a block each. */
-  if (hint == 0 || hint % PAGE != 0 || hint < USER_MIN || hint + size > PROGRAM_END || hint + size < hint) return false;
-  if (hint < brk_end + 64 * MiB) return false;
-  const struct vma *v = vma_get(vma_index(hint));
-  return v == NULL || v->start >= hint + size;
+static bool is_free(u64 start, u64 size) {
+  const struct vma *v = vma_get(vma_index(start));
+  return v == NULL || v->start >= start + size;
+}
+
+/* Hints near the program are followed: V8 wants its code within reach of the built-ins, SBCL its static objects where its core
+ * was saved. So are those of large mappings, such as heaps of languages. Others (V8's random ones) would take a block each. */
+static bool hint_usable(u64 hint, u64 size, u32 flags) {
+  if (hint == 0 || hint % PAGE != 0 || !valid_range(hint, size) || !is_free(hint, size)) return false;
+  if (hint < PROGRAM_END) return hint >= brk_end + 64 * MiB;
+  bool large = size >= LARGE_HINT && hint + size <= SHARED_ARENA;
+  return large && !(flags & (MAP_32BIT | VMA_PAGES));
 }
 
 /* ld.so maps a whole library and then its segments over that: the same bytes at the same places need no second copy. */
@@ -338,7 +344,7 @@ i64 space_map(u64 hint, u64 size, u32 prot, u32 flags, struct file *file, u64 of
   if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
     i64 error = check_fixed(hint, size, flags);
     if (error != 0) return error;
-  } else if ((flags & MAP_32BIT) || !hint_usable(hint, size)) {
+  } else if (!hint_usable(hint, size, flags | own)) {
     start = choose_address(size, prot, (flags & MAP_32BIT) | own, file, offset);
     if (start == 0) return -ENOMEM;
   }

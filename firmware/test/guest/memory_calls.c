@@ -35,6 +35,13 @@ static void fixed(void) {
   printf("in 2 GiB %d\n", (size_t)low + 3 * MB <= 1ul << 31);
   memset(low, 1, 3 * MB);
   SHOW(munmap(low, 3 * MB));
+  char *asked = (char *)0x50000000; /* as SBCL asks for its static objects, which must lie there */
+  printf("as asked %d\n", mmap(asked, MB, RW | PROT_EXEC, ANONYMOUS | MAP_32BIT | MAP_NORESERVE, -1, 0) == asked);
+  printf("taken %d\n", mmap(asked + PAGE, PAGE, RW, ANONYMOUS | MAP_32BIT, -1, 0) != asked + PAGE);
+  SHOW(munmap(asked, MB));
+  asked = (char *)0x5000000000; /* as runtimes place their heaps */
+  printf("large, as asked %d\n", mmap(asked, 256 * MB, PROT_NONE, ANONYMOUS | MAP_NORESERVE, -1, 0) == asked);
+  SHOW(munmap(asked, 256 * MB));
   char *there = mmap(NULL, 4 * MB, RW, ANONYMOUS | MAP_POPULATE, -1, 0);
   printf("populated: zeroes %zu\n", count(there, 4 * MB, 0));
   char *both = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

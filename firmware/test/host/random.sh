@@ -14,7 +14,7 @@ else
   merged=merged
 fi
 # What the guest's root has, too.
-mkdir -p "$run/dev" "$run/proc" "$run/sys" "$run/tmp"
+mkdir -p "$run/dev" "$run/etc" "$run/proc" "$run/sys" "$run/tmp"
 "$1/file_random.linux" "$run" "$2" $merged >"$1/random.linux.out"
 "$1/file_random.hosted" / "$2" $merged >"$1/random.hosted.out"
 cmp -s "$1/random.linux.out" "$1/random.hosted.out" || {

@@ -64,7 +64,7 @@ export async function programSpec(
     args: rest,
     startsAsItIs: root.startsAsItIs,
     images: root.images,
-    env: { PATH: PATH_DEFAULT, HOME: '/root', ...root.env, ...flags.env },
+    env: { PATH: PATH_DEFAULT, HOME: '/root', LANG: 'C.UTF-8', ...root.env, ...flags.env },
     ...(cwd !== undefined && { cwd }),
     memoryBytes: flags.memory,
   };

@@ -93,8 +93,11 @@ t.test('two images: the upper one hides what it marks', { skip }, (t) => {
   );
   const seen = list.stdout.trim().split('\n').sort();
   const below = marked.status === 0 ? [] : ['/old/below'];
-  const own = ['/etc/machine-id', '/etc/resolv.conf']; // each machine has them
-  t.same(seen, ['/etc', '/etc/kept', ...own, '/old', '/old/above', ...below], list.stderr);
+  const own = ['group', 'hosts', 'machine-id', 'passwd', 'resolv.conf']; // each machine has them
+  const etc = ['kept', ...own].sort().map((name) => `/etc/${name}`);
+  t.same(seen, ['/etc', ...etc, '/old', '/old/above', ...below], list.stderr);
+  const hosts = run('--image', './lower', '--', 'busybox', 'grep', '-c', 'localhost', '/etc/hosts');
+  t.equal(hosts.stdout, '2\n', 'what programs take for granted is made where the image has none');
   t.end();
 });
 

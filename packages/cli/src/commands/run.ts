@@ -69,8 +69,8 @@ Its network is closed but for what --allow-net opens: example.com:443, *.example
 own; this host's is host.mayfly, as in --allow-net host.mayfly:5432. What is refused is told
 on stderr. See docs/networking.md.
 
-The program runs as root of its guest. Of this host's environment it gets nothing; PATH and
-HOME are set, then the image's variables, then those of --env.
+The program runs as root of its guest. Of this host's environment it gets nothing; PATH, HOME
+and LANG (C.UTF-8) are set, then the image's variables, then those of --env.
 
 --json prints {exitCode, signal?, stdout, stdoutEncoding, stderr, stderrEncoding, stats?,
 error?}; an encoding is "utf8", or "base64" for output that is not UTF-8.
