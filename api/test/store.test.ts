@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { open as openLmdb } from 'lmdb';
 import t from 'tap';
 import { Database } from '../src/store/database.js';
 import { FunctionStore } from '../src/store/functions.js';
@@ -42,6 +43,33 @@ t.test('kill -9 loses nothing that was acknowledged', async (t) => {
   t.comment(`${next} changes, ${interrupted} interrupted`);
   t.ok(interrupted > 0, 'some kills came in the middle of a change');
   t.ok(next > ROUNDS, 'others did not');
+});
+
+t.test('a store of an older server is read, and is one of this server from then on', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'mayfly-store-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const old = openLmdb({ path: join(dir, 'mayfly.mdb'), maxDbs: 16 });
+  await old.put('format', 1);
+  await old.openDB('records', {}).put('a', { name: 'a', size: 1 });
+  await old.close();
+  for (const crashed of [false, true]) {
+    if (crashed) writeFileSync(join(dir, 'mayfly.open'), ''); // all of it is read then
+    const database = await Database.open(dir);
+    const records = database.table<object, string>('records');
+    t.same(records.get('a'), { name: 'a', size: 1 });
+    await records.put('b', { name: 'b', size: 2 });
+    t.same(
+      [...records.getRange()],
+      [
+        { key: 'a', value: { name: 'a', size: 1 } },
+        { key: 'b', value: { name: 'b', size: 2 } },
+      ],
+    );
+    await database.close();
+  }
+  const now = openLmdb({ path: join(dir, 'mayfly.mdb'), maxDbs: 16 });
+  t.equal(now.get('format'), 2);
+  await now.close();
 });
 
 t.test('a file that is damaged behind its header is refused after a crash', async (t) => {

@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { MayflyError } from '@mayfly/protocol';
 import { type Database as Lmdb, open, type RootDatabase } from 'lmdb';
 
-/** Grows when older servers could not read what newer ones write. */
-const FORMAT = 1;
+/** Grows when older servers could not read what newer ones write. This one reads all that came before. */
+const FORMAT = 2;
 const FILE = 'mayfly.mdb';
 /** There while a server uses the database, and when the last one did not close it. */
 const MARK = 'mayfly.open';
@@ -21,6 +21,9 @@ const MARK = 'mayfly.open';
 const MAGIC = { offset: 24, value: 0xbeefc0de, version: 2 };
 
 export type Table<Value, Key extends (string | number)[] | string> = Lmdb<Value, Key>;
+
+/** The names of a record's fields are kept once in a table, under this key, instead of with each record. */
+export const TABLE_OPTIONS = Object.freeze({ sharedStructuresKey: Symbol.for('structures') });
 
 export class Database {
   readonly #root: RootDatabase;
@@ -57,7 +60,7 @@ export class Database {
   }
 
   table<Value, Key extends (string | number)[] | string>(name: string): Table<Value, Key> {
-    return this.#root.openDB<Value, Key>(name, {});
+    return this.#root.openDB<Value, Key>(name, TABLE_OPTIONS);
   }
 
   /** What `work` writes is there wholly or not at all. Resolves when it is on disk. */
@@ -105,9 +108,11 @@ async function checkContent(path: string): Promise<void> {
 
 async function checkFormat(root: RootDatabase, path: string): Promise<void> {
   const format: unknown = root.get('format');
-  if (format === undefined) {
+  if (format === FORMAT) return;
+  const isOlder = typeof format === 'number' && format >= 1 && format < FORMAT;
+  if (format === undefined || isOlder) {
     await root.put('format', FORMAT);
-  } else if (format !== FORMAT) {
+  } else {
     await root.close();
     const message = `${path} has format ${format}, this server reads ${FORMAT}; use the server that wrote it`;
     throw new MayflyError('MAYFLY_STORE_FORMAT', message);
