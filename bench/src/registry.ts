@@ -1,4 +1,5 @@
 import type { Benchmark } from './benchmark.js';
+import { cliStarts } from './cli-start.js';
 import { clones } from './clone.js';
 import { colds } from './cold.js';
 import { cpus } from './cpu.js';
@@ -26,6 +27,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...colds,
   ...syscalls,
   ...cpus,
+  ...cliStarts,
   ...starts,
   ...memories,
   templateMemory,

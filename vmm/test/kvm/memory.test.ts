@@ -25,14 +25,16 @@ t.test('anonymous memory is zero, writable and 2 MiB aligned', async (t) => {
 });
 
 t.test('a page that is touched first is a fault of the thread, and no other', async (t) => {
-  const memory = GuestMemory.anonymous(4 * BLOCK);
+  const blocks = 64;
+  const memory = GuestMemory.anonymous(blocks * BLOCK);
   const touch = () => {
     const before = threadFaults();
     for (let at = 0; at < memory.size; at += 4096) bytesOf(memory)[at] = 1;
     return threadFaults() - before;
   };
-  t.ok(touch() >= 2000, 'of 2048 pages');
-  t.ok(touch() < 100, 'a second time');
+  const first = touch();
+  t.ok(first >= blocks, 'a fault a page, or one a block where the host gives huge pages unasked');
+  t.ok(touch() < first / 2, 'a second time');
   memory.close();
 });
 
