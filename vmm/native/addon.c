@@ -180,8 +180,6 @@ static const struct {
     {"rewinderDirtyPages", export_rewinder_dirty_pages},
     {"rewinderRewindAndRun", export_rewinder_rewind_and_run},
     {"rewinderPagesCopied", export_rewinder_pages_copied},
-    {"rewinderGuardWritten", export_rewinder_guard_written},
-    {"rewinderOverBudget", export_rewinder_over_budget},
 };
 
 NAPI_MODULE_INIT() {

@@ -59,7 +59,5 @@ napi_value export_rewinder_rewind(napi_env env, napi_callback_info info);
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info);
 napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info);
 napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info);
-napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info);
-napi_value export_rewinder_over_budget(napi_env env, napi_callback_info info);
 
 #endif

@@ -85,12 +85,15 @@ static struct rewinder *get_rewinder(const struct call *call) {
   return rewinder;
 }
 
+/* What came of it is one number, so that a rewind crosses from JavaScript once. */
 napi_value export_rewinder_rewind(napi_env env, napi_callback_info info) {
   struct call call;
   struct rewinder *rewinder;
   if (!call_begin(env, info, &call) || !(rewinder = get_rewinder(&call))) return NULL;
   outcome o = rewinder_rewind(rewinder);
-  return failed(o) ? throw_outcome(env, o) : make_number(env, (double)rewinder->pages_copied);
+  if (failed(o)) return throw_outcome(env, o);
+  bool is_template = !rewinder->guard_written && !rewinder->over_budget;
+  return make_number(env, is_template ? (double)rewinder->pages_copied : -1);
 }
 
 napi_value export_rewinder_rewind_and_run(napi_env env, napi_callback_info info) {
@@ -109,26 +112,6 @@ napi_value export_rewinder_pages_copied(napi_env env, napi_callback_info info) {
   struct rewinder *rewinder;
   if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
   return make_number(env, (double)rewinder->pages_copied);
-}
-
-static napi_value make_boolean(napi_env env, bool is) {
-  napi_value value = NULL;
-  napi_check(env, napi_get_boolean(env, is, &value));
-  return value;
-}
-
-napi_value export_rewinder_guard_written(napi_env env, napi_callback_info info) {
-  struct call call;
-  struct rewinder *rewinder;
-  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
-  return make_boolean(env, rewinder->guard_written);
-}
-
-napi_value export_rewinder_over_budget(napi_env env, napi_callback_info info) {
-  struct call call;
-  struct rewinder *rewinder;
-  if (!call_begin(env, info, &call) || !(rewinder = get_object(&call, 0, HANDLE_REWINDER))) return NULL;
-  return make_boolean(env, rewinder->over_budget);
 }
 
 napi_value export_rewinder_dirty_pages(napi_env env, napi_callback_info info) {

@@ -82,8 +82,6 @@ export interface Native {
   rewinderDirtyPages(rewinder: RewinderHandle): Uint32Array;
   rewinderRewindAndRun(rewinder: RewinderHandle): number;
   rewinderPagesCopied(rewinder: RewinderHandle): number;
-  rewinderGuardWritten(rewinder: RewinderHandle): boolean;
-  rewinderOverBudget(rewinder: RewinderHandle): boolean;
 }
 
 /** From dist/src/kvm to the package's root. */

@@ -16,9 +16,9 @@ export interface RewinderOptions {
   readonly sregs?: ArrayBuffer;
   /** Byte ranges that rewind leaves alone, sorted and disjoint. */
   readonly exclude?: readonly ByteRange[];
-  /** Byte ranges whose first write is remembered for good, sorted and disjoint; see guardWritten. */
+  /** Byte ranges that nobody may write, sorted and disjoint: every rewind() after such a write is -1. */
   readonly guard?: readonly ByteRange[];
-  /** Pages that one rewind copies at most; see overBudget. Default: all. */
+  /** Pages that one rewind copies at most: rewind() is -1 when there are more. Default: all. */
   readonly pagesMax?: number;
   /**
    * The next run() flushes the guest's TLB: for page tables that are put back. CR4.PGE is then the template's in every
@@ -71,7 +71,10 @@ export class Rewinder {
     return new Rewinder(handle, vcpu);
   }
 
-  /** Returns how many pages were copied. The next vcpu.run() starts the template. */
+  /**
+   * Returns how many pages were copied; the next vcpu.run() starts the template. Or -1: this memory is not the template's
+   * any more, as a page of a guarded range has been written, by whomever and with whatever, or more than pagesMax pages were.
+   */
   rewind(): number {
     return native.rewinderRewind(this.#handle);
   }
@@ -84,16 +87,6 @@ export class Rewinder {
   /** How many pages the last rewind copied. */
   get pagesCopied(): number {
     return native.rewinderPagesCopied(this.#handle);
-  }
-
-  /** Whether the last rewind found more than pagesMax pages and left the rest: the memory is not the template's. */
-  get overBudget(): boolean {
-    return native.rewinderOverBudget(this.#handle);
-  }
-
-  /** Whether a rewind found a page of a guarded range written, by whomever and with whatever. It stays true. */
-  get guardWritten(): boolean {
-    return native.rewinderGuardWritten(this.#handle);
   }
 
   /**

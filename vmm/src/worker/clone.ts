@@ -180,8 +180,9 @@ export class Clone implements Guest {
   rewind(): boolean {
     if (this.#ready) return true;
     this.#wayOut.end();
-    this.rewoundPages = this.#rewinder.rewind();
-    if (this.#rewinder.guardWritten || this.#rewinder.overBudget) return false;
+    const pages = this.#rewinder.rewind();
+    if (pages < 0) return false;
+    this.rewoundPages = pages;
     const { vcpu, devices } = this.template.state;
     if (NESTED_PAGING) resetVcpu(this.machine.vcpu, vcpu);
     if (vcpu.xsave !== undefined) this.machine.vcpu.setXsave(vcpu.xsave);
