@@ -1,7 +1,7 @@
 /** --allow-net: for every command that runs a machine to its end. */
 import type { Manifest } from '@mayfly/vmm/checkpoint';
 import type { EgressOptions } from '@mayfly/vmm/network';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Io } from './output.js';
 import { repeated } from './units.js';
 
@@ -15,12 +15,9 @@ export interface CheckpointNetworkFlags {
 }
 
 export function addNetworkOption(command: Command): Command {
-  return command.option(
-    '--allow-net <rule>',
-    'let it connect to this host, network or port (repeatable)',
-    repeated,
-    [],
-  );
+  const about = 'let it connect to this host, network or port (repeatable)';
+  const option = new Option('--allow-net <rule>', about).argParser(repeated);
+  return command.addOption(option.default([], 'none'));
 }
 
 /** For what goes on from a checkpoint, whose rules hold unless others are given. */

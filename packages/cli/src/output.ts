@@ -58,16 +58,17 @@ export function printError(io: Io, error: unknown): void {
     io.stderr(`mayfly: MAYFLY_INTERNAL: ${error instanceof Error ? error.stack : String(error)}\n`);
     return;
   }
-  io.stderr(`mayfly: ${error.code}: ${plain(error.message)}\n`);
-  const { details } = error as {
+  const { details, hint } = error as {
     details?: { location?: { column: number; lineText: string }; stack?: string };
+    hint?: string;
   };
+  io.stderr(`mayfly: ${error.code}: ${plain(error.message)}\n`);
   if (details?.location) {
     const { lineText, column } = details.location;
     io.stderr(`  ${lineText}\n  ${' '.repeat(column - 1)}^\n`);
   } else if (details?.stack) {
     io.stderr(`${plain(details.stack).replace(/^/gm, '  ')}\n`);
   }
-  const advice = adviceFor(error.code);
+  const advice = adviceFor(error.code) ?? hint; // that of the server
   if (advice) io.stderr(`  ${advice}\n`);
 }

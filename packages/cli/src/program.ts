@@ -6,6 +6,7 @@ import { addCompletion } from './commands/completion.js';
 import { addConformance } from './commands/conformance.js';
 import { addDev } from './commands/dev.js';
 import { addDoctor } from './commands/doctor.js';
+import { addEnv } from './commands/env.js';
 import { addFunctionCommands, addListAndRemove } from './commands/functions.js';
 import { addHelpers } from './commands/helpers.js';
 import { addImage } from './commands/image.js';
@@ -13,6 +14,7 @@ import { addLogs } from './commands/logs.js';
 import { addRun } from './commands/run.js';
 import { addServe } from './commands/serve.js';
 import { addStatsCommands } from './commands/stats.js';
+import { addInspect, addStatus } from './commands/status.js';
 import { addVersionCommands } from './commands/versions.js';
 import { type Io, printError } from './output.js';
 
@@ -52,10 +54,15 @@ function buildProgram(io: Io): Command {
   addServe(program, io);
   addFunctionCommands(program, io);
   addVersionCommands(program, io);
+  addEnv(program, io);
+  addInspect(program, io);
   addDev(program, io);
   const fn = program.command('fn').description('The commands for functions under one name.');
   addListAndRemove(fn, io);
   addVersionCommands(fn, io);
+  addEnv(fn, io);
+  addInspect(fn, io);
+  addStatus(program, io);
   addLogs(program, io);
   addStatsCommands(program, io);
   addRun(program, io);
@@ -75,4 +82,7 @@ Example:
   mayfly deploy hello guest-agent/examples/hello.mjs
   mayfly invoke hello --data '{"query":{"name":"you"}}'
   curl 'http://127.0.0.1:7070/fn/hello?name=you'
+
+Exit codes: 0; 1 for a failure, whose code and what to do about it are on stderr; 2 for a command
+line that makes no sense. run and clone give those of the program: see their help.
 `;

@@ -124,10 +124,6 @@ t.test('versions, rollback, environment, records, statistics', async (t) => {
   t.match(await mayfly('rollback', 'v'), { code: 0, stdout: 'v serves version 1\n' });
   t.match(await mayfly('rollback', 'v'), { code: 1, stderr: /MAYFLY_VERSION_UNKNOWN/ });
   t.match(await mayfly('rollback', 'v', '2', '--json'), { stdout: /"version": 2/ });
-  const changes = ['--set', 'A=1', '--secret', 'S=hidden', '--unset', 'B'];
-  t.match(await mayfly('env', 'v', ...changes), { code: 0, stdout: 'A=1\nS (secret)\n' });
-  t.match(await mayfly('env', 'v', '--unset', 'A'), { stdout: 'S (secret)\n' });
-  t.match(await mayfly('env', 'v'), { stdout: 'S (secret)\n' });
   t.match(await mayfly('invoke', 'v', '--version', '1', '--json'), { stdout: /"version": 1/ });
   const accepted = await mayfly('invoke', 'v', '--async', '--data', '7');
   t.match(accepted, { code: 0, stdout: /^[0-9a-f-]{36}\n$/ });
@@ -145,6 +141,86 @@ t.test('versions, rollback, environment, records, statistics', async (t) => {
   t.match(JSON.parse(lines.at(-1) as string), { text: LINE.text, version: 2 });
   t.match(await mayfly('logs', 'v', '-f'), { code: 1, stderr: /MAYFLY_FUNCTION_UNKNOWN/ });
   t.match(await mayfly('logs', 'v', '--limit', '0'), { code: 2 });
+});
+
+t.test('env: from the command line, from files and from here; secrets stay unseen', async (t) => {
+  await mayfly('deploy', 'e', file('e.js', 'export const handler = () => 1;'));
+  const env = (...args: string[]) => mayfly('env', ...args);
+  t.match(await env('ls', 'e'), { code: 0, stdout: '' });
+  t.match(await env('set', 'e', 'A=1=2', 'B='), { code: 0, stdout: 'A=1=2\nB=\n' });
+  const secret = await env('set', 'e', '--secret', 'S=hidden', 'PATH');
+  t.equal(secret.stdout, 'A=1=2\nB=\nS (secret)\nPATH (secret)\n');
+  const dotenv = file('.env', '# comment\nA="from a file"\nexport C=\'c\'\n');
+  t.equal(
+    (await env('set', 'e', '--from', dotenv, 'B=b', '--json')).stdout.includes('hidden'),
+    false,
+  );
+  t.same(JSON.parse((await env('ls', 'e', '--json')).stdout), {
+    variables: { A: 'from a file', B: 'b', C: 'c' },
+    secrets: ['S', 'PATH'],
+  });
+  t.match(await env('set', 'e', 'S=plain'), { stdout: /^S=plain\nPATH \(secret\)$/m });
+  t.match(await env('set', 'e', '--secret', 'A=x'), { stdout: /^A \(secret\)$/m });
+  t.match(await env('unset', 'e', 'A', 'S', 'PATH', 'none'), { code: 0, stdout: 'B=b\nC=c\n' });
+  t.match(await mayfly('fn', 'env', 'ls', 'e'), { stdout: 'B=b\nC=c\n' });
+  for (const [args, why] of [
+    [['NOT_SET_HERE'], /MAYFLY_VARIABLE: "NOT_SET_HERE" is not KEY=VALUE/],
+    [[], /MAYFLY_VARIABLE: there is nothing to set/],
+    [['--from', 'none'], /MAYFLY_FILE: cannot read none/],
+    [['A-B=1'], /MAYFLY_REQUEST_INVALID: .*A-B.*\n {2}compare the request/],
+  ] as const) {
+    t.match(await env('set', 'e', ...args), { code: 1, stdout: '', stderr: why }, why.source);
+  }
+  t.match(await env('unset', 'e'), { code: 2 });
+  t.match(await env('ls', 'none'), { code: 1, stderr: /MAYFLY_FUNCTION_UNKNOWN/ });
+  await mayfly('rm', 'e');
+});
+
+t.test('status of a server, and all about a function', async (t) => {
+  await mayfly('deploy', 'i', file('i.js', 'export const handler = () => 1;'), '--env', 'A=1');
+  await mayfly(
+    'deploy',
+    'i',
+    file('i.js', 'export const handler = () => 2;'),
+    '--allow-net',
+    'a.example',
+  );
+  await mayfly('env', 'set', 'i', '--secret', 'S=hidden');
+  await mayfly('invoke', 'i');
+  t.match(await mayfly('status'), {
+    code: 0,
+    stdout: /^server +http.*\nstate +ready\nfunctions +1\n/,
+  });
+  t.match(JSON.parse((await mayfly('status', '--json')).stdout), { state: 'ready', inFlight: 0 });
+  t.match(await mayfly('status', '--url', 'http://127.0.0.1:1'), {
+    code: 1,
+    stderr: /MAYFLY_CONNECT/,
+  });
+  const { stdout } = await mayfly('inspect', 'i');
+  for (const line of [
+    /^name +i$/m,
+    /^url +http.*\/fn\/i$/m,
+    /^version +2, deployed 20/m,
+    /^others +1$/m,
+    /^network +a\.example$/m,
+    /^env +S \(secret\)$/m,
+    /^calls +1, 0 failed, 0 running$/m,
+  ]) {
+    t.match(stdout, line);
+  }
+  t.match(JSON.parse((await mayfly('fn', 'inspect', 'i', '--json')).stdout), {
+    function: { name: 'i', version: 2 },
+    versions: [{ version: 2 }, { version: 1, env: { A: '1' } }],
+    environment: { secrets: ['S'] },
+    stats: { invocations: 1 },
+  });
+  t.match(await mayfly('inspect', 'none'), { code: 1, stderr: /MAYFLY_FUNCTION_UNKNOWN/ });
+  t.match(await mayfly('ls', '--quiet'), { stdout: 'i\n' });
+  const event = file('event.json', '{"a":[1]}');
+  t.match(await mayfly('invoke', 'i', '-d', `@${event}`), { stdout: /"a"/ });
+  t.match(await mayfly('invoke', 'i', '-d', '@none.json'), { code: 1, stderr: /MAYFLY_FILE/ });
+  await mayfly('deploy', 'j', file('j.js', 'export const handler = () => 1;'));
+  t.match(await mayfly('rm', 'i', 'j', '--json'), { code: 0, stdout: /"i",\s+"j"/ });
 });
 
 t.test('a folder is deployed as its mayfly.json says', async (t) => {
@@ -199,7 +275,7 @@ t.test('errors are one clear line and what to do', async (t) => {
   const refused = file('refused.mjs', '"refuse me";');
   t.match(await mayfly('deploy', 'f', refused), {
     code: 1,
-    stderr: 'mayfly: FUNCTION_THREW: no\n  at f:1\n',
+    stderr: 'mayfly: FUNCTION_THREW: no\n  at f:1\n  see its logs for the stack\n',
   });
   t.match(await mayfly('deploy', 'f', 'no-such-file'), { code: 1, stderr: /MAYFLY_FILE/ });
   t.match(await mayfly('ls', '--url', 'http://127.0.0.1:1'), {
@@ -225,27 +301,24 @@ t.test('a command line that makes no sense exits with 2', async (t) => {
   }
 });
 
-t.test('help is there for every command', async (t) => {
-  const { stdout, code } = await mayfly('--help');
-  t.equal(code, 0);
-  for (const name of [
-    'serve',
-    'deploy',
-    'invoke',
-    'ls',
-    'rm',
-    'logs',
-    'run',
-    'image',
-    'checkpoint',
-    'clone',
-    'helpers',
-    'conformance',
-    'doctor',
-  ]) {
-    t.match(stdout, new RegExp(`^  ${name}`, 'm'));
-    t.match(await mayfly(name, '--help'), { code: 0, stdout: new RegExp(`Usage: mayfly ${name}`) });
-  }
+t.test('each command has help with examples, and is in the documentation', async (t) => {
+  const pages = readFileSync(new URL('../../../../docs/cli.md', import.meta.url), 'utf8');
+  const check = async (path: string[]) => {
+    const { stdout, code } = await mayfly(...path, '--help');
+    const line = ['mayfly', ...path].join(' ');
+    t.equal(code, 0, line);
+    t.match(stdout, new RegExp(`^Usage: ${line}[ |]`), line);
+    const commands = /^Commands:\n((?: {2}.*\n)+)/m.exec(stdout)?.[1];
+    if (commands === undefined) {
+      t.match(stdout, /^Examples?:\n {2}.*mayfly /m, `${line} has examples`);
+      t.ok(pages.includes(`\`${line}`) || path[0] === 'fn', `${line} is in docs/cli.md`);
+      return;
+    }
+    for (const [, name] of commands.matchAll(/^ {2}([a-z]+)/gm)) {
+      if (name !== 'help') await check([...path, name as string]);
+    }
+  };
+  await check([]);
 });
 
 t.test('run: programs that are not there or not executable', async (t) => {
@@ -329,16 +402,20 @@ t.test('completion scripts are valid and complete commands and options', async (
   const { stdout: script } = await mayfly('completion', 'bash');
   const complete = (...words: string[]) => {
     const line = words.map((word) => `'${word}'`).join(' ');
-    const run = `${script}\nCOMP_WORDS=(mayfly ${line}); COMP_CWORD=${words.length}; _mayfly; echo "\${COMPREPLY[@]}"`;
+    const run = `mayfly() { echo "names of $*"; }\n${script}\nCOMP_WORDS=(mayfly ${line}); COMP_CWORD=${words.length}; _mayfly; echo "\${COMPREPLY[@]}"`;
     return execFileSync('bash', ['-c', run], { encoding: 'utf8' }).trim().split(' ');
   };
   t.same(complete('dep'), ['deploy']);
   t.same(complete('fn', 'ro'), ['rollback']);
-  t.same(complete('fn', 'env', 'name', '--un'), ['--unset']);
+  t.same(complete('fn', 'env', 'set', 'name', '--fr'), ['--from']);
+  t.same(complete('env', 'u'), ['unset']);
   t.ok(complete('logs', '--').includes('--follow'));
+  t.same(complete('logs', 'na'), ['names']);
+  t.same(complete('fn', 'rm', '--q'), ['']);
   t.match(await mayfly('completion', 'zsh'), { stdout: /^#compdef mayfly\n/ });
   const fish = (await mayfly('completion', 'fish')).stdout;
   t.match(fish, /^complete -c mayfly -n '__fish_use_subcommand' -f -a deploy -d '/m);
+  t.match(fish, /seen_subcommand_from env; and __fish_seen_subcommand_from set' -a '\(mayfly ls/);
   t.match(await mayfly('completion', 'tcsh'), { code: 2, stderr: /bash, zsh and fish/ });
 });
 

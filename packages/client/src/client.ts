@@ -20,11 +20,13 @@ import type {
   FunctionList,
   FunctionLogs,
   FunctionSource,
+  FunctionStats,
   Health,
   InvocationList,
   InvocationRecord,
   LogEntry,
   LogQuery,
+  Readiness,
   Stats,
   VersionInfo,
   VersionList,
@@ -94,6 +96,15 @@ export class MayflyClient {
 
   health(): Promise<Health> {
     return this.#json('GET', '/healthz');
+  }
+
+  /** Whether requests are welcome; a server that drains says so. */
+  async readiness(): Promise<Readiness> {
+    const answer = await this.#send({ method: 'GET', path: '/readyz' });
+    const answered = await this.#whole(text(answer));
+    const isDraining = answer.statusCode === 503 && answered.startsWith('{"status":');
+    if (isRefusal(answer) && !isDraining) throw failureOf(answer, answered);
+    return JSON.parse(answered) as Readiness;
   }
 
   async list(): Promise<FunctionInfo[]> {
@@ -199,6 +210,10 @@ export class MayflyClient {
 
   stats(): Promise<Stats> {
     return this.#json('GET', '/v1/stats');
+  }
+
+  functionStats(name: string): Promise<FunctionStats> {
+    return this.#json('GET', `${functionPath(name)}/stats`);
   }
 
   /** One HTTP request to a function; an answer of any status is an answer, not a failure. */

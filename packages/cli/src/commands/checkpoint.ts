@@ -8,6 +8,7 @@ import { createGzip } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
 import type { CheckpointDiff, CheckpointStore, Manifest, TreeNode } from '@mayfly/vmm/checkpoint';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, plain, printError, printJson, table } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize } from '../units.js';
@@ -22,27 +23,44 @@ export function addCheckpoint(program: Command, io: Io): void {
     .description('Store machines, and list, compare, revert, move and remove what is stored.')
     .enablePositionalOptions();
   addCreate(checkpoint, io);
-  ofStore(checkpoint.command('ls').alias('list'))
+  examples(ofStore(checkpoint.command('ls').alias('list')), 'mayfly checkpoint ls --tree')
     .description('List checkpoints.')
     .option('--tree', 'show which is a difference to which')
     .action((flags: StoreFlags & { tree?: boolean }) => list(flags, io));
-  ofStore(checkpoint.command('inspect').argument('<name>', 'a name or an id'))
+  examples(
+    ofStore(checkpoint.command('inspect').argument('<name>', 'a name or an id')),
+    'mayfly checkpoint inspect py',
+  )
     .description('Show what a checkpoint has and what it needs.')
     .action((name: string, flags: StoreFlags) => inspect(name, flags, io));
-  ofStore(checkpoint.command('diff').argument('<from>').argument('<to>'))
+  examples(
+    ofStore(checkpoint.command('diff').argument('<from>').argument('<to>')),
+    'mayfly checkpoint diff py libs',
+  )
     .description('Show what sets two checkpoints apart: pages by region, registers, devices.')
     .action((from: string, to: string, flags: StoreFlags) => diff(from, to, flags, io));
-  ofStore(checkpoint.command('revert').argument('<name>').argument('[to]', 'default: its parent'))
+  examples(
+    ofStore(
+      checkpoint.command('revert').argument('<name>').argument('[to]', 'default: its parent'),
+    ),
+    'mayfly checkpoint revert libs py',
+  )
     .description('Make a checkpoint again what another one is.')
     .addHelpText('after', '\nWhat was taken from it keeps its content.\n')
     .action((name: string, to: string | undefined, flags: StoreFlags) =>
       revert(name, to, flags, io),
     );
-  ofStore(checkpoint.command('rm').alias('remove').argument('<names...>', 'names or ids'))
+  examples(
+    ofStore(checkpoint.command('rm').alias('remove').argument('<names...>', 'names or ids')),
+    'mayfly checkpoint rm libs py',
+  )
     .description('Remove checkpoints. What was taken from one is merged with it first.')
     .addHelpText('after', '\nClones that run go on.\n')
     .action((names: string[], flags: StoreFlags) => remove(names, flags, io));
-  ofStore(checkpoint.command('verify').argument('[names...]', 'names or ids'))
+  examples(
+    ofStore(checkpoint.command('verify').argument('[names...]', 'names or ids')),
+    'mayfly checkpoint verify --all',
+  )
     .description('Read all of a checkpoint, its parents and its layers, and compare checksums.')
     .option('--all', 'verify all checkpoints')
     .action((names: string[], flags: StoreFlags & { all?: boolean }, command: Command) => {
@@ -355,7 +373,11 @@ async function toFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<
 }
 
 function addImport(checkpoint: Command, io: Io): void {
-  ofStore(checkpoint.command('import').argument('<file>', '"-" is stdin'))
+  examples(
+    ofStore(checkpoint.command('import').argument('<file>', '"-" is stdin')),
+    'mayfly checkpoint import py.checkpoint --name py2',
+    'ssh host mayfly checkpoint export py - | mayfly checkpoint import -',
+  )
     .description('Take in a file of `mayfly checkpoint export`, gzip and zstd too.')
     .option('--name <name>', 'another name than it had')
     .addHelpText('after', '\nAll of it is checked before any of it appears.\n')

@@ -3,7 +3,13 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { Io } from '../output.js';
 
 /** What can follow a sequence of commands: 'fn' → ['ls', 'rm', '--help', ...]. */
-type Words = Map<string, { word: string; about: string }[]>;
+interface Words {
+  byPath: Map<string, { word: string; about: string }[]>;
+  /** Sequences that names of functions follow. */
+  functions: string[];
+}
+
+const FUNCTIONS = 'mayfly ls --quiet 2>/dev/null';
 
 const SHELLS = { bash, zsh, fish };
 type Shell = keyof typeof SHELLS;
@@ -16,6 +22,7 @@ export function addCompletion(program: Command, io: Io): void {
     .addHelpText(
       'after',
       `
+Examples:
   bash: mayfly completion bash > ~/.local/share/bash-completion/completions/mayfly
   zsh:  mayfly completion zsh > a folder of $fpath, as _mayfly
   fish: mayfly completion fish > ~/.config/fish/completions/mayfly.fish
@@ -29,7 +36,11 @@ function parseShell(text: string): Shell {
   throw new InvalidArgumentError('There are bash, zsh and fish.');
 }
 
-function wordsOf(command: Command, path: string[] = [], words: Words = new Map()): Words {
+function wordsOf(
+  command: Command,
+  path: string[] = [],
+  words: Words = { byPath: new Map(), functions: [] },
+): Words {
   const commands = command.commands.map((sub) => ({
     word: sub.name(),
     about: firstSentence(sub.description()),
@@ -38,7 +49,10 @@ function wordsOf(command: Command, path: string[] = [], words: Words = new Map()
     .createHelp()
     .visibleOptions(command)
     .flatMap(({ long, description }) => (long ? [{ word: long, about: description }] : []));
-  words.set(path.join(' '), [...commands, ...options]);
+  words.byPath.set(path.join(' '), [...commands, ...options]);
+  const [first] = command.registeredArguments;
+  const isRemote = options.some(({ word }) => word === '--url');
+  if (isRemote && /^names?$/.test(first?.name() ?? '')) words.functions.push(path.join(' '));
   for (const sub of command.commands) wordsOf(sub, [...path, sub.name()], words);
   return words;
 }
@@ -48,11 +62,12 @@ function firstSentence(text: string): string {
 }
 
 /** The commands on the line, without options, as far as there are such commands; then file names. */
-function bash(words: Words): string {
-  const cases = [...words].map(
+function bash({ byPath, functions }: Words): string {
+  const cases = [...byPath].map(
     ([path, all]) =>
       `    ${quoted(path)}) words=${quoted(all.map(({ word }) => word).join(' '))} ;;`,
   );
+  const named = functions.map(quoted).join(' | ');
   return `# bash completion for mayfly; written by \`mayfly completion bash\`.
 _mayfly_words() {
   case "$1" in
@@ -69,6 +84,10 @@ _mayfly() {
     _mayfly_words "\${path:+$path }$word" || break
     path="\${path:+$path }$word"
   done
+  case "$path:\${COMP_WORDS[COMP_CWORD]}" in
+    *:-*) ;;
+    *) case "$path" in ${named}) words="$words $(${FUNCTIONS})" ;; esac ;;
+  esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _mayfly mayfly
@@ -82,16 +101,16 @@ autoload -U +X bashcompinit && bashcompinit
 ${bash(words)}`;
 }
 
-function fish(words: Words): string {
-  const lines = [...words].flatMap(([path, all]) => {
-    const [first, second] = path.split(' ');
-    const condition = !first
-      ? '__fish_use_subcommand'
-      : `__fish_seen_subcommand_from ${first}${second ? `; and __fish_seen_subcommand_from ${second}` : ''}`;
-    return all.map(({ word, about }) => {
+function fish({ byPath, functions }: Words): string {
+  const lines = [...byPath].flatMap(([path, all]) => {
+    const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);
+    const condition = path === '' ? '__fish_use_subcommand' : seen.join('; and ');
+    const complete = `complete -c mayfly -n ${quoted(condition)}`;
+    const lines = all.map(({ word, about }) => {
       const what = word.startsWith('--') ? `-l ${word.slice(2)}` : `-f -a ${word}`;
-      return `complete -c mayfly -n ${quoted(condition)} ${what} -d ${quoted(about)}`;
+      return `${complete} ${what} -d ${quoted(about)}`;
     });
+    return functions.includes(path) ? [...lines, `${complete} -a '(${FUNCTIONS})'`] : lines;
   });
   return `# fish completion for mayfly; written by \`mayfly completion fish\`.\n${lines.join('\n')}\n`;
 }

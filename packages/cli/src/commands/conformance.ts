@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Finding } from '../conformance/findings.js';
 import type { RuntimeName } from '../conformance/lives.js';
+import { examples } from '../examples.js';
 import { type Io, printJson } from '../output.js';
 import { Progress } from '../progress.js';
 
@@ -36,8 +37,7 @@ interface RuntimeReport {
 }
 
 export function addConformance(program: Command, io: Io): void {
-  program
-    .command('conformance')
+  examples(program.command('conformance'), 'mayfly conformance --count 100 --runtime node')
     .description('Test that clones differ where they must, and that their clocks are right.')
     .option('--count <number>', 'clones of each runtime and kind', parseCount, COUNT_DEFAULT)
     .addOption(new Option('--runtime <name>', 'only this one').choices(['node', 'python']))

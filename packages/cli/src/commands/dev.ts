@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { MayflyClient } from '@mayfly/client';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, plain, printError, printJson } from '../output.js';
 import { type DeployOptions, deployedText, deployFrom, deployment } from './functions.js';
 import { logText } from './logs.js';
@@ -14,7 +15,11 @@ const QUIET_MS = 150;
 const IGNORED = /(^|\/)(node_modules|\.git|dist)(\/|$)/;
 
 export function addDev(program: Command, io: Io): void {
-  deployment(program.command('dev'), io)
+  examples(
+    deployment(program.command('dev'), io),
+    'mayfly dev greet greet.mjs',
+    'mayfly dev greet ./folder --env COLOR=red',
+  )
     .description(
       'Deploy, and deploy again whenever a file is saved beside the source; until SIGINT.',
     )

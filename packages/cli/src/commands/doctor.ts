@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { kvm } from '@mayfly/vmm';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, printJson } from '../output.js';
 import { formatSize } from '../units.js';
 
@@ -30,8 +31,7 @@ const MEMORY_BYTES_MIN = 512 * 2 ** 20;
 const FDS_MIN = 4096;
 
 export function addDoctor(program: Command, io: Io): void {
-  program
-    .command('doctor')
+  examples(program.command('doctor'), 'mayfly doctor', 'mayfly doctor --json')
     .description('Check whether this host can run machines. Exits with 1 if it cannot.')
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {

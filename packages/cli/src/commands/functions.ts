@@ -1,9 +1,12 @@
 /** mayfly deploy, invoke, ls, rm. */
+import { readFileSync } from 'node:fs';
 import type { MayflyClient } from '@mayfly/client';
+import { MayflyError } from '@mayfly/protocol';
 import type { FunctionInfo, FunctionSource, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDeployment } from '../deployment.js';
 import { DeploymentSteps } from '../deployment-steps.js';
+import { examples } from '../examples.js';
 import { addNetworkOption, type NetworkFlags } from '../network-option.js';
 import { type Io, printJson, table } from '../output.js';
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
@@ -17,16 +20,23 @@ export function addFunctionCommands(program: Command, io: Io): void {
 }
 
 export function addListAndRemove(program: Command, io: Io): void {
-  remote(program.command('ls').alias('list'), io)
+  examples(remote(program.command('ls').alias('list'), io), 'mayfly ls', 'mayfly ls --quiet')
     .description('List the functions of a server.')
-    .action((options: Remote) => withClient(options, (client) => list(client, options, io)));
-  remote(program.command('rm').alias('remove').argument('<name>'), io)
-    .description('Remove a function.')
-    .action((name: string, options: Remote) =>
+    .option('-q, --quiet', 'only their names')
+    .action((options: ListOptions) => withClient(options, (client) => list(client, options, io)));
+  examples(
+    remote(program.command('rm').alias('remove').argument('<names...>'), io),
+    'mayfly rm greet',
+    'mayfly rm greet other',
+  )
+    .description('Remove functions, with all their versions.')
+    .action((names: string[], options: Remote) =>
       withClient(options, async (client) => {
-        await client.remove(name);
-        if (options.json) printJson(io, { removed: name });
-        else io.stdout(`removed ${name}\n`);
+        for (const name of names) {
+          await client.remove(name);
+          if (!options.json) io.stdout(`removed ${name}\n`);
+        }
+        if (options.json) printJson(io, { removed: names });
       }),
     );
 }
@@ -50,7 +60,12 @@ export function deployment(command: Command, io: Io): Command {
 }
 
 function addDeploy(program: Command, io: Io): void {
-  deployment(program.command('deploy'), io)
+  examples(
+    deployment(program.command('deploy'), io),
+    'mayfly deploy greet greet.mjs',
+    'mayfly deploy greet ./folder --memory 512M --timeout 30s --env COLOR=red',
+    'mayfly deploy greet greet.ts --allow-net api.example.com:443',
+  )
     .description(
       'Deploy a JavaScript or TypeScript file with everything that it imports, or a folder with a mayfly.json.',
     )
@@ -116,9 +131,19 @@ interface InvokeOptions extends Remote {
 }
 
 function addInvoke(program: Command, io: Io): void {
-  remote(program.command('invoke').argument('<name>'), io)
+  examples(
+    remote(program.command('invoke').argument('<name>'), io),
+    `mayfly invoke greet --data '{"name":"you"}'`,
+    'mayfly invoke greet --data @event.json --version 3',
+    'id=$(mayfly invoke greet --async --data @-) && mayfly invocation "$id"',
+  )
     .description('Invoke a function once. Its result goes to stdout, its console to stderr.')
-    .option('--data <json>', 'the event', parseJson, null)
+    .option(
+      '-d, --data <json>',
+      'the event; @FILE takes it from a file, @- from stdin',
+      parseEvent,
+      null,
+    )
     .option('--version <n>', 'a version other than the current one', parseCount)
     .option('--async', 'run it later; print the id of the invocation')
     .action((name: string, options: InvokeOptions) =>
@@ -138,11 +163,20 @@ function printAccepted(record: InvocationRecord, { json }: Remote, io: Io): void
   else io.stdout(`${record.id}\n`);
 }
 
-function parseJson(text: string): unknown {
+function parseEvent(text: string): unknown {
+  const json = text.startsWith('@') ? contentOf(text.slice(1)) : text;
   try {
-    return JSON.parse(text);
+    return JSON.parse(json);
   } catch (error) {
     throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}.`);
+  }
+}
+
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path === '-' ? 0 : path, 'utf8');
+  } catch {
+    throw new MayflyError('MAYFLY_FILE', `cannot read ${path}`);
   }
 }
 
@@ -152,8 +186,13 @@ function resultText({ response, result }: InvocationRecord): string {
   return body.endsWith('\n') ? body : `${body}\n`;
 }
 
-async function list(client: MayflyClient, options: Remote, io: Io): Promise<void> {
+interface ListOptions extends Remote {
+  quiet?: boolean;
+}
+
+async function list(client: MayflyClient, options: ListOptions, io: Io): Promise<void> {
   const functions = await client.list();
+  if (options.quiet) return io.stdout(functions.map(({ name }) => `${name}\n`).join(''));
   if (options.json) return printJson(io, { functions });
   if (functions.length === 0) return io.stdout('no functions\n');
   const row = (f: FunctionInfo) => [

@@ -4,11 +4,11 @@ import { basename, join } from 'node:path';
 import { helperPaths } from '@mayfly/guest-agent';
 import { MayflyError } from '@mayfly/protocol';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, printJson } from '../output.js';
 
 export function addHelpers(program: Command, io: Io): void {
-  program
-    .command('helpers')
+  examples(program.command('helpers'), 'mayfly helpers ./lib')
     .description(
       'Copy the helpers for programs that ask for a checkpoint: Node.js, Python, C and C++.',
     )

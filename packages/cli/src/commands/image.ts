@@ -1,6 +1,7 @@
 /** mayfly image: build, list, look into and remove the images that `mayfly run --image` takes. */
 import type { ImageLibrary, ImageRecord, NamedImage } from '@mayfly/image';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, plain, printJson, table } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize, repeated } from '../units.js';
@@ -17,20 +18,17 @@ export function addImage(program: Command, io: Io): void {
     .description('Build, list, inspect and remove images for `mayfly run --image`.')
     .enablePositionalOptions();
   addBuild(image, io);
-  image
-    .command('ls')
+  examples(image.command('ls'), 'mayfly image ls')
     .alias('list')
     .description('List the images that have a name.')
     .option('--json', 'print JSON')
     .action((flags: Flags) => list(flags, io));
-  image
-    .command('inspect')
+  examples(image.command('inspect'), 'mayfly image inspect alpine')
     .argument('<image>', 'a name, or a digest or its beginning')
     .description('Show layers, size, entry point and environment of an image.')
     .option('--json', 'print JSON')
     .action((reference: string, flags: Flags) => inspect(reference, flags, io));
-  image
-    .command('rm')
+  examples(image.command('rm'), 'mayfly image rm alpine', 'mayfly image rm --unnamed')
     .alias('remove')
     .argument('[image]', 'a name, or a digest or its beginning')
     .description('Remove an image, and its layers unless another image has them.')

@@ -3,6 +3,7 @@ import type { MayflyClient } from '@mayfly/client';
 import type { LogLine } from '@mayfly/protocol';
 import type { LogQuery } from '@mayfly/protocol/api';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, plain, printJson } from '../output.js';
 import { parseCount } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
@@ -12,7 +13,11 @@ interface LogOptions extends Remote, Omit<LogQuery, 'follow'> {
 }
 
 export function addLogs(program: Command, io: Io): void {
-  remote(program.command('logs').argument('<name>'), io)
+  examples(
+    remote(program.command('logs').argument('<name>'), io),
+    'mayfly logs greet --since 10m',
+    'mayfly logs greet -f --json | jq .text',
+  )
     .description('Show the newest console lines of a function.')
     .option('-f, --follow', 'go on with each line as it comes; with --json, one object a line')
     .option('--since <when>', 'lines since a time, or for so long: 10m')

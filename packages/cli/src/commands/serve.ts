@@ -2,7 +2,8 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { RunningServer } from '@mayfly/api';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { examples } from '../examples.js';
 import type { Io } from '../output.js';
 import { parseCount, parseDuration, parsePort } from '../units.js';
 
@@ -19,8 +20,11 @@ interface ServeOptions {
 const DRAIN_MS = 30_000;
 
 export function addServe(program: Command, io: Io): void {
-  program
-    .command('serve')
+  examples(
+    program.command('serve'),
+    'mayfly serve',
+    'mayfly serve --port 0 --data ./data --processes 2',
+  )
     .description('Serve functions over HTTP until Ctrl-C.')
     .option('--port <n>', 'TCP port, 0 for any free one', parsePort, PORT_DEFAULT)
     .option('--host <address>', 'address to listen at; there is no authentication', '127.0.0.1')
@@ -30,11 +34,13 @@ export function addServe(program: Command, io: Io): void {
       'run machines in so many processes, whose crashes the server survives (default: threads of the server)',
       parseCount,
     )
-    .option(
-      '--drain <duration>',
-      'how long running invocations may go on after SIGTERM or Ctrl-C; a second one ends at once',
-      parseDuration,
-      DRAIN_MS,
+    .addOption(
+      new Option(
+        '--drain <duration>',
+        'how long running invocations may go on after SIGTERM or Ctrl-C; a second one ends at once',
+      )
+        .argParser(parseDuration)
+        .default(DRAIN_MS, '30s'),
     )
     .action(async ({ port, host, data, processes = 0, drain }: ServeOptions) => {
       const { startServer } = await import('@mayfly/api'); // other commands start without it

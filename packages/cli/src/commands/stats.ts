@@ -1,6 +1,7 @@
 /** mayfly stats, invocations, invocation: how functions fare. */
 import type { FunctionStats, InvocationList } from '@mayfly/protocol/api';
 import type { Command } from 'commander';
+import { examples } from '../examples.js';
 import { type Io, plain, printJson, table } from '../output.js';
 import { parseCount } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
@@ -8,7 +9,7 @@ import { type Remote, remote, withClient } from './remote.js';
 type Listed = InvocationList['invocations'][number];
 
 export function addStatsCommands(program: Command, io: Io): void {
-  remote(program.command('stats'), io)
+  examples(remote(program.command('stats'), io), 'mayfly stats')
     .description('Show how the functions of a server fare, since it started.')
     .action((options: Remote) =>
       withClient(options, async (client) => {
@@ -28,7 +29,10 @@ export function addStatsCommands(program: Command, io: Io): void {
         io.stdout(table([head, ...stats.functions.map(statsRow)]));
       }),
     );
-  remote(program.command('invocations').argument('<name>'), io)
+  examples(
+    remote(program.command('invocations').argument('<name>'), io),
+    'mayfly invocations greet --limit 10',
+  )
     .description('List the newest invocations of a function.')
     .option('--limit <n>', 'so many', parseCount)
     .action((name: string, options: Remote & { limit?: number }) =>
@@ -39,7 +43,10 @@ export function addStatsCommands(program: Command, io: Io): void {
         io.stdout(table([head, ...invocations.map(invocationRow)]));
       }),
     );
-  remote(program.command('invocation').argument('<id>'), io)
+  examples(
+    remote(program.command('invocation').argument('<id>'), io),
+    'mayfly invocation 01a2210f-2c42-76f3-bf05-89ab0e47d70e',
+  )
     .description('Show the record of an invocation, as JSON.')
     .action((id: string, options: Remote) =>
       withClient(options, async (client) => printJson(io, await client.invocation(id))),

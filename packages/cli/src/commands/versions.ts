@@ -1,12 +1,16 @@
-/** mayfly versions, rollback, env: what changes of a function without a deployment. */
-import type { EnvironmentInfo } from '@mayfly/protocol/api';
+/** mayfly versions, rollback. */
 import type { Command } from 'commander';
-import { type Io, plain, printJson, table } from '../output.js';
-import { parseCount, parseEnv, repeated } from '../units.js';
+import { examples } from '../examples.js';
+import { type Io, printJson, table } from '../output.js';
+import { parseCount } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
 
 export function addVersionCommands(program: Command, io: Io): void {
-  remote(program.command('versions').argument('<name>'), io)
+  examples(
+    remote(program.command('versions').argument('<name>'), io),
+    'mayfly versions greet',
+    'mayfly versions greet --json',
+  )
     .description('List the versions of a function, newest first.')
     .action((name: string, options: Remote) =>
       withClient(options, async (client) => {
@@ -20,7 +24,14 @@ export function addVersionCommands(program: Command, io: Io): void {
         io.stdout(table([['VERSION', 'DEPLOYED', 'SOURCE'], ...rows]));
       }),
     );
-  remote(program.command('rollback').argument('<name>').argument('[version]', '', parseCount), io)
+  examples(
+    remote(
+      program.command('rollback').argument('<name>').argument('[version]', '', parseCount),
+      io,
+    ),
+    'mayfly rollback greet',
+    'mayfly rollback greet 3',
+  )
     .description(
       'Serve another version of a function: the one before the current one, if none is named.',
     )
@@ -31,41 +42,4 @@ export function addVersionCommands(program: Command, io: Io): void {
         else io.stdout(`${name} serves version ${info.version}\n`);
       }),
     );
-  addEnv(program, io);
-}
-
-interface EnvOptions extends Remote {
-  set?: Record<string, string>;
-  secret?: Record<string, string>;
-  unset?: string[];
-}
-
-function addEnv(program: Command, io: Io): void {
-  remote(program.command('env').argument('<name>'), io)
-    .description('Show or change variables and secrets of a function, for invocations from now on.')
-    .option('--set <key=value>', 'set a variable (repeatable)', parseEnv)
-    .option(
-      '--secret <key=value>',
-      'set a secret, which cannot be read back (repeatable)',
-      parseEnv,
-    )
-    .option('--unset <key>', 'remove a variable or a secret (repeatable)', repeated)
-    .action((name: string, options: EnvOptions) =>
-      withClient(options, async (client) => {
-        const { set = {}, secret = {}, unset = [] } = options;
-        const gone = Object.fromEntries(unset.map((key) => [key, null]));
-        const changes = { variables: { ...gone, ...set }, secrets: { ...gone, ...secret } };
-        const isChange = Object.keys({ ...changes.variables, ...changes.secrets }).length > 0;
-        const info = isChange
-          ? await client.changeEnvironment(name, changes)
-          : await client.environment(name);
-        if (options.json) printJson(io, info);
-        else io.stdout(envText(info));
-      }),
-    );
-}
-
-function envText({ variables, secrets }: EnvironmentInfo): string {
-  const lines = Object.entries(variables).map(([key, value]) => `${key}=${plain(value)}`);
-  return [...lines, ...secrets.map((key) => `${key} (secret)`)].map((line) => `${line}\n`).join('');
 }
