@@ -127,6 +127,11 @@ export const ERRORS = Object.freeze({
     'the module exports neither default.fetch nor handler',
     'export one of the two',
   ),
+  FUNCTION_NO_IMPORT: row(
+    502,
+    'the WebAssembly module imports what is not there',
+    'compile it for WASI (wasm32-wasi, wasm32-wasip1), without a runtime of JavaScript',
+  ),
   FUNCTION_BAD_RESULT: row(
     502,
     'the function returned something that cannot be sent',

@@ -212,8 +212,18 @@ export class Invoker {
     this.#inFlight--;
     const timing = error instanceof ApiError ? error.timing : undefined;
     noteFailure(trace, error, timing ?? NO_TIMING, startMs);
+    this.#logFailure(trace, error);
     this.#observe(trace, undefined);
     this.#store.end(trace);
+  }
+
+  /** What went wrong in the function or its guest is said where its console lines are; its record has it as its error. */
+  #logFailure({ id, function: name, version }: Trace, error: unknown): void {
+    if (!(error instanceof MayflyError) || !OF_THE_FUNCTION.test(error.code)) return;
+    if (!this.#registry.has(name)) return; // It was removed meanwhile.
+    const stack = (error instanceof ApiError && error.details.stack) || '';
+    const text = `${error.code}: ${error.message}${stack && `\n${stack}`}`;
+    this.#registry.get(name).log.append([{ level: 'error', time: Date.now(), text }], version, id);
   }
 
   #giveBack(trace: Trace): void {
@@ -242,6 +252,8 @@ export function newTrace(name: string, request: InvocationRequest): Trace {
   }
   return trace;
 }
+
+const OF_THE_FUNCTION = /^(?:FUNCTION|MAYFLY_GUEST)_/;
 
 const POSTPONING = new Set(['MAYFLY_OVERLOADED', 'MAYFLY_SERVER_CLOSING', 'MAYFLY_POOL_CLOSED']);
 

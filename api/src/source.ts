@@ -1,11 +1,26 @@
 /** From what the user wrote to one ES module that Node can load without a node_modules folder. */
 import { isBuiltin } from 'node:module';
-import { type BuildFailure, type BuildOptions, build, type Plugin } from 'esbuild';
+import { basename, dirname } from 'node:path';
+import {
+  type BuildFailure,
+  type BuildOptions,
+  type BuildResult,
+  build,
+  type Location,
+  type Plugin,
+} from 'esbuild';
 import { ApiError } from './errors.js';
+import { nativePackages } from './native-packages.js';
 
-/** `require` of the built-in modules works in ES modules too, for sources and packages that are CommonJS. */
+/** What CommonJS has and ES modules have not, for sources and packages that were written for it: `require` of the built-in modules. */
 const BANNER =
-  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire('/function/');";
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+/** Only where the source has no variable of this name itself. */
+const COMMONJS_PLACES = {
+  __filename: 'import.meta.filename',
+  __dirname: 'import.meta.dirname',
+};
 
 const COMMON = {
   bundle: true,
@@ -15,7 +30,11 @@ const COMMON = {
   write: false,
   logLevel: 'silent',
   legalComments: 'none',
+  // Stacks name the files that the user wrote; their text is not needed for that.
+  sourcemap: 'inline',
+  sourcesContent: false,
   banner: { js: BANNER },
+  define: COMMONJS_PLACES,
 } satisfies BuildOptions;
 
 /**
@@ -26,13 +45,22 @@ const COMMON = {
  * @throws ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
 export async function bundleSource(source: string, name: string): Promise<string> {
-  return bundle({
+  const { outputFiles } = await built({
     ...COMMON,
     stdin: { contents: source, sourcefile: name, loader: 'js' },
     absWorkingDir: '/',
+    outdir: '/',
     tsconfigRaw: '{}',
     plugins: [builtinsOnly],
   });
+  return outputFiles?.[0]?.text ?? '';
+}
+
+/** A local file in one module with everything that it imports. */
+export interface Bundle {
+  module: string;
+  /** What a user should know of it before it is deployed. */
+  warnings: string[];
 }
 
 /**
@@ -40,8 +68,8 @@ export async function bundleSource(source: string, name: string): Promise<string
  *
  * @throws ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
-export async function bundleFile(path: string): Promise<string> {
-  return bundle({ ...COMMON, entryPoints: [path], banner: {} });
+export function bundleFile(path: string): Promise<Bundle> {
+  return bundleLocal(path, { banner: {}, define: {} });
 }
 
 /**
@@ -49,14 +77,38 @@ export async function bundleFile(path: string): Promise<string> {
  *
  * @throws ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
-export async function bundleProgram(path: string): Promise<string> {
-  return bundle({ ...COMMON, entryPoints: [path] });
+export function bundleProgram(path: string): Promise<Bundle> {
+  return bundleLocal(path, {});
 }
 
-async function bundle(options: BuildOptions & { write: false }): Promise<string> {
+async function bundleLocal(
+  path: string,
+  options: Pick<BuildOptions, 'banner' | 'define'>,
+): Promise<Bundle> {
+  // The map has paths relative to outdir, and Node.js finds them relative to the module in the guest.
+  const outdir = dirname(path);
+  const result = await built({
+    ...COMMON,
+    entryPoints: [path],
+    outdir,
+    metafile: true,
+    plugins: [noAddons],
+    ...options,
+  });
+  return {
+    module: result.outputFiles?.[0]?.text ?? '',
+    warnings: [
+      ...result.warnings.map(({ text, location }) => `${placeOf(location)}${text}`),
+      ...(await nativePackages(Object.keys(result.metafile?.inputs ?? {}))).map(
+        (name) => `${name} has native code, which is not deployed with a function in Node.js`,
+      ),
+    ],
+  };
+}
+
+async function built(options: BuildOptions & { write: false }): Promise<BuildResult> {
   try {
-    const { outputFiles } = await build(options);
-    return outputFiles?.[0]?.text ?? '';
+    return await build(options);
   } catch (error) {
     throw sourceError(error as BuildFailure);
   }
@@ -66,11 +118,26 @@ function sourceError(failure: BuildFailure): Error {
   const first = failure.errors?.[0];
   if (!first) return failure;
   if (!first.location) return new ApiError('MAYFLY_SOURCE_INVALID', first.text, { cause: failure });
-  const { file, line, column, lineText } = first.location;
+  const { line, column, lineText } = first.location;
   const location = { line, column: column + 1, lineText: lineText.slice(0, 200) };
-  const message = `${file}:${line}:${column + 1}: ${first.text}`;
+  const message = `${placeOf(first.location)}${first.text}`;
   return new ApiError('MAYFLY_SOURCE_INVALID', message, { location, cause: failure });
 }
+
+function placeOf(location: Location | null): string {
+  return location ? `${location.file}:${location.line}:${location.column + 1}: ` : '';
+}
+
+/** Add-ons are loaded from files, and a bundle has none. */
+const noAddons: Plugin = {
+  name: 'no-addons',
+  setup(build) {
+    build.onLoad({ filter: /\.node$/ }, ({ path }) => {
+      const text = `${basename(path)} is a native add-on, which a function in Node.js cannot have: use WebAssembly or a package in JavaScript`;
+      return { errors: [{ text }] };
+    });
+  },
+};
 
 const builtinsOnly: Plugin = {
   name: 'builtins-only',

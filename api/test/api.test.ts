@@ -287,6 +287,10 @@ t.test('failures of a function: status, code, and no stack for strangers', async
   t.equal(await failure('header'), '502 MAYFLY_GUEST_ANSWER');
   const report = await json('/v1/functions/fails/invocations', { method: 'POST', body: '"throw"' });
   t.match(report.body, { message: 'boom red', stack: /boom/, logs: [] });
+  const { logs } = (await json('/v1/functions/fails/logs')).body;
+  const ends = logs.map(({ level, text }: { level: string; text: string }) => `${level} ${text}`);
+  t.match(ends[0], /^error FUNCTION_THREW: boom red\nError: boom red\n {4}at .*fails\.js:3:/);
+  t.match(ends[3], /^error MAYFLY_GUEST_TIMEOUT: /);
 });
 
 t.test('every refusal has the error shape and its time', async (t) => {

@@ -66,7 +66,13 @@ t.test('programs of each runtime', async (t) => {
   });
   const server = source({ 's.js': '' }, { command: ['node', 's.js'], port: 3000 });
   t.match(await httpProgram(server, layers), {
-    argv: [process.execPath, '--require', '/mayfly/preload-node.cjs', 's.js'],
+    argv: [
+      process.execPath,
+      '--enable-source-maps',
+      '--require',
+      '/mayfly/preload-node.cjs',
+      's.js',
+    ],
     env: { PORT: '3000' },
     dialect: { kind: 'http', port: 3000 },
   });

@@ -120,4 +120,14 @@ t.test('what is no module is refused at the load', async (t) => {
     code: 'FUNCTION_NO_EXPORT',
     message: /exports memory, other; .*_start.*handle/,
   });
+  // (module (import "env" "a" (func)) (import "wasi_snapshot_preview1" "sock_open" (func)) (func (export "_start")))
+  const importing = Buffer.from(
+    '0061736d01000000010401600000022c0203656e760161000016776173695f736e617073686f745f70726576696577310' +
+      '9736f636b5f6f70656e000003020100070a01065f737461727400020a040102000b',
+    'hex',
+  );
+  t.match(await failure(importing), {
+    code: 'FUNCTION_NO_IMPORT',
+    message: /imports env\.a, wasi_snapshot_preview1\.sock_open;/,
+  });
 });

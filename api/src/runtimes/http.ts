@@ -17,7 +17,7 @@ export async function httpProgram(source: Source, layers: Layers): Promise<Progr
   return {
     images,
     // Seeds what Node.js seeds once a process, when a clone's request is there.
-    argv: isNode ? [program, '--require', PRELOAD, ...args] : argv,
+    argv: isNode ? [program, '--enable-source-maps', '--require', PRELOAD, ...args] : argv,
     env: { PORT: String(port), HOST: '127.0.0.1' },
     cwd: GUEST_PATHS.function,
     dialect: { kind: 'http', port },

@@ -25,10 +25,7 @@ export function errorHead(thrown: unknown): ErrorHead {
     type: 'error',
     code,
     message: own?.message ?? messageOf(thrown),
-    stack: text(() => (origin instanceof Error ? (origin.stack ?? '') : '')).slice(
-      0,
-      STACK_CHARS_MAX,
-    ),
+    stack: stackOf(origin).slice(0, STACK_CHARS_MAX),
     logs: takeLogs(),
   };
 }
@@ -44,6 +41,22 @@ function ownError(thrown: unknown): FunctionError | undefined {
   // Headers without end, or a result; nothing of the frame was written.
   const tooLarge = thrown instanceof MayflyError && thrown.code === 'MAYFLY_FRAME_TOO_LARGE';
   return tooLarge ? new FunctionError('FUNCTION_BAD_RESULT', thrown.message) : undefined;
+}
+
+/** Packages that set Error.prepareStackTrace may make anything of it. */
+function stackOf(thrown: unknown): string {
+  return text(() => {
+    const stack: unknown = thrown instanceof Error ? thrown.stack : '';
+    return typeof stack === 'string' ? withoutAgent(stack) : '';
+  });
+}
+
+/** Without what called the function. */
+function withoutAgent(stack: string): string {
+  return stack
+    .split('\n')
+    .filter((line) => !line.includes(__filename))
+    .join('\n');
 }
 
 function text(read: () => unknown): string {

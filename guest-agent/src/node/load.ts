@@ -24,6 +24,7 @@ export async function loadFunction(path: string): Promise<UserFunction> {
     const { loadWasm } = await import('./wasm.js'); // node:wasi warns when it is loaded
     return { exports: 'fetch', call: loadWasm(path) };
   }
+  process.setSourceMapsEnabled(true); // stacks name the user's files; maps are decoded when a stack is asked for
   let module: Record<string, unknown>;
   const url = pathToFileURL(path).href;
   try {

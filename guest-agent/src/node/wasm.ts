@@ -11,13 +11,15 @@ import { FunctionError } from './failure.js';
 import type { FetchFunction } from './load.js';
 import type {} from './webassembly-types.js';
 
+const IMPORTS_NAMED_MAX = 20;
+
 interface Prepared {
   /** Runs it; gives its exit code. */
   run(): number;
   files: { stdin: number; stdout: number; stderr: number };
 }
 
-/** @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT; whatever a reactor's initialisation throws */
+/** @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT, FUNCTION_NO_IMPORT; whatever a reactor's initialisation throws */
 export function loadWasm(path: string): FetchFunction {
   const module = compile(path);
   const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
@@ -26,6 +28,7 @@ export function loadWasm(path: string): FetchFunction {
     const wanted = 'Mayfly calls `_start` of a WASI command or `handle` of a reactor';
     throw new FunctionError('FUNCTION_NO_EXPORT', `the module exports ${found}; ${wanted}`);
   }
+  checkImports(module);
   const folder = mkdtempSync(join(tmpdir(), 'wasm-'));
   const prepare = () => prepared(module, exported.has('_start'), folder);
   let ready: Prepared | undefined = prepare();
@@ -52,6 +55,17 @@ function compile(path: string): WebAssembly.Module {
     if (!(cause instanceof WebAssembly.CompileError)) throw cause;
     throw new FunctionError('FUNCTION_SYNTAX', cause.message, { cause });
   }
+}
+
+/** What the module imports beyond WASI would be an error of its instantiation that names the first one only. */
+function checkImports(module: WebAssembly.Module): void {
+  const given = new WASI({ version: 'preview1' }).getImportObject() as WebAssembly.Imports;
+  const missing = WebAssembly.Module.imports(module)
+    .filter(({ module: from, name }) => given[from]?.[name] === undefined)
+    .map(({ module: from, name }) => `${from}.${name}`);
+  if (missing.length === 0) return;
+  const message = `the module imports ${missing.slice(0, IMPORTS_NAMED_MAX).join(', ')}; Mayfly gives it the functions of wasi_snapshot_preview1`;
+  throw new FunctionError('FUNCTION_NO_IMPORT', message);
 }
 
 function prepared(module: WebAssembly.Module, isCommand: boolean, folder: string): Prepared {

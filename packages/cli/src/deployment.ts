@@ -8,26 +8,31 @@ import { filesOf } from './folder-files.js';
 const MANIFEST = 'mayfly.json';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
 
+/** Told what does not keep a deployment from being made. */
+export type Warn = (warning: string) => void;
+
 /**
  * Reads and bundles what lies at `path`.
  *
  * @throws MayflyError MAYFLY_FILE, MAYFLY_MANIFEST; ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
-export async function readDeployment(path: string): Promise<FunctionSource> {
-  if (!(await isFolder(path))) return { source: await bundled(path) };
+export async function readDeployment(path: string, warn: Warn): Promise<FunctionSource> {
+  if (!(await isFolder(path))) return { source: await bundled(path, warn) };
   const manifest = await readManifest(join(path, MANIFEST));
   const { entry, runtime = 'node', ...rest } = manifest;
   if (runtime === 'node') {
-    return { ...rest, source: await bundled(join(path, entry ?? (await defaultEntry(path)))) };
+    const source = await bundled(join(path, entry ?? (await defaultEntry(path))), warn);
+    return { ...rest, source };
   }
   const deployment = { ...manifest, files: await filesOf(path) };
-  return runtime === 'http' ? bundledServer(path, deployment) : deployment;
+  return runtime === 'http' ? bundledServer(path, deployment, warn) : deployment;
 }
 
 /** A server for Node.js becomes one file with all that it imports; its other files stay beside it. */
 async function bundledServer(
   folder: string,
   deployment: FunctionSource & { files: FunctionFiles },
+  warn: Warn,
 ): Promise<FunctionSource> {
   const { command = [], files } = deployment;
   const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
@@ -36,11 +41,12 @@ async function bundledServer(
   const { bundleProgram } = await import('@mayfly/api/bundle');
   const module = script.replace(/\.\w+$/, '.mjs');
   const bundle = await bundleProgram(join(folder, script));
+  bundle.warnings.forEach(warn);
   const { [script]: _, ...others } = files;
   return {
     ...deployment,
     command: command.with(at, module),
-    files: { ...others, [module]: bundle },
+    files: { ...others, [module]: bundle.module },
   };
 }
 
@@ -89,10 +95,12 @@ async function defaultEntry(folder: string): Promise<string> {
   throw new MayflyError('MAYFLY_FILE', `there is no ${ENTRIES.join(', ')} in ${folder}`);
 }
 
-async function bundled(file: string): Promise<string> {
+async function bundled(file: string, warn: Warn): Promise<string> {
   await stat(file).catch((cause: unknown) => {
     throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
   });
   const { bundleFile } = await import('@mayfly/api/bundle');
-  return bundleFile(file);
+  const { module, warnings } = await bundleFile(file);
+  warnings.forEach(warn);
+  return module;
 }

@@ -24,11 +24,13 @@ export async function filesOf(folder: string): Promise<FunctionFiles> {
 
 async function pathsBelow(folder: string, path: string): Promise<string[]> {
   const found: string[] = [];
-  for (const { name } of await readdir(join(folder, path), { withFileTypes: true })) {
+  for (const entry of await readdir(join(folder, path), { withFileTypes: true })) {
+    const { name } = entry;
     if (LEFT_OUT.has(name)) continue;
     const below = path === '' ? name : `${path}/${name}`;
     const place = await stat(join(folder, below)).catch((cause: unknown) => {
-      throw new MayflyError('MAYFLY_FILE', `cannot read ${join(folder, below)}`, { cause });
+      const why = entry.isSymbolicLink() ? ': a link to what is not there' : '';
+      throw new MayflyError('MAYFLY_FILE', `cannot read ${join(folder, below)}${why}`, { cause });
     });
     if (place.isDirectory()) found.push(...(await pathsBelow(folder, below)));
     else if (place.isFile()) found.push(below);

@@ -119,11 +119,13 @@ export class MayflyClient {
   /** Resolves when the function serves: its template is made and stored. `onStep` is told of each step that begins. */
   async deploy(
     name: string,
-    source: FunctionSource,
+    source: FunctionSource | Uint8Array,
     onStep: (step: DeploymentStep) => void = () => {},
   ): Promise<FunctionInfo> {
-    const headers = { 'content-type': 'application/json', accept: 'application/x-ndjson' };
-    const body = JSON.stringify(source);
+    const isArchive = source instanceof Uint8Array;
+    const type = isArchive ? 'application/x-tar' : 'application/json';
+    const headers = { 'content-type': type, accept: 'application/x-ndjson' };
+    const body = isArchive ? source : JSON.stringify(source);
     for await (const line of this.#lines<DeploymentLine>({
       method: 'PUT',
       path: functionPath(name),

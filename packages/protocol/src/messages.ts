@@ -132,6 +132,8 @@ export type FunctionErrorCode =
   | 'FUNCTION_SYNTAX'
   /** It exports neither `default.fetch` nor `handler`. */
   | 'FUNCTION_NO_EXPORT'
+  /** A WebAssembly module imports what is not there. */
+  | 'FUNCTION_NO_IMPORT'
   /** What it returned is neither a Response nor JSON. */
   | 'FUNCTION_BAD_RESULT'
   /** It called process.exit(). */

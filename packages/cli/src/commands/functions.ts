@@ -4,6 +4,7 @@ import type { MayflyClient } from '@mayfly/client';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionInfo, FunctionSource, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
+import { archiveOf } from '../archive.js';
 import { readDeployment } from '../deployment.js';
 import { DeploymentSteps } from '../deployment-steps.js';
 import { examples } from '../examples.js';
@@ -87,7 +88,7 @@ export async function deployFrom(
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
   steps?.begin('bundle');
-  const source = await readDeployment(path);
+  const source = await readDeployment(path, (warning) => io.stderr(`  note: ${warning}\n`));
   const deployment = {
     ...source,
     ...(memory !== undefined && { memoryBytes: memory }),
@@ -98,9 +99,10 @@ export async function deployFrom(
     }),
   };
   const bytes = sizeOf(source);
+  const sent = source.files ? await archiveOf(deployment) : deployment;
   steps?.made(bytes);
-  steps?.begin('upload', bytes);
-  const info = await client.deploy(name, deployment, ({ step, imageBytes }) => {
+  steps?.begin('upload', sent instanceof Uint8Array ? sent.byteLength : bytes);
+  const info = await client.deploy(name, sent, ({ step, imageBytes }) => {
     if (imageBytes !== undefined) steps?.made(imageBytes);
     steps?.begin(step);
   });
