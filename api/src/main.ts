@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import { Invoker, type Observer } from './invoker.js';
 import { LaterInvocations } from './later.js';
 import { ImageLayers, type Layers } from './layers.js';
-import { describeMetrics, InvocationMetrics } from './metrics.js';
+import { InvocationMetrics } from './metrics.js';
 import { Registry } from './registry.js';
 import { defaultLimits, ScheduledPool, type SharedLimits } from './scheduler/index.js';
 import { buildServer, type Services } from './server.js';
@@ -119,9 +119,7 @@ function assemble(
   };
   const invoker = new Invoker(registry, pool, invocations, observe, inFlightMax);
   const later = new LaterInvocations(registry, invoker, invocations);
-  const services = { registry, invoker, later, invocations, statistics, metrics, onDrain };
-  describeMetrics(metrics, services);
-  return services;
+  return { registry, invoker, later, invocations, statistics, metrics, onDrain };
 }
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */

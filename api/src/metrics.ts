@@ -1,6 +1,8 @@
 /** What Prometheus reads: histograms that each invocation adds to, and counts that are looked up when it asks. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Metrics } from 'prom-client';
+import type { FunctionLoad } from './scheduler/index.js';
 import type { Services } from './server.js';
+import type { FunctionStatistics } from './statistics.js';
 import type { Trace } from './trace.js';
 
 const SECONDS = [
@@ -13,12 +15,14 @@ const REWIND_SECONDS = [
 const PAGES = [0, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 
 type PerFunction = 'function';
-type Looked = { name: string; help: string; look: (services: Services) => number };
-type LookedPerFunction = {
-  name: string;
-  help: string;
-  look: (name: string, services: Services) => number;
-};
+type Looked<From> = { name: string; help: string; look: (from: From) => number };
+
+/** All that is looked up of one function. */
+interface Seen {
+  statistics: FunctionStatistics;
+  load: FunctionLoad | undefined;
+  linesDropped: number;
+}
 
 export class InvocationMetrics {
   readonly registry = new Metrics();
@@ -65,77 +69,74 @@ export class InvocationMetrics {
   }
 }
 
-const COUNTS: LookedPerFunction[] = [
+const COUNTS: Looked<Seen>[] = [
   {
     name: 'invocations_total',
     help: 'Invocations that ended',
-    look: (f, { statistics }) => statistics.of(f).invocations,
+    look: ({ statistics }) => statistics.invocations,
   },
   {
     name: 'errors_total',
     help: 'Invocations that failed',
-    look: (f, { statistics }) => statistics.of(f).errors,
+    look: ({ statistics }) => statistics.errors,
   },
   {
     name: 'cold_starts_total',
     help: 'Invocations that waited for a template',
-    look: (f, { statistics }) => statistics.of(f).coldStarts,
+    look: ({ statistics }) => statistics.coldStarts,
   },
   {
     name: 'faults_total',
     help: 'Page faults of invocations that succeeded: memory that was touched first in the life of its clone',
-    look: (f, { statistics }) => statistics.of(f).faults,
+    look: ({ statistics }) => statistics.faults,
   },
   {
     name: 'log_lines_dropped_total',
     help: 'Console lines that are not kept any more',
-    look: (f, { registry }) => registry.get(f).log.dropped,
+    look: ({ linesDropped }) => linesDropped,
   },
   {
     name: 'network_connections_total',
     help: 'Connections out of guests that stood, of invocations that succeeded',
-    look: (f, { statistics }) => statistics.of(f).network.connections,
+    look: ({ statistics }) => statistics.network.connections,
   },
   {
     name: 'network_failed_total',
     help: 'Connections out of guests that could not be made',
-    look: (f, { statistics }) => statistics.of(f).network.failed,
+    look: ({ statistics }) => statistics.network.failed,
   },
   {
     name: 'network_denied_total',
     help: 'Connections and names that the rules of the function refused',
-    look: (f, { statistics }) => statistics.of(f).network.denied,
+    look: ({ statistics }) => statistics.network.denied,
   },
   {
     name: 'network_sent_bytes_total',
     help: 'Bytes that guests sent through connections',
-    look: (f, { statistics }) => statistics.of(f).network.bytesSent,
+    look: ({ statistics }) => statistics.network.bytesSent,
   },
   {
     name: 'network_received_bytes_total',
     help: 'Bytes that guests received through connections',
-    look: (f, { statistics }) => statistics.of(f).network.bytesReceived,
+    look: ({ statistics }) => statistics.network.bytesReceived,
   },
 ];
 
-const LOADS: LookedPerFunction[] = [
-  { name: 'clones', help: 'Live clones', look: (f, { registry }) => registry.load(f)?.clones ?? 0 },
+const LOADS: Looked<Seen>[] = [
+  { name: 'clones', help: 'Live clones', look: ({ load }) => load?.clones ?? 0 },
   {
     name: 'running',
     help: 'Invocations in a guest',
-    look: (f, { registry }) => {
-      const load = registry.load(f);
-      return load ? load.running + load.parked : 0;
-    },
+    look: ({ load }) => (load ? load.running + load.parked : 0),
   },
   {
     name: 'queued',
     help: 'Invocations that wait for a clone',
-    look: (f, { registry }) => registry.load(f)?.waiting ?? 0,
+    look: ({ load }) => load?.waiting ?? 0,
   },
 ];
 
-const WHOLE_COUNTS: Looked[] = [
+const WHOLE_COUNTS: Looked<Services>[] = [
   {
     name: 'records_dropped_total',
     help: 'Ended invocations without a record, since too many ended at once',
@@ -143,7 +144,7 @@ const WHOLE_COUNTS: Looked[] = [
   },
 ];
 
-const WHOLE_LOADS: Looked[] = [
+const WHOLE_LOADS: Looked<Services>[] = [
   { name: 'functions', help: 'Deployed functions', look: ({ registry }) => registry.size },
   {
     name: 'in_flight',
@@ -157,32 +158,39 @@ const WHOLE_LOADS: Looked[] = [
   },
 ];
 
-/** Adds what is looked up to the histograms. Once for each server. */
+/**
+ * Adds what is looked up to the histograms. Once for each server.
+ *
+ * @returns what Prometheus reads, looked up anew at each call: all of a function at once
+ */
 export function describeMetrics(
   { registry: metrics }: InvocationMetrics,
   services: Services,
-): void {
-  const whole = ({ look }: Looked) => [[{}, look(services)] as const];
-  const perFunction = ({ look }: LookedPerFunction) =>
-    services.registry.names.map((f) => [{ function: f }, look(f, services)] as const);
-  const add = (
-    Kind: typeof Counter | typeof Gauge,
-    { name, help }: { name: string; help: string },
-    values: () => (readonly [labels: { function?: string }, value: number])[],
-  ) =>
-    new Kind({
-      name: `mayfly_${name}`,
-      help,
-      labelNames: ['function'],
-      registers: [metrics],
-      collect() {
-        this.reset(); // what was removed is forgotten
-        for (const [labels, value] of values()) this.inc(labels, value);
-      },
-    });
-  for (const one of COUNTS) add(Counter, one, () => perFunction(one));
-  for (const one of LOADS) add(Gauge, one, () => perFunction(one));
-  for (const one of WHOLE_COUNTS) add(Counter, one, () => whole(one));
-  for (const one of WHOLE_LOADS) add(Gauge, one, () => whole(one));
+): () => Promise<string> {
+  const make =
+    <From>(Kind: typeof Counter | typeof Gauge) =>
+    ({ name, help, look }: Looked<From>) => {
+      const of = { name: `mayfly_${name}`, help, labelNames: ['function'], registers: [metrics] };
+      return { metric: new Kind(of), look };
+    };
+  const perFunction = [...COUNTS.map(make<Seen>(Counter)), ...LOADS.map(make<Seen>(Gauge))];
+  const whole = [
+    ...WHOLE_COUNTS.map(make<Services>(Counter)),
+    ...WHOLE_LOADS.map(make<Services>(Gauge)),
+  ];
   collectDefaultMetrics({ register: metrics });
+  return () => {
+    for (const { metric } of [...perFunction, ...whole]) metric.reset(); // what was removed is forgotten
+    for (const name of services.registry.names) {
+      const seen = seenOf(name, services);
+      for (const { metric, look } of perFunction) metric.inc({ function: name }, look(seen));
+    }
+    for (const { metric, look } of whole) metric.inc({}, look(services));
+    return metrics.metrics();
+  };
+}
+
+function seenOf(name: string, { registry, statistics }: Services): Seen {
+  const { dropped } = registry.get(name).log;
+  return { statistics: statistics.of(name), load: registry.load(name), linesDropped: dropped };
 }

@@ -1,6 +1,7 @@
 /** How the server is: /healthz, /readyz, /metrics and /v1/stats. */
 import { FunctionStats, Health, Readiness, Stats } from '@mayfly/protocol/api';
 import type { FastifyInstance } from 'fastify';
+import { describeMetrics } from '../metrics.js';
 import type { Services } from '../server.js';
 import { answers, NameParams } from './schemas.js';
 
@@ -8,6 +9,7 @@ const tags = ['server'];
 
 export function healthRoutes(app: FastifyInstance, services: Services): void {
   const { registry, invoker, statistics, metrics } = services;
+  const metricsText = describeMetrics(metrics, services);
   let draining = false;
   services.onDrain.addEventListener('abort', () => {
     draining = true;
@@ -49,7 +51,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
     { schema: { tags, summary: 'What Prometheus reads' } },
     async (_request, reply) => {
       reply.type(metrics.registry.contentType);
-      return metrics.registry.metrics();
+      return metricsText();
     },
   );
 
