@@ -1,9 +1,9 @@
 /** From files to what a guest boots; what cannot be a function is refused with what is wrong. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ErofsReader, ImageStore } from '@mayfly/image';
+import { ErofsReader, ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import type { Layers, Runtime, Source } from '../src/index.js';
 import { ImageLayers } from '../src/layers.js';
@@ -41,6 +41,44 @@ const dynamic = compiled(
   '#include <math.h>\nint main(int c, char **v) { return (int)sin(c + !v); }',
   '-lm',
 );
+
+t.test('native modules of Python bring the libraries that they need of the host', async (t) => {
+  const libm = ['-shared', '-fPIC', '-nostartfiles', '-Wl,--no-as-needed', '-lm'];
+  const module = compiled('m.so', 'int answer(void) { return 42; }', ...libm);
+  const seen: string[] = [];
+  const spy: Layers = {
+    ...layers,
+    programs: async (paths, extra) => {
+      for (const one of extra) {
+        if (!('libraries' in one) || !('hostPath' in one)) continue;
+        seen.push(one.guestPath, ...readdirSync(one.hostPath, { recursive: true }).map(String));
+        const tree = await treeFromPrograms([], { extra: [one] });
+        seen.push(...[...tree.entries('/')].map(({ path }) => path).filter((p) => /libm/.test(p)));
+      }
+      return paths.join();
+    },
+  };
+  const files = {
+    'main.py': '',
+    'vendor/p/m.cpython-311-x86_64-linux-gnu.so': module,
+    'x.so': 'text',
+  };
+  const expected = [
+    '/function',
+    'vendor',
+    'vendor/p',
+    'vendor/p/m.cpython-311-x86_64-linux-gnu.so',
+  ];
+  for (const program of [
+    () => pythonProgram(source(files), spy),
+    () => httpProgram(source(files, { command: ['python3', 'main.py'] }), spy),
+  ]) {
+    seen.length = 0;
+    await program();
+    t.same(seen.slice(0, 4), expected);
+    t.match(seen.at(-1), /libm\.so\.6$|libm-/);
+  }
+});
 
 t.test('programs of each runtime', async (t) => {
   t.match(await pythonProgram(source({ 'main.py': '' }), layers), {

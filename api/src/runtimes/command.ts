@@ -6,6 +6,7 @@ import { type Elf, type Extra, findHostProgram, parseElf } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
+import { withModules } from './modules.js';
 import type { Source, SourceFile } from './runtime.js';
 
 /** Of the host, since servers and filters are written for them. Nothing else of the host is offered to functions. */
@@ -48,8 +49,10 @@ export async function commandOf(
   }
   if (own === undefined) {
     const interpreter = hostInterpreter(program);
-    const images = [await layers.programs([interpreter], extra), await layers.files(files)];
-    return { argv: [interpreter, ...args], images, own };
+    const base = await withModules(files, (modules) =>
+      layers.programs([interpreter], [...extra, ...modules]),
+    );
+    return { argv: [interpreter, ...args], images: [base, await layers.files(files)], own };
   }
   const base = await baseFor(path, own, layers, extra);
   const executable = new Map(files).set(path, { ...own, executable: true });

@@ -3,6 +3,7 @@ import { pythonAgentPath } from '@mayfly/guest-agent';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
 import { hostInterpreter } from './command.js';
+import { withModules } from './modules.js';
 import type { Program, Source } from './runtime.js';
 
 const AGENT = `${GUEST_PATHS.agents}/python`;
@@ -21,11 +22,11 @@ export async function pythonProgram(source: Source, layers: Layers): Promise<Pro
   const python = hostInterpreter('python3');
   const entry = entryOf(source);
   const agent = { guestPath: AGENT, hostPath: pythonAgentPath };
+  const base = await withModules(source.files, (modules) =>
+    layers.programs([python], [agent, ...modules], SITE_PACKAGES),
+  );
   return {
-    images: [
-      await layers.programs([python], [agent], SITE_PACKAGES),
-      await layers.files(source.files),
-    ],
+    images: [base, await layers.files(source.files)],
     argv: [python, ...FLAGS, `${AGENT}/agent.py`],
     // Without a locale, Python would set LC_CTYPE for the function to see.
     env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}`, PYTHONCOERCECLOCALE: '0' },
