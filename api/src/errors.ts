@@ -5,7 +5,7 @@
  */
 import { MayflyError } from '@mayfly/protocol';
 import type { ErrorBody } from '@mayfly/protocol/api';
-import type { InvokeTiming } from '@mayfly/vmm';
+import type { InvokeStats, InvokeTiming } from '@mayfly/vmm';
 
 interface ErrorRow {
   status: number;
@@ -236,7 +236,7 @@ export class ApiError extends MayflyError {
   readonly status: number;
   readonly details: ErrorDetails;
   /** What the invocation took, if a guest ran. */
-  readonly timing: InvokeTiming | undefined;
+  readonly timing: InvokeTook | undefined;
   /** When it makes sense to try again, if that is known. */
   readonly retryAfterSeconds: number | undefined;
 
@@ -245,7 +245,7 @@ export class ApiError extends MayflyError {
     message: string = ERRORS[code].message,
     details: ErrorDetails & {
       status?: number;
-      timing?: InvokeTiming;
+      timing?: InvokeTook | undefined;
       retryAfterSeconds?: number;
       cause?: unknown;
     } = {},
@@ -257,7 +257,18 @@ export class ApiError extends MayflyError {
     this.retryAfterSeconds = retryAfterSeconds;
     this.details = rest;
   }
+
+  /** The same, with what the invocation took, as far as that is known. */
+  after(timing: InvokeTook | undefined): ApiError {
+    if (timing === undefined) return this;
+    const { status, retryAfterSeconds, cause, details } = this;
+    const more = { status, timing, cause, ...(retryAfterSeconds && { retryAfterSeconds }) };
+    return new ApiError(this.code as ApiErrorCode, this.message, { ...details, ...more });
+  }
 }
+
+/** Until an invocation ended, or until its answer began. */
+export type InvokeTook = InvokeTiming & Partial<InvokeStats>;
 
 /** An error as an HTTP answer. `expected` is false for what only a defect of Mayfly explains. */
 export interface ErrorAnswer {

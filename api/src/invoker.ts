@@ -12,7 +12,7 @@ import {
 import type { Body, InvokeStats, InvokeTiming, Signal } from '@mayfly/vmm';
 import { checkAnswerHead, logLines } from './agent-head.js';
 import { freshBytes } from './entropy.js';
-import { ApiError } from './errors.js';
+import { ApiError, type InvokeTook } from './errors.js';
 import { newInvocationId } from './invocation-id.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
 import type { ScheduledPool } from './scheduler/index.js';
@@ -25,6 +25,7 @@ import {
   noteSuccess,
   outcomeOf,
   type Trace,
+  tookOf,
   wholeBody,
   withoutLongOutcome,
 } from './trace.js';
@@ -188,16 +189,17 @@ export class Invoker {
     const result = await this.#pool.invoke(template.name, frame, { onLogs, signal, cpuMs });
     const { queueMicros, cloneMicros, guestMicros, stats } = result;
     const timing = { queueMicros, cloneMicros, guestMicros };
+    const took = stats ?? timing;
     try {
       const head = checkAnswerHead(result.head);
       keep(head.logs);
-      if (head.type === 'error') throw functionError(head, trace, timing);
+      if (head.type === 'error') throw functionError(head, trace, took);
       checkKind(request, head);
       const end = stats ? result.end : endBehindHead(result.end, trace, keep);
       return { trace, head, body: result.body, timing, end };
     } catch (error) {
       stopReading(result.body);
-      throw error;
+      throw error instanceof ApiError ? error.after(took) : error;
     }
   }
 
@@ -210,10 +212,10 @@ export class Invoker {
 
   #fail(trace: Trace, error: unknown, startMs: number): void {
     this.#inFlight--;
-    const timing = error instanceof ApiError ? error.timing : undefined;
-    noteFailure(trace, error, timing ?? NO_TIMING, startMs);
+    const took = tookOf(error);
+    noteFailure(trace, error, took ?? NO_TIMING, startMs);
     this.#logFailure(trace, error);
-    this.#observe(trace, undefined);
+    this.#observe(trace, took?.rewindMicros);
     this.#store.end(trace);
   }
 
@@ -273,9 +275,9 @@ function checkKind({ type }: InvocationRequest, head: ResponseHead | ResultHead)
 function functionError(
   { code, message, stack }: ErrorHead,
   { logs }: Trace,
-  timing?: InvokeTiming,
+  timing: InvokeTook | undefined,
 ): ApiError {
-  return new ApiError(code, message, { stack, logs: [...logs], ...(timing && { timing }) });
+  return new ApiError(code, message, { stack, logs: [...logs], timing });
 }
 
 /** Ends the invocation of an answer that nobody will read. */
@@ -303,7 +305,7 @@ function failureBehindHead(error: unknown, trace: Trace, keep: KeepLines): unkno
   if (!(error instanceof MayflyError) || error.code !== 'MAYFLY_ANSWER_BROKEN') return error;
   const head = checkAnswerHead(error.cause);
   keep(head.logs);
-  return head.type === 'error' ? functionError(head, trace) : error;
+  return head.type === 'error' ? functionError(head, trace, tookOf(error)) : error;
 }
 
 /** What the guest is told; `env` is not there when it is undefined, for the head becomes JSON. */

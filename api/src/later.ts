@@ -112,9 +112,10 @@ export class LaterInvocations {
     throw new ApiError('MAYFLY_FUNCTION_UNKNOWN', message);
   }
 
-  /** The attempt does not count. */
+  /** The attempt does not count, after the next start of the server either. */
   async #postpone(trace: Trace): Promise<void> {
     trace.attempts = (trace.attempts ?? 1) - 1;
+    if (this.#closing) return this.#store.noteAttempt(trace);
     this.#waiting.unshift(trace);
     await new Promise((resolve) => setTimeout(resolve, FULL_WAIT_MS));
   }

@@ -87,7 +87,7 @@ const COUNTS: Looked<Seen>[] = [
   },
   {
     name: 'faults_total',
-    help: 'Page faults of invocations that succeeded: memory that was touched first in the life of its clone',
+    help: 'Page faults of invocations: memory that was touched first in the life of its clone',
     look: ({ statistics }) => statistics.faults,
   },
   {
@@ -97,7 +97,7 @@ const COUNTS: Looked<Seen>[] = [
   },
   {
     name: 'network_connections_total',
-    help: 'Connections out of guests that stood, of invocations that succeeded',
+    help: 'Connections out of guests that stood',
     look: ({ statistics }) => statistics.network.connections,
   },
   {

@@ -1,8 +1,8 @@
 /** The trace of an invocation: what is noted of it while it runs, and the record that the API makes of it. */
 import { FRAME_LIMITS, type LogLine, type ResponseHead, type ResultHead } from '@mayfly/protocol';
 import type { InvocationRecord } from '@mayfly/protocol/api';
-import type { Body, InvokeStats, InvokeTiming } from '@mayfly/vmm';
-import { ApiError, errorAnswer } from './errors.js';
+import type { Body, InvokeStats, MachineFailure } from '@mayfly/vmm';
+import { ApiError, errorAnswer, type InvokeTook } from './errors.js';
 import { parseJson } from './json.js';
 import type { Trace } from './store/invocations.js';
 
@@ -36,29 +36,30 @@ export function keepLines(trace: Trace, lines: readonly LogLine[]): void {
 
 export function noteSuccess(trace: Trace, stats: InvokeStats, startMs: number): void {
   trace.status = 'succeeded';
-  trace.rewoundPages = stats.rewoundPages;
-  if (stats.faults !== undefined) trace.faults = stats.faults;
-  if (stats.network) trace.network = stats.network;
   noteEnd(trace, stats, startMs);
 }
 
-export function noteFailure(
-  trace: Trace,
-  error: unknown,
-  timing: InvokeTiming,
-  startMs: number,
-): void {
+export function noteFailure(trace: Trace, error: unknown, took: InvokeTook, startMs: number): void {
   const { logs: _, ...body } = errorAnswer(error).body;
   trace.status = 'failed';
   trace.error = body;
-  noteEnd(trace, timing, startMs);
+  noteEnd(trace, took, startMs);
+}
+
+/** What an invocation took that ended with this error, if it had begun. */
+export function tookOf(error: unknown): InvokeTook | undefined {
+  if (error instanceof ApiError) return error.timing;
+  return (error as Partial<MachineFailure>).stats;
 }
 
 function noteEnd(
   trace: Trace,
-  { queueMicros, cloneMicros = 0, guestMicros }: InvokeTiming,
+  { queueMicros, cloneMicros = 0, guestMicros, rewoundPages, faults, network }: InvokeTook,
   startMs: number,
 ): void {
+  if (rewoundPages !== undefined) trace.rewoundPages = rewoundPages;
+  if (faults !== undefined) trace.faults = faults;
+  if (network) trace.network = network;
   trace.endedMs = Date.now();
   trace.timing = {
     queueMs: Math.max(0, queueMicros - cloneMicros) / 1000,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import t from 'tap';
 import { startServer } from '../src/index.js';
-import { echo, MemoryPool, noLayers } from './memory-pool.js';
+import { type Behave, echo, MemoryPool, noLayers } from './memory-pool.js';
 
 type Tap = { teardown(end: () => Promise<void>): void };
 
@@ -39,18 +39,39 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
   const network = { connections: 2, failed: 1, denied: 3, bytesSent: 10, bytesReceived: 20 };
   pool.behave = async (...asked) => ({ ...(await echo(...asked)), network });
   for (let n = 0; n < 3; n++) await (await fetch(`${url}/fn/f`)).text();
+  const failures: Behave[] = [
+    async () => {
+      const stats = { queueMicros: 1, guestMicros: 20, cpuMicros: 1, rewoundPages: 7, faults: 5 };
+      const failure = new MayflyError('MAYFLY_GUEST_PANIC', 'of a test');
+      throw Object.assign(failure, { stats: { ...stats, network } });
+    },
+    async () => ({
+      head: { type: 'error', code: 'FUNCTION_THREW', message: '', stack: '', logs: [] },
+      network,
+    }),
+    async () => ({ head: { type: 'nonsense' }, network }),
+  ];
+  for (const failure of failures) {
+    pool.behave = failure;
+    const answer = await fetch(`${url}/fn/f`);
+    t.equal(answer.status, 502);
+    t.match(answer.headers.get('server-timing'), /guest;dur=0\.020/);
+    const id = answer.headers.get('mayfly-invocation');
+    const record = (await (await fetch(`${url}/v1/invocations/${id}`)).json()) as object;
+    t.match(record, { status: 'failed', faults: 5, rewoundPages: 7, network });
+  }
   pool.behave = async () => {
-    throw new MayflyError('MAYFLY_GUEST_PANIC', 'of a test');
+    throw new MayflyError('MAYFLY_WORKER_GONE', 'of a test');
   };
   await (await fetch(`${url}/fn/f`)).text();
   const stats = (await (await fetch(`${url}/v1/functions/f/stats`)).json()) as object;
   t.match(stats, {
     name: 'f',
     version: 1,
-    invocations: 4,
-    errors: 1,
-    rewoundPages: 21,
-    faults: 15,
+    invocations: 7,
+    errors: 4,
+    rewoundPages: 42,
+    faults: 30,
     running: 0,
   });
   t.match(await (await fetch(`${url}/v1/stats`)).json(), { functions: [{ name: 'f' }] });
@@ -58,27 +79,27 @@ t.test('counts, latencies and pages, for people and for Prometheus', async (t) =
   t.match(answer.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
   const text = await answer.text();
   for (const line of [
-    /^mayfly_invocations_total\{function="f"\} 4$/m,
-    /^mayfly_errors_total\{function="f"\} 1$/m,
+    /^mayfly_invocations_total\{function="f"\} 7$/m,
+    /^mayfly_errors_total\{function="f"\} 4$/m,
     /^mayfly_cold_starts_total\{function="f"\} 0$/m,
-    /^mayfly_invocation_seconds_count\{function="f"\} 4$/m,
-    /^mayfly_queue_seconds_bucket\{le="0.0001",function="f"\} 4$/m,
-    /^mayfly_guest_seconds_sum\{function="f"\} 0\.0000[56]/m,
-    /^mayfly_faults_total\{function="f"\} 15$/m,
-    /^mayfly_dirty_pages_sum\{function="f"\} 21$/m,
-    /^mayfly_network_connections_total\{function="f"\} 6$/m,
-    /^mayfly_network_failed_total\{function="f"\} 3$/m,
-    /^mayfly_network_denied_total\{function="f"\} 9$/m,
-    /^mayfly_network_sent_bytes_total\{function="f"\} 30$/m,
-    /^mayfly_network_received_bytes_total\{function="f"\} 60$/m,
-    /^mayfly_clone_seconds_count\{function="f"\} 4$/m,
+    /^mayfly_invocation_seconds_count\{function="f"\} 7$/m,
+    /^mayfly_queue_seconds_bucket\{le="0.0001",function="f"\} 7$/m,
+    /^mayfly_guest_seconds_sum\{function="f"\} 0\.0001[12]/m,
+    /^mayfly_faults_total\{function="f"\} 30$/m,
+    /^mayfly_dirty_pages_sum\{function="f"\} 42$/m,
+    /^mayfly_network_connections_total\{function="f"\} 12$/m,
+    /^mayfly_network_failed_total\{function="f"\} 6$/m,
+    /^mayfly_network_denied_total\{function="f"\} 18$/m,
+    /^mayfly_network_sent_bytes_total\{function="f"\} 60$/m,
+    /^mayfly_network_received_bytes_total\{function="f"\} 120$/m,
+    /^mayfly_clone_seconds_count\{function="f"\} 7$/m,
     /^mayfly_running\{function="f"\} 0$/m,
     /^mayfly_queued\{function="f"\} 0$/m,
     /^mayfly_in_flight 0$/m,
     /^mayfly_later_waiting 0$/m,
     /^mayfly_records_dropped_total 0$/m,
     /^mayfly_log_lines_dropped_total\{function="f"\} 0$/m,
-    /^mayfly_rewind_seconds_count\{function="f"\} 3$/m,
+    /^mayfly_rewind_seconds_count\{function="f"\} 5$/m,
     /^mayfly_clones\{function="f"\} \d+$/m,
     /^mayfly_functions 1$/m,
     /^process_resident_memory_bytes \d+$/m,
@@ -152,6 +173,42 @@ t.test('a server that closes says so, answers what it has, and refuses what come
   await closing;
   await t.rejects(fetch(`${url}/healthz`));
 });
+
+t.test(
+  'an event that the end of the server cuts off runs after the next start, however often',
+  async (t) => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-drain-'));
+    t.teardown(async () => rmSync(dataDir, { recursive: true, force: true }));
+    const life = async (behave: Behave) => {
+      const pool = new MemoryPool(behave);
+      const options = { port: 0, dataDir, pool, layers: noLayers, drainMs: 20 };
+      const server = await startServer({ ...options, logLevel: 'silent' });
+      t.teardown(() => server.close());
+      return server;
+    };
+    let begun = 0;
+    const never: Behave = () => {
+      begun++;
+      return new Promise(() => {});
+    };
+    let id = '';
+    for (let lives = 1; lives <= 5; lives++) {
+      const { url, close } = await life(never);
+      if (lives === 1) {
+        await fetch(`${url}/v1/functions/f`, { method: 'PUT', body: 'x' });
+        const events = `${url}/v1/functions/f/invocations?async=true`;
+        const accepted = await fetch(events, { method: 'POST', body: '7' });
+        id = ((await accepted.json()) as { id: string }).id;
+      }
+      const record = () => fetch(`${url}/v1/invocations/${id}`);
+      await until(record, { status: 'running' });
+      await until(async () => Response.json({ begun }), { begun: lives });
+      await close();
+    }
+    const { url } = await life(echo);
+    await until(() => fetch(`${url}/v1/invocations/${id}`), { status: 'succeeded', result: 7 });
+  },
+);
 
 t.test('what is not over when its time is, ends with the server', async (t) => {
   const { url, pool, close } = await start(t, 100);

@@ -86,7 +86,10 @@ export class MemoryPool implements Pool {
     const stats = { ...timing, ...counts, network: answer.network };
     const end = Promise.race([answer.end ?? Promise.resolve(), aborted]).then(() => stats);
     end.catch(() => {});
-    return { head: answer.head, body: answer.body ?? new Uint8Array(0), ...timing, end };
+    const answered = answer.body ?? new Uint8Array(0);
+    const isOver = answered instanceof Uint8Array && answer.end === undefined;
+    const over = isOver && { stats };
+    return { head: answer.head, body: answered, ...timing, end, ...over };
   }
 
   async start(): Promise<void> {}

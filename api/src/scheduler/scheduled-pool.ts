@@ -259,8 +259,9 @@ export class ScheduledPool {
 
 /** Who aborted an invocation is told its own reason. */
 function reasonOf(error: unknown): unknown {
-  const { code, cause } = error as Partial<MayflyError>;
-  return code === 'MAYFLY_ABORTED' ? (cause ?? error) : error;
+  const { code, cause, stats } = error as Partial<MayflyError & MachineFailure>;
+  if (code !== 'MAYFLY_ABORTED') return error;
+  return cause instanceof ApiError ? cause.after(stats) : (cause ?? error);
 }
 
 function withReason<T>(end: Promise<T>): Promise<T> {
@@ -272,8 +273,8 @@ function withReason<T>(end: Promise<T>): Promise<T> {
 }
 
 function outcomeOf(error: unknown): Outcome {
-  const { cloneKept = false, cpuMicros } = error as Partial<MachineFailure>;
-  return cpuMicros === undefined ? { cloneKept } : { cloneKept, cpuMicros };
+  const { cloneKept = false, stats } = error as Partial<MachineFailure>;
+  return stats === undefined ? { cloneKept } : { cloneKept, cpuMicros: stats.cpuMicros };
 }
 
 async function within(promise: Promise<void>, ms: number | undefined): Promise<void> {

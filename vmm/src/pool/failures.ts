@@ -1,17 +1,17 @@
 /** How calls of a pool fail. */
 import { MayflyError } from '@mayfly/protocol';
 import { taskError } from '../worker/invocation.js';
-import type { InvocationEnd, TaskError } from '../worker/messages.js';
+import type { InvocationEnd, TaskError, WorkerStats } from '../worker/messages.js';
 
 /** What a worker said; with InvocationEnd where it is about an invocation. */
 export class WorkerError extends MayflyError implements InvocationEnd {
   readonly cloneKept: boolean;
-  readonly cpuMicros: number | undefined;
+  readonly stats?: WorkerStats;
 
-  constructor({ code, message, detail, cloneKept = false, cpuMicros }: TaskError['error']) {
+  constructor({ code, message, detail, cloneKept = false, stats }: TaskError['error']) {
     super(code, message, detail === undefined ? undefined : { cause: detail });
     this.cloneKept = cloneKept;
-    this.cpuMicros = cpuMicros;
+    if (stats !== undefined) this.stats = stats;
   }
 }
 
@@ -42,6 +42,6 @@ export function isWorkerGone(error: unknown): boolean {
 /** For another process, which makes a WorkerError of it. */
 export function taskErrorOf(error: unknown): TaskError {
   if (!(error instanceof WorkerError)) return taskError(error);
-  const { cloneKept, cpuMicros } = error;
-  return taskError(error, cpuMicros === undefined ? { cloneKept } : { cloneKept, cpuMicros });
+  const { cloneKept, stats } = error;
+  return taskError(error, stats === undefined ? { cloneKept } : { cloneKept, stats });
 }

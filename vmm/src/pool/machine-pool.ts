@@ -24,6 +24,7 @@ import {
   taskState,
   type WorkerSettings,
 } from '../worker/messages.js';
+import { sharedNow } from '../worker/shared-clock.js';
 import type { Template } from '../worker/template.js';
 import { Exchange, type ExchangeResult } from './exchange.js';
 import { isWorkerGone, WorkerError, workerGone } from './failures.js';
@@ -58,8 +59,6 @@ interface Held {
   /** The id of its checkpoint, once it has one; undefined if it gets none. */
   stored: Promise<string | undefined>;
 }
-
-const sharedNow = () => performance.timeOrigin + performance.now();
 
 export class MachinePool implements Pool {
   readonly #threads: readonly Piscina[];
@@ -357,11 +356,11 @@ function taskOf(
   slot: number,
   templateId: number,
   { head, body }: InvokeFrame,
-  { place: { clone }, ticket, timeoutMs, cpuMs }: InvokeOptions,
+  { place: { clone }, ticket, timeoutMs, cpuMs, queuedAt = sharedNow() }: InvokeOptions,
 ): InvokeTask {
   const more = !(body instanceof Uint8Array);
   const frame = more ? encodeFrame({ ...head, more }) : encodeFrame(head, body);
-  const [template, queuedAt] = [undefined, sharedNow()];
+  const template = undefined;
   return { slot, templateId, clone, ticket, template, frame, more, timeoutMs, cpuMs, queuedAt };
 }
 

@@ -30,6 +30,7 @@ export interface ProcessInvocation {
   place: Place;
   timeoutMs: number;
   cpuMs: number | undefined;
+  queuedAt: number;
 }
 
 /** `id` is that of a call or an invocation; in the journal, too. */

@@ -67,6 +67,8 @@ export interface InvokeOptions {
   signal?: Signal | undefined;
   /** Lines that the guest does not keep for the answer's head: what it wrote there, and nothing is known of it. */
   onLogs?: ((lines: unknown) => void) | undefined;
+  /** When the invocation was asked for, of sharedNow(), if that was before the call of invoke(). */
+  queuedAt?: number;
   /** What a Journal calls the invocation, where the pool has one. */
   ticket?: number;
   /** The guest waits for time, input or the reader of its answer (true), or goes on. What is short may not be told. */
@@ -74,7 +76,7 @@ export interface InvokeOptions {
 }
 
 export interface InvokeTiming {
-  /** From the call of invoke() until the entry into the guest. */
+  /** From the call of invoke(), or `queuedAt`, until the entry into the guest. */
   queueMicros: number;
   /** Of those, what making the clone took, or what was left of its rewind; undefined where it is not measured. */
   cloneMicros?: number | undefined;
@@ -127,8 +129,8 @@ export interface MachineFailure {
   detail?: string;
   /** The invocation was stopped, and its clone is there to serve the next; without it, it is gone. */
   cloneKept?: boolean;
-  /** In the guest. */
-  cpuMicros?: number;
+  /** What the invocation took until then, if it had begun. */
+  stats?: InvokeStats;
 }
 
 /** Clones are the caller's to place and to count: the pool makes and stops those that it is told. */

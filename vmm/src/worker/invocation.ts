@@ -222,7 +222,7 @@ export class Invocation implements Turning, GuestListener {
 
   /** `sound`: as in InvocationOwner.over(). */
   #fail(error: MayflyError, sound = false): undefined {
-    const end = { cloneKept: sound, cpuMicros: this.#cpuMs * 1000 };
+    const end = { cloneKept: sound, stats: this.#stats() };
     if (this.#replied) {
       this.#bodyEnded = true; // It breaks off, it does not end.
       this.#tell();

@@ -51,7 +51,7 @@ export interface InvokeTask {
   timeoutMs: number;
   /** Longest time in the guest. */
   cpuMs: number | undefined;
-  /** CLOCK_MONOTONIC ms (performance.timeOrigin based) at which the request entered the queue. */
+  /** When the invocation was asked for, of sharedNow(). */
   queuedAt: number;
 }
 
@@ -185,6 +185,6 @@ export interface TaskError {
 export interface InvocationEnd {
   /** Its guest stood still when it was ended, and is rewound; else it is gone. */
   cloneKept?: boolean;
-  /** In the guest. */
-  cpuMicros?: number;
+  /** What it took until then, if it had begun. */
+  stats?: WorkerStats;
 }

@@ -20,6 +20,7 @@ import {
   type WorkerSettings,
 } from './messages.js';
 import { Parking } from './parking.js';
+import { sharedNow } from './shared-clock.js';
 import { Turns } from './turns.js';
 
 /** Where guests come from, and go back to. */
@@ -41,9 +42,6 @@ export interface Guests<G extends Guest = Guest> {
   /** Of the guest's last rewind. */
   rewound(guest: G): Rewound;
 }
-
-/** Wall-clock milliseconds that all threads of the process share. */
-const sharedNow = () => performance.timeOrigin + performance.now();
 
 class Tasks<G extends Guest> {
   readonly #guests: Guests<G>;

@@ -155,8 +155,9 @@ t.test('limits: wall and processor time are told apart', async (t) => {
   ] as const) {
     t.equal(await ending.catch((error) => error.cloneKept), kept);
   }
-  const { cpuMicros } = await spin.catch((error) => error);
-  t.ok(cpuMicros >= 50_000, 'what it used is told as well');
+  const { stats } = await spin.catch((error) => error);
+  t.ok(stats.cpuMicros >= 50_000, 'what it used is told as well');
+  t.match(stats, { faults: 3, queueMicros: Number, guestMicros: Number });
 });
 
 t.test('an answer that streams, piece by piece', async (t) => {

@@ -66,6 +66,21 @@ t.test('answers of both, whole', async (t) => {
   }
 });
 
+t.test('the way to another process is part of the wait', async (t) => {
+  const [pid] = two.pids;
+  process.kill(pid!, 'SIGSTOP');
+  const asked = call(two, 0, { command: 'echo' });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  process.kill(pid!, 'SIGCONT');
+  const { queueMicros } = await asked;
+  t.ok(queueMicros >= 90_000 && queueMicros < 60e6, `${queueMicros} µs`);
+});
+
+t.test('a failure in another process tells what it took', async (t) => {
+  const spin = call(two, 0, { command: 'spin', ms: 60_000 }, { cpuMs: 50 });
+  await t.rejects(spin, { code: 'MAYFLY_GUEST_CPU', stats: { faults: 3, cpuMicros: Number } });
+});
+
 t.test('many at once', async (t) => {
   const parked = new Set<number>();
   let mostParked = 0;
