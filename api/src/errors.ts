@@ -132,6 +132,11 @@ export const ERRORS = Object.freeze({
     'the WebAssembly module imports what is not there',
     'compile it for WASI (wasm32-wasi, wasm32-wasip1), without a runtime of JavaScript',
   ),
+  FUNCTION_WARMUP: row(
+    502,
+    'the request that warms the function up was answered with an error',
+    'let `warmup` name a path that is answered with a status below 400, or leave it out',
+  ),
   FUNCTION_BAD_RESULT: row(
     502,
     'the function returned something that cannot be sent',

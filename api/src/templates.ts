@@ -66,7 +66,9 @@ export class Templates {
   ): Promise<Template> {
     onStep('image');
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
-    const program = await RUNTIMES[runtime]({ name, files, entry, command, port }, this.#layers);
+    const warmup = warmupPath(record);
+    const source = { name, files, entry, command, port, warmup };
+    const program = await RUNTIMES[runtime](source, this.#layers);
     onStep('boot', program.images);
     const bootsWithVariables = (program.dialect?.kind ?? 'frames') !== 'frames';
     const own = bootsWithVariables ? { ...variables, ...secrets } : {};
@@ -121,6 +123,10 @@ export class Templates {
     // What fails to go costs room until the next time.
     this.#pool.prune(name, [...versions].map(String)).catch(() => {});
   }
+}
+
+function warmupPath({ warmup }: Settings): string | undefined {
+  return typeof warmup === 'string' ? warmup : warmup ? '/' : undefined;
 }
 
 /** What was deployed says; the rest is the scheduler's default. */

@@ -49,6 +49,9 @@ async def app(scope, receive, send):
     const head = await deploy('asgi', pythonProgram, { 'app.py': app });
     t.match(head, { type: 'ready', exports: 'asgi' });
     t.equal((await invoke('asgi', request('/a/b'))).text, '/a/b');
+    const warm = await deploy('warm', pythonProgram, { 'app.py': app }, { warmup: '/' });
+    t.match(warm, { type: 'ready', exports: 'asgi' });
+    t.equal((await invoke('warm', request('/c'))).text, '/c');
     const bad = await deploy('bad', pythonProgram, { 'main.py': 'def (' });
     t.match(bad, { type: 'error', code: 'FUNCTION_SYNTAX', location: { line: 1, column: 5 } });
   });

@@ -45,6 +45,23 @@ async function servers(): Promise<void> {
     t.equal(seen.size, 2, 'Math.random differs between clones');
   });
 
+  t.test('a server that is warmed up', async (t) => {
+    const server = `
+      const { createServer } = require('node:http');
+      let calls = 0;
+      createServer((request, response) => {
+        console.log(request.url);
+        response.statusCode = request.url === '/none' ? 404 : 200;
+        response.end(String(++calls));
+      }).listen(process.env.PORT);`;
+    const command = ['node', 'server.cjs'];
+    const warm = (warmup: string) =>
+      deploy('warm', httpProgram, { 'server.cjs': server }, { command, port: 3000, warmup });
+    t.match(await warm('/warm?a'), { exports: 'http', logs: [{ text: '/warm?a' }] });
+    for (let i = 0; i < 2; i++) t.equal((await invoke('warm', request('/'))).text, '2');
+    await t.rejects(warm('/none'), { code: 'MAYFLY_BOOT_FAILED', message: /answered with 404/ });
+  });
+
   t.test('a WebAssembly module', async (t) => {
     // (module (memory (export "memory") 1) (func (export "_start")))
     const module = Buffer.from(

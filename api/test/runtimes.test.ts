@@ -85,6 +85,15 @@ t.test('programs of each runtime', async (t) => {
     argv: [/python3$/, '-S', '-B', '-X', 'utf8', '/mayfly/python/agent.py'],
     env: { MAYFLY_FUNCTION: '/function/main.py' },
   });
+  t.match(await pythonProgram(source({ 'main.py': '' }, { warmup: '/w' }), layers), {
+    env: { MAYFLY_WARMUP: '/w' },
+  });
+  await t.rejects(nativeProgram(source({ p: plain }, { warmup: '/' }), layers), {
+    code: 'MAYFLY_SOURCE_INVALID',
+    message: /has no warmup/,
+  });
+  const warmServer = source({ 's.py': '' }, { command: ['python3', 's.py'], warmup: '/w' });
+  t.match(await httpProgram(warmServer, layers), { dialect: { kind: 'http', warmup: '/w' } });
   t.match(await pythonProgram(source({ 'only.py': '', 'a/b.py': '' }), layers), {
     env: { MAYFLY_FUNCTION: '/function/only.py' },
   });

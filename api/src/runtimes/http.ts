@@ -9,7 +9,7 @@ const PORT_DEFAULT = 8080;
 const PRELOAD = `${GUEST_PATHS.agents}/preload-node.cjs`;
 
 export async function httpProgram(source: Source, layers: Layers): Promise<Program> {
-  const { port = PORT_DEFAULT } = source;
+  const { port = PORT_DEFAULT, warmup } = source;
   const extra = [{ guestPath: PRELOAD, hostPath: nodePreloadPath }];
   const { argv, images } = await commandOf(source, layers, 'server', extra);
   const [program = '', ...args] = argv;
@@ -20,6 +20,6 @@ export async function httpProgram(source: Source, layers: Layers): Promise<Progr
     argv: isNode ? [program, '--enable-source-maps', '--require', PRELOAD, ...args] : argv,
     env: { PORT: String(port), HOST: '127.0.0.1' },
     cwd: GUEST_PATHS.function,
-    dialect: { kind: 'http', port },
+    dialect: { kind: 'http', port, ...(warmup !== undefined && { warmup }) },
   };
 }

@@ -5,7 +5,7 @@ import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
 import { bundleSource } from '../source.js';
-import type { Program, Source } from './runtime.js';
+import { type Program, type Source, warmupEnv } from './runtime.js';
 
 const AGENT = `${GUEST_PATHS.agents}/agent-node.cjs`;
 const MODULE = 'index.mjs';
@@ -23,7 +23,7 @@ export async function nodeProgram(source: Source, layers: Layers): Promise<Progr
   return {
     images: [image, await layers.files(new Map([[MODULE, file]]))],
     argv,
-    env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${MODULE}` },
+    env: { ...warmupEnv(source), MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${MODULE}` },
   };
 }
 

@@ -4,7 +4,7 @@ import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
 import { hostInterpreter } from './command.js';
 import { withModules } from './modules.js';
-import type { Program, Source } from './runtime.js';
+import { type Program, type Source, warmupEnv } from './runtime.js';
 
 const AGENT = `${GUEST_PATHS.agents}/python`;
 const ENTRIES = ['main.py', 'app.py', 'handler.py', 'index.py'];
@@ -29,7 +29,11 @@ export async function pythonProgram(source: Source, layers: Layers): Promise<Pro
     images: [base, await layers.files(source.files)],
     argv: [python, ...FLAGS, `${AGENT}/agent.py`],
     // Without a locale, Python would set LC_CTYPE for the function to see.
-    env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}`, PYTHONCOERCECLOCALE: '0' },
+    env: {
+      ...warmupEnv(source),
+      MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}`,
+      PYTHONCOERCECLOCALE: '0',
+    },
   };
 }
 

@@ -15,6 +15,8 @@ export interface Source {
   entry?: string | undefined;
   command?: readonly string[] | undefined;
   port?: number | undefined;
+  /** The path of a GET that the function answers before its template is made. */
+  warmup?: string | undefined;
 }
 
 /** What a guest runs. */
@@ -31,3 +33,8 @@ export interface Program {
 
 /** Equal sources give equal programs. @throws ApiError MAYFLY_SOURCE_INVALID: what is wrong, and where */
 export type Runtime = (source: Source, layers: Layers) => Promise<Program>;
+
+/** What an agent reads of it. */
+export function warmupEnv({ warmup }: Source): Record<string, string> {
+  return warmup === undefined ? {} : { MAYFLY_WARMUP: warmup };
+}

@@ -2,7 +2,7 @@
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
 import { nodeBase } from './node.js';
-import type { Program, Source } from './runtime.js';
+import { type Program, type Source, warmupEnv } from './runtime.js';
 
 const MAGIC = Buffer.from('\0asm\x01\0\0\0', 'latin1');
 
@@ -12,7 +12,7 @@ export async function wasmProgram(source: Source, layers: Layers): Promise<Progr
   return {
     images: [image, await layers.files(source.files)],
     argv,
-    env: { MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}` },
+    env: { ...warmupEnv(source), MAYFLY_FUNCTION: `${GUEST_PATHS.function}/${entry}` },
   };
 }
 

@@ -12,8 +12,9 @@ export type FetchFunction = (
 export type HandlerFunction = (event: unknown, context: InvocationContext) => unknown;
 
 export type UserFunction =
-  | { exports: 'fetch'; call: FetchFunction }
-  | { exports: 'handler'; call: HandlerFunction };
+  /** `renew`: makes it again what it was when it was loaded, after a call that used it up. */
+  | { exports: 'fetch'; call: FetchFunction; renew?: () => void }
+  | { exports: 'handler'; call: HandlerFunction; renew?: never };
 
 /**
  * @param path of an ES module, or of a WebAssembly module (.wasm)
@@ -22,7 +23,7 @@ export type UserFunction =
 export async function loadFunction(path: string): Promise<UserFunction> {
   if (path.endsWith('.wasm')) {
     const { loadWasm } = await import('./wasm.js'); // node:wasi warns when it is loaded
-    return { exports: 'fetch', call: loadWasm(path) };
+    return { exports: 'fetch', ...loadWasm(path) };
   }
   process.setSourceMapsEnabled(true); // stacks name the user's files; maps are decoded when a stack is asked for
   let module: Record<string, unknown>;

@@ -6,6 +6,7 @@
  *
  *   MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N     (default /dev/vsock/2/1024)
  *   MAYFLY_FUNCTION      the function's module                  (default /function/index.mjs)
+ *   MAYFLY_WARMUP        the path of a request that it answers before it is ready
  */
 import { writeSync } from 'node:fs';
 import { Channel } from './channel.js';
@@ -16,7 +17,7 @@ import { loadFunction, type UserFunction } from './load.js';
 import { BlockingStream, STREAM_PATH_DEFAULT } from './stream.js';
 import { rememberTextBodies } from './text-body.js';
 import { installUnique } from './unique.js';
-import { warmUp } from './warm-up.js';
+import { warmUp, warmUpFunction } from './warm-up.js';
 
 const exitProcess = (process as unknown as { reallyExit(code: number): never }).reallyExit.bind(
   process,
@@ -30,7 +31,9 @@ async function main(): Promise<void> {
   const stream = BlockingStream.open(process.env.MAYFLY_AGENT_STREAM ?? STREAM_PATH_DEFAULT);
   const path = process.env.MAYFLY_FUNCTION ?? '/function/index.mjs';
   delete process.env.MAYFLY_AGENT_STREAM;
+  const warmup = process.env.MAYFLY_WARMUP;
   delete process.env.MAYFLY_FUNCTION;
+  delete process.env.MAYFLY_WARMUP;
   captureConsole();
   installUnique();
   rememberTextBodies();
@@ -47,6 +50,15 @@ async function main(): Promise<void> {
   // In this order: collecting garbage also makes V8 forget what it learned about code.
   collectGarbage();
   await warmUp();
+  try {
+    if (warmup !== undefined) {
+      logs.push(...(await interruptible(() => warmUpFunction(user, warmup))));
+      user.renew?.();
+    }
+  } catch (error) {
+    stream.write(errorHead(error));
+    return exitProcess(1);
+  }
   const { version, pid } = process;
   ready = true;
   stream.write({ type: 'ready', exports: user.exports, version, pid, logs });

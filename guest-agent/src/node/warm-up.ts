@@ -1,7 +1,7 @@
 /**
  * Before the template is captured: walk the path of an invocation often enough that what Node loads and compiles lazily
  * (the fetch classes above all) is in the template, and no clone pays for it: 60 ms without. The user's code is not
- * called, hooks included: it must see one invocation only, in a clone.
+ * called, hooks included: unless it asks for it, it sees one invocation only, in a clone.
  */
 import { stat } from 'node:fs/promises';
 import {
@@ -10,16 +10,20 @@ import {
   encodeFrameInto,
   type Frame,
   type HostHead,
+  type LogLine,
 } from '@mayfly/protocol';
 import { Channel } from './channel.js';
 import { takeLogs } from './console.js';
-import { errorHead } from './failure.js';
+import { errorHead, FunctionError, messageOf } from './failure.js';
 import { call } from './invoke.js';
 import type { UserFunction } from './load.js';
 import { seedRandom } from './unique.js';
 
 /** More rounds do not make the first invocation of a clone faster, they only make booting slower. */
 const ROUNDS = 20;
+
+/** A status from here on says that the function, or the path, is not what was meant. */
+const FAILED_FROM = 400;
 
 const text = '{"mayfly":"warm"}';
 const ENTROPY = Buffer.alloc(32, 1).toString('base64');
@@ -70,6 +74,38 @@ export async function warmUp(): Promise<void> {
   takeLogs();
 }
 
+/**
+ * Calls the user's function once, as a GET of `path`, because its `warmup` asks for it. Gives the lines that it logged.
+ *
+ * @throws FunctionError FUNCTION_WARMUP; what the function throws
+ */
+export async function warmUpFunction(user: UserFunction, path: string): Promise<LogLine[]> {
+  const logs: LogLine[] = [];
+  let status = 0;
+  const channel = new Channel({
+    write: (head) => {
+      if ('logs' in head) logs.push(...(head.logs as LogLine[]));
+      if ('status' in head) status = head.status as number;
+    },
+    readLater: async () => undefined,
+  });
+  const headers: [string, string][] = [
+    ['host', 'localhost'],
+    ['user-agent', 'mayfly-warmup'],
+  ];
+  const url = `http://localhost${path}`;
+  const head = { ...invocation(), type: 'request' as const, method: 'GET', url, headers };
+  const what = `GET ${path}, which is to warm the function up,`;
+  try {
+    await call(user, head, new Uint8Array(0), channel);
+  } catch (cause) {
+    if (cause instanceof FunctionError) throw cause;
+    throw new FunctionError('FUNCTION_THREW', `${what} failed: ${messageOf(cause)}`, { cause });
+  }
+  if (status < FAILED_FROM) return logs;
+  throw new FunctionError('FUNCTION_WARMUP', `${what} was answered with ${status}`);
+}
+
 function warm(user: UserFunction, frame: Frame): Promise<void> {
   return call(user, frame.head as unknown as HostHead, frame.body, nowhere);
 }
@@ -90,7 +126,7 @@ function event(): Frame {
 
 function invocation() {
   const now = Date.now();
-  return { id: 'warm', deadlineMs: now + 1000, generation: 'warm', entropy: ENTROPY, now };
+  return { id: 'warm', deadlineMs: now + 60_000, generation: 'warm', entropy: ENTROPY, now };
 }
 
 function transported(head: HostHead, body: string): Frame {

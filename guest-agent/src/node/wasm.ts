@@ -20,7 +20,7 @@ interface Prepared {
 }
 
 /** @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT, FUNCTION_NO_IMPORT; whatever a reactor's initialisation throws */
-export function loadWasm(path: string): FetchFunction {
+export function loadWasm(path: string): { call: FetchFunction; renew: () => void } {
   const module = compile(path);
   const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   if (!exported.has('_start') && !exported.has('handle')) {
@@ -32,7 +32,7 @@ export function loadWasm(path: string): FetchFunction {
   const folder = mkdtempSync(join(tmpdir(), 'wasm-'));
   const prepare = () => prepared(module, exported.has('_start'), folder);
   let ready: Prepared | undefined = prepare();
-  return async (request) => {
+  const call: FetchFunction = async (request) => {
     const { run, files } = ready ?? prepare();
     ready = undefined; // an instance is for one request
     writeAll(files.stdin, new Uint8Array(await request.arrayBuffer()));
@@ -46,6 +46,10 @@ export function loadWasm(path: string): FetchFunction {
     if (code === 0) return new Response(answer, { headers: { 'content-type': typeOf(answer) } });
     throw new FunctionError('FUNCTION_FAILED', `the module ended with exit code ${code}`);
   };
+  const renew = () => {
+    ready = prepare();
+  };
+  return { call, renew };
 }
 
 function compile(path: string): WebAssembly.Module {

@@ -134,6 +134,8 @@ export type FunctionErrorCode =
   | 'FUNCTION_NO_EXPORT'
   /** A WebAssembly module imports what is not there. */
   | 'FUNCTION_NO_IMPORT'
+  /** It answered the request that is to warm it up with a status that says that it failed. */
+  | 'FUNCTION_WARMUP'
   /** What it returned is neither a Response nor JSON. */
   | 'FUNCTION_BAD_RESULT'
   /** It called process.exit(). */

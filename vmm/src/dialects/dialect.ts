@@ -15,8 +15,11 @@ import { FramesGreeting, FramesTalk } from './frames.js';
 import { HttpGreeting, HttpTalk } from './http.js';
 import { StdioGreeting, StdioTalk } from './stdio.js';
 
-/** Plain data: part of a template. */
-export type Dialect = { kind: 'frames' } | { kind: 'http'; port: number } | { kind: 'stdio' };
+/** Plain data: part of a template. `warmup`: path of a GET that is answered before the template is made. */
+export type Dialect =
+  | { kind: 'frames' }
+  | { kind: 'http'; port: number; warmup?: string }
+  | { kind: 'stdio' };
 
 const FRAMES: Dialect = { kind: 'frames' };
 
@@ -67,7 +70,7 @@ export function greet(
   machine: Machine,
   logs: () => LogLine[],
 ): Greeting {
-  if (dialect.kind === 'http') return new HttpGreeting(machine, dialect.port, logs);
+  if (dialect.kind === 'http') return new HttpGreeting(machine, dialect, logs);
   if (dialect.kind === 'stdio') return new StdioGreeting(machine, logs);
   return new FramesGreeting(machine);
 }

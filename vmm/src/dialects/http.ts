@@ -14,46 +14,80 @@ import type { Machine, Stop } from '../machine/machine.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
 import { announcedBytes, chunk, LAST_CHUNK, requestHead } from './http-request.js';
+import { HttpWarmUp } from './http-warm-up.js';
 import { Pieces } from './pieces.js';
 
 export class HttpGreeting implements Greeting {
-  readonly missing: string;
   readonly #machine: Machine;
   readonly #port: number;
   readonly #logs: () => LogLine[];
-  #connection: 'none' | 'asked' | 'open' | 'ended' = 'none';
+  #connection: 'none' | 'asked' | 'open' | 'warming' | 'ended' = 'none';
+  #stream: VsockStream | undefined;
+  /** The path that is asked for before the server is ready, until it is. */
+  #toWarm: string | undefined;
+  #warmUp: HttpWarmUp | undefined;
 
-  constructor(machine: Machine, port: number, logs: () => LogLine[]) {
+  /** @param warmup path of a GET that the server answers before it is ready */
+  constructor(
+    machine: Machine,
+    { port, warmup }: { port: number; warmup?: string | undefined },
+    logs: () => LogLine[],
+  ) {
     machine.devices.console.endInput();
     this.#machine = machine;
     this.#port = port;
+    this.#toWarm = warmup;
     this.#logs = logs;
-    this.missing = `the program does not listen on port ${port}`;
+  }
+
+  get missing(): string {
+    return this.#warmUp?.missing ?? `the program does not listen on port ${this.#port}`;
   }
 
   look(stop: Stop): Record<string, unknown> | 'wait' | 'enter' {
     if (stop.kind === 'exited') {
-      const message = `the program ended with exit code ${stop.status >> 8} before it listened on port ${this.#port}`;
+      const when = this.#warmUp ? 'before it was warm' : `before it listened on port ${this.#port}`;
+      const message = `the program ended with exit code ${stop.status >> 8} ${when}`;
       throw new MayflyError('MAYFLY_BOOT_FAILED', message);
     }
     if (stop.kind !== 'idle') return 'wait';
     switch (this.#connection) {
       case 'open':
+        if (this.#warm()) return 'enter';
         return { type: 'ready', exports: 'http', version: '', pid: 1, logs: this.#logs() };
       case 'none':
+        this.#connect();
+        return 'enter';
+      case 'warming':
+        if (!this.#warmUp?.over) return this.#waiting(stop);
+        this.#warmUp = undefined;
         this.#connect();
         return 'enter';
       case 'ended':
         throw new MayflyError('MAYFLY_BOOT_FAILED', `port ${this.#port} ends connections at once`);
       default:
-        // Nobody looks at a connection before something listens; without a timer, nothing ever will.
-        if (stop.deadline === undefined) throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
-        return 'wait';
+        return this.#waiting(stop);
     }
+  }
+
+  /** Nobody looks at a connection before something listens, or answers; without a timer, nothing ever will. */
+  #waiting({ deadline }: { deadline?: unknown }): 'wait' {
+    if (deadline === undefined) throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
+    return 'wait';
+  }
+
+  /** Whether there is something to be done before the connection is the template's. */
+  #warm(): boolean {
+    if (this.#toWarm === undefined || this.#stream === undefined) return false;
+    this.#warmUp = new HttpWarmUp(this.#stream, this.#toWarm);
+    this.#toWarm = undefined;
+    this.#connection = 'warming';
+    return true;
   }
 
   #connect(): void {
     const stream = this.#machine.devices.vsock.connect(this.#port);
+    this.#stream = stream;
     this.#connection = 'asked';
     stream.onOpen = () => {
       this.#connection = 'open';

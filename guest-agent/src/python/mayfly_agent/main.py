@@ -5,6 +5,7 @@
 
     MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N  (default /dev/vsock/2/1024)
     MAYFLY_FUNCTION      the function's file, or FILE:NAME   (default /function/main.py)
+    MAYFLY_WARMUP        the path of a request that it answers before it is ready
 """
 
 import base64
@@ -22,7 +23,7 @@ from .failure import FunctionError, error_head
 from .load import load
 from .request_body import RequestBody
 from .stream import PLACE_DEFAULT, FrameTooLarge, Stream
-from .warm_up import warm_up
+from .warm_up import warm_up, warm_up_function
 
 _CALLS = {"handler": handler.call, "wsgi": wsgi.call, "asgi": asgi.call}
 
@@ -43,6 +44,7 @@ class Context:
 def main():
     stream = Stream(os.environ.pop("MAYFLY_AGENT_STREAM", PLACE_DEFAULT))
     entry = os.environ.pop("MAYFLY_FUNCTION", "/function/main.py")
+    warmup = os.environ.pop("MAYFLY_WARMUP", None)
     os.environ.pop("PYTHONCOERCECLOCALE", None)
     faulthandler.enable(sys.__stderr__)  # a crash leaves a traceback on the machine's console
     sys.argv = [entry.partition(":")[0]]
@@ -56,6 +58,12 @@ def main():
         os._exit(1)
     logs = console.take()
     warm_up(kind)
+    if warmup is not None:
+        try:
+            logs += warm_up_function(_CALLS[kind], function, warmup, Context)
+        except BaseException as error:
+            stream.write(error_head(error))
+            os._exit(1)
     # What is there now is never garbage; looking at it again would write to its pages in each clone.
     gc.collect()
     gc.freeze()

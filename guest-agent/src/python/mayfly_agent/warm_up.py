@@ -1,7 +1,8 @@
 """Before the template is captured: the path of an invocation is walked, so that what Python imports and caches on the way is
-in the template. The user's code is not called: it must see one invocation only, in a clone."""
+in the template. The user's code is not called: unless it asks for it, it sees one invocation only, in a clone."""
 
 import random
+import time
 
 from . import asgi, console, failure, handler, loop, wsgi
 from .answer import Answer
@@ -9,6 +10,8 @@ from .request_body import RequestBody
 from .stream import encoded
 
 _ROUNDS = 3
+# A status from here on says that the function, or the path, is not what was meant.
+_FAILED_FROM = 400
 
 
 def warm_up(kind):
@@ -31,6 +34,45 @@ def warm_up(kind):
     failure.error_head(ValueError("warm"))
     random.setstate(state)
     console.take()
+
+
+def warm_up_function(call, function, path, context_of):
+    """Calls the user's function once, as a GET of `path`, because its `warmup` asks for it. Gives the lines that it logged.
+
+    Raises FunctionError FUNCTION_WARMUP, and what the function raises.
+    """
+    head = {
+        "type": "request",
+        "id": "warm",
+        "deadlineMs": time.time() * 1000 + 60_000,
+        "generation": "warm",
+        "method": "GET",
+        "url": f"http://localhost{path}",
+        "headers": [["host", "localhost"], ["user-agent", "mayfly-warmup"]],
+    }
+    stream = _Memory()
+    answer = Answer(stream)
+    what = f"GET {path}, which is to warm the function up,"
+    try:
+        call(function, head, RequestBody(stream, head, b""), context_of(head), answer)
+        answer.done()
+    except failure.FunctionError:
+        raise
+    except Exception as error:
+        raise failure.FunctionError("FUNCTION_THREW", f"{what} failed: {failure.described(error)}") from error
+    if stream.status >= _FAILED_FROM:
+        raise failure.FunctionError("FUNCTION_WARMUP", f"{what} was answered with {stream.status}")
+    return stream.logs
+
+
+class _Memory:
+    def __init__(self):
+        self.logs = []
+        self.status = 0
+
+    def write(self, head, body=b""):
+        self.logs += head.get("logs", [])
+        self.status = head.get("status", self.status)
 
 
 class _Nowhere:

@@ -46,6 +46,7 @@ export interface DeployOptions extends Remote, NetworkFlags {
   memory?: number;
   timeout?: number;
   env?: Record<string, string>;
+  warmup?: string | boolean;
 }
 
 /** The arguments and options of what deploys. */
@@ -56,6 +57,10 @@ export function deployment(command: Command, io: Io): Command {
       '--timeout <duration>',
       'longest an invocation may take, for example 10s',
       parseDuration,
+    )
+    .option(
+      '--warmup [path]',
+      'call the function once before its template is made: a GET of this path, or of /',
     )
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv);
 }
@@ -83,7 +88,7 @@ export async function deployFrom(
   client: MayflyClient,
   name: string,
   path: string,
-  { memory, timeout, env, allowNet, json }: DeployOptions,
+  { memory, timeout, env, warmup, allowNet, json }: DeployOptions,
   io: Io,
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
@@ -93,6 +98,7 @@ export async function deployFrom(
     ...source,
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(warmup !== undefined && { warmup }),
     ...(env && { env: { ...source.env, ...env } }),
     ...(allowNet.length > 0 && {
       network: { allow: [...(source.network?.allow ?? []), ...allowNet] },

@@ -80,7 +80,10 @@ const settings = {
   ),
   network: Type.Optional(NetworkPolicy),
   warmup: Type.Optional(
-    Type.Boolean({ description: 'call the function once before its template is made' }),
+    Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!-~]*$', maxLength: 2048 })], {
+      description:
+        'call the function once before its template is made: with a GET of this path, or of / if true',
+    }),
   ),
 };
 

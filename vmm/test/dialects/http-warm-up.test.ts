@@ -1,0 +1,116 @@
+/** The greeting of a server that is to be warm: connections to it, its answer, and what is no good one. */
+import type { Frame } from '@mayfly/protocol';
+import t from 'tap';
+import { HttpGreeting } from '../../src/dialects/http.js';
+import type { Machine, Stop } from '../../src/machine/machine.js';
+
+class FakeStream {
+  closed = false;
+  written = '';
+  onOpen = () => {};
+  onData = (_: Uint8Array) => {};
+  onEnd = () => {};
+  onClose = (_: string) => {};
+
+  write(bytes: Uint8Array): boolean {
+    this.written += Buffer.from(bytes).toString();
+    return true;
+  }
+
+  end(): void {
+    this.written += '<end>';
+  }
+
+  destroy(): void {
+    this.closed = true;
+    this.onClose('destroyed');
+  }
+}
+
+function greeting(warmup?: string) {
+  const streams: FakeStream[] = [];
+  const vsock = {
+    connect: () => {
+      streams.push(new FakeStream());
+      return streams.at(-1);
+    },
+  };
+  const machine = { devices: { vsock, console: { endInput: () => {} } } } as unknown as Machine;
+  return { greeting: new HttpGreeting(machine, { port: 80, warmup }, () => []), streams };
+}
+
+const idle = (deadline?: bigint) => ({ kind: 'idle', deadline }) as unknown as Stop;
+
+/** A greeting whose server has got the request that warms it up. */
+function warming(path: string) {
+  const { greeting: greets, streams } = greeting(path);
+  t.equal(greets.look(idle()), 'enter');
+  streams[0]?.onOpen();
+  t.equal(greets.look(idle()), 'enter');
+  return { greets, streams, first: streams[0] as FakeStream };
+}
+
+const answer = (stream: FakeStream, text: string) => stream.onData(Buffer.from(text));
+
+t.test('without a warmup the first connection is the template’s', async (t) => {
+  const { greeting: greets, streams } = greeting();
+  t.equal(greets.look(idle()), 'enter');
+  streams[0]?.onOpen();
+  t.match(greets.look(idle()), { type: 'ready' });
+  t.equal(streams[0]?.written, '');
+});
+
+t.test('the server answers on a connection that ends, and is ready on another one', async (t) => {
+  const { greets, streams, first } = warming('/a?b=c');
+  t.match(
+    first.written,
+    /^GET \/a\?b=c HTTP\/1\.1\r\nhost: localhost\r\n(.*\r\n)*connection: close\r\n\r\n$/,
+  );
+  t.equal(greets.look(idle(1n)), 'wait');
+  answer(first, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab');
+  t.equal(greets.look(idle(1n)), 'wait');
+  answer(first, 'cde');
+  t.match(first.written, /<end>$/);
+  t.equal(greets.look(idle()), 'enter');
+  t.equal(first.closed, true, 'a server that keeps it is reset');
+  t.equal(streams.length, 2);
+  t.equal(greets.look(idle(1n)), 'wait');
+  streams[1]?.onOpen();
+  t.match(greets.look(idle()) as Frame['head'], { type: 'ready', exports: 'http' });
+  t.equal(streams[1]?.written, '');
+});
+
+t.test('an answer that ends with its connection', async (t) => {
+  const { greets, streams, first } = warming('/');
+  answer(first, 'HTTP/1.0 302 Found\r\nlocation: /x\r\n\r\nthere');
+  first.onEnd();
+  first.closed = true;
+  first.onClose('closed');
+  t.equal(greets.look(idle()), 'enter');
+  t.equal(streams.length, 2);
+});
+
+t.test('what is no good answer ends the boot', async (t) => {
+  const failed = warming('/w');
+  answer(failed.first, 'HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n');
+  t.throws(() => failed.greets.look(idle()), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: 'GET /w, which is to warm the server up, was answered with 500',
+  });
+  const silent = warming('/w');
+  t.throws(() => silent.greets.look(idle()), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /does not answer GET \/w/,
+  });
+  t.match(silent.greets.missing, /does not answer GET \/w/);
+  const gone = warming('/w');
+  gone.first.onClose('reset');
+  t.throws(() => gone.greets.look(idle()), { code: 'MAYFLY_HTTP_DAMAGED' });
+  const garbage = warming('/w');
+  answer(garbage.first, 'SSH-2.0-x\r\n');
+  t.throws(() => garbage.greets.look(idle()), { code: 'MAYFLY_HTTP_DAMAGED' });
+  const ended = warming('/w');
+  t.throws(() => ended.greets.look({ kind: 'exited', status: 256 } as unknown as Stop), {
+    message: /exit code 1 before it was warm/,
+  });
+});
