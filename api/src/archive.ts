@@ -13,7 +13,7 @@ import { problemOf } from './validation.js';
 
 /** Of an archive as it is sent; what it holds is bounded by the next two. */
 export const ARCHIVE_BYTES_MAX = 64 * 1024 * 1024;
-const UNPACKED_BYTES_MAX = 128 * 1024 * 1024;
+const UNPACKED_BYTES_MAX = 256 * 1024 * 1024;
 const ENTRIES_MAX = 10_000;
 const LINKS_MAX = 8;
 const MANIFEST = 'mayfly.json';
