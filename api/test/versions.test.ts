@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
+import { Validator } from '@seriousme/openapi-schema-validator';
 import { open } from 'lmdb';
 import t from 'tap';
 import { pack } from 'tar-stream';
@@ -250,6 +251,15 @@ t.test('the API is described, and the page that shows it needs no other host', a
   for (const [path, methods] of operations as [string, object][]) {
     for (const [method, { summary }] of Object.entries(methods)) t.ok(summary, `${method} ${path}`);
   }
+  const { valid, errors } = await new Validator().validate(structuredClone(body));
+  t.ok(valid, JSON.stringify(errors));
+  type Operation = { operationId?: string };
+  const described = Object.values(body.paths as Record<string, Record<string, Operation>>);
+  const ids = described.flatMap((methods) =>
+    Object.values(methods).flatMap(({ operationId }) => operationId ?? []),
+  );
+  t.equal(new Set(ids).size, ids.length, 'each operation has a name of its own');
+  t.ok(ids.length > 15);
   const page = await (await fetch(`${url}/docs`)).text();
   t.match(page, /swagger-ui/i);
   t.notMatch(page, /(src|href)="(https?:)?\/\//);

@@ -13,7 +13,15 @@ const json = <Schema>(schema: Schema) => ({ content: { 'application/json': { sch
 export function environmentRoutes(app: FastifyInstance, registry: Registry): void {
   app.get<NameParams>(
     URL,
-    { schema: { tags, summary: 'Look at the environment', params, response } },
+    {
+      schema: {
+        tags,
+        operationId: 'environment',
+        summary: 'Look at the environment',
+        params,
+        response,
+      },
+    },
     ({ params }) => registry.environment(params.name),
   );
 
@@ -22,6 +30,7 @@ export function environmentRoutes(app: FastifyInstance, registry: Registry): voi
     {
       schema: {
         tags,
+        operationId: 'replaceEnvironment',
         summary: 'Replace the environment',
         params,
         body: json(Environment),
@@ -39,6 +48,7 @@ export function environmentRoutes(app: FastifyInstance, registry: Registry): voi
     {
       schema: {
         tags,
+        operationId: 'changeEnvironment',
         summary: 'Change some variables; null removes one',
         params,
         body: json(EnvironmentPatch),
@@ -53,7 +63,15 @@ export function environmentRoutes(app: FastifyInstance, registry: Registry): voi
 
   app.delete<NameParams>(
     URL,
-    { schema: { tags, summary: 'Empty the environment', params, response: nothing } },
+    {
+      schema: {
+        tags,
+        operationId: 'emptyEnvironment',
+        summary: 'Empty the environment',
+        params,
+        response: nothing,
+      },
+    },
     async ({ params }, reply) => {
       await registry.setEnvironment(params.name, {});
       return reply.code(204).send();

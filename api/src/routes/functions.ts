@@ -41,6 +41,7 @@ export function functionRoutes(
     {
       schema: {
         tags,
+        operationId: 'list',
         summary: 'List the functions',
         response: answers(200, FunctionList, 'all of them, by name'),
       },
@@ -53,6 +54,7 @@ export function functionRoutes(
     {
       schema: {
         tags,
+        operationId: 'get',
         summary: 'Look at a function',
         params,
         response: answers(200, FunctionInfo, 'with the settings of its current version'),
@@ -67,6 +69,7 @@ export function functionRoutes(
       bodyLimit: ARCHIVE_BYTES_MAX,
       schema: {
         tags,
+        operationId: 'deploy',
         summary: 'Deploy a version',
         description:
           'Answers when the version serves. When it fails, what served before goes on. Accept: application/x-ndjson gives a line ' +
@@ -87,7 +90,15 @@ export function functionRoutes(
 
   app.delete<NameParams>(
     '/v1/functions/:name',
-    { schema: { tags, summary: 'Remove a function and its versions', params, response: nothing } },
+    {
+      schema: {
+        tags,
+        operationId: 'remove',
+        summary: 'Remove a function and its versions',
+        params,
+        response: nothing,
+      },
+    },
     async ({ params }, reply) => {
       await registry.remove(params.name);
       statistics.forget(params.name);
@@ -101,6 +112,7 @@ export function functionRoutes(
     {
       schema: {
         tags,
+        operationId: 'versions',
         summary: 'List the versions of a function',
         params,
         response: answers(200, VersionList, 'newest first'),
@@ -114,6 +126,7 @@ export function functionRoutes(
     {
       schema: {
         tags,
+        operationId: 'rollback',
         summary: 'Serve another version',
         params,
         body: { content: { 'application/json': { schema: Rollback } } },

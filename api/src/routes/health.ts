@@ -1,11 +1,13 @@
 /** How the server is: /healthz, /readyz, /metrics and /v1/stats. */
 import { FunctionStats, Health, Readiness, Stats } from '@mayfly/protocol/api';
+import { Type } from '@mayfly/schema';
 import type { FastifyInstance } from 'fastify';
 import { describeMetrics } from '../metrics.js';
 import type { Services } from '../server.js';
 import { answers, NameParams } from './schemas.js';
 
 const tags = ['server'];
+const text = { description: 'metrics', content: { 'text/plain': { schema: Type.String() } } };
 
 export function healthRoutes(app: FastifyInstance, services: Services): void {
   const { registry, invoker, statistics, metrics } = services;
@@ -20,6 +22,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
     {
       schema: {
         tags,
+        operationId: 'health',
         summary: 'Whether the process answers',
         response: answers(200, Health, 'it does'),
       },
@@ -32,6 +35,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
     {
       schema: {
         tags,
+        operationId: 'readiness',
         summary: 'Whether requests are welcome',
         response: {
           ...answers(200, Readiness, 'they are'),
@@ -48,7 +52,14 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
 
   app.get(
     '/metrics',
-    { schema: { tags, summary: 'What Prometheus reads' } },
+    {
+      schema: {
+        tags,
+        operationId: 'metrics',
+        summary: 'What Prometheus reads',
+        response: { 200: text },
+      },
+    },
     async (_request, reply) => {
       reply.type(metrics.registry.contentType);
       return metricsText();
@@ -63,6 +74,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
     {
       schema: {
         tags,
+        operationId: 'stats',
         summary: 'How all functions fare',
         response: answers(200, Stats, 'since the server started'),
       },
@@ -78,6 +90,7 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
     {
       schema: {
         tags,
+        operationId: 'functionStats',
         summary: 'How a function fares',
         params: NameParams,
         response: answers(200, FunctionStats, 'since the server started'),

@@ -31,6 +31,7 @@ export function recordRoutes(app: FastifyInstance, { registry, invocations }: Se
     {
       schema: {
         tags,
+        operationId: 'invocation',
         summary: 'Look at an invocation',
         params: IdParams,
         response: answers(200, InvocationRecord, 'as far as it is'),
@@ -48,6 +49,7 @@ export function recordRoutes(app: FastifyInstance, { registry, invocations }: Se
     {
       schema: {
         tags,
+        operationId: 'invocations',
         summary: 'List the invocations of a function',
         params: NameParams,
         querystring: ListQuery,
@@ -69,6 +71,7 @@ export function eventRoutes(app: FastifyInstance, { invoker, later }: Services):
     {
       schema: {
         tags,
+        operationId: 'invoke',
         summary: 'Invoke a function with an event',
         description: 'The body is the event, any JSON; null if there is none.',
         params: NameParams,

@@ -27,6 +27,7 @@ export function logRoutes(app: FastifyInstance, registry: Registry): void {
     {
       schema: {
         tags: ['logs'],
+        operationId: 'logs',
         summary: 'Read console lines',
         params: NameParams,
         querystring: LogQuery,

@@ -9,6 +9,8 @@ declare module 'fastify' {
   interface FastifySchema {
     tags?: readonly string[];
     summary?: string;
+    /** Of the method of MayflyClient that asks for it. */
+    operationId?: string;
     description?: string;
     hide?: boolean;
   }

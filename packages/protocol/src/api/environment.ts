@@ -22,7 +22,10 @@ const changes = Type.Record(VariableName, Type.Union([VariableValue, Type.Null()
 /** Changes some. */
 export const EnvironmentPatch = Type.Object(
   { variables: Type.Optional(changes), secrets: Type.Optional(changes) },
-  CLOSED,
+  {
+    ...CLOSED,
+    examples: [{ variables: { COLOR: 'blue', OLD: null }, secrets: { TOKEN: 't0ken' } }],
+  },
 );
 export type EnvironmentPatch = Type.Static<typeof EnvironmentPatch>;
 

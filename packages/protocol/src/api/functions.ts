@@ -106,6 +106,9 @@ export const FunctionFiles = Type.Record(
 );
 export type FunctionFiles = Type.Static<typeof FunctionFiles>;
 
+const EXAMPLE =
+  'export const handler = (event) => ({ hello: event.name, color: process.env.COLOR });';
+
 /** Body of a deployment: `source` (one file of text) or `files`, not both. */
 export const FunctionSource = Type.Object(
   {
@@ -113,7 +116,7 @@ export const FunctionSource = Type.Object(
     files: Type.Optional(FunctionFiles),
     ...settings,
   },
-  CLOSED,
+  { ...CLOSED, examples: [{ source: EXAMPLE, timeoutMs: 5000, env: { COLOR: 'red' } }] },
 );
 export type FunctionSource = Type.Static<typeof FunctionSource>;
 

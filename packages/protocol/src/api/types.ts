@@ -20,6 +20,7 @@ export const count = (description: string) => Type.Integer({ minimum: 0, descrip
 export const FunctionName = Type.String({
   pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
   description: '1 to 63 of a-z, 0-9 and -; starts with a letter or digit',
+  examples: ['greet'],
 });
 
 export const Version = Type.Integer({
@@ -38,6 +39,7 @@ export const Variables = Type.Record(VariableName, VariableValue, {
   ...CLOSED,
   maxProperties: 128,
   description: 'environment variables; names that start with MAYFLY_ are reserved',
+  examples: [{ COLOR: 'red' }],
 });
 export type Variables = Type.Static<typeof Variables>;
 
