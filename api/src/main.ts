@@ -23,12 +23,15 @@ export interface Limits {
   /** Invocations admitted at once, of all functions and whatever they wait for: what memory has to hold. */
   inFlightMax: number;
   bootTimeoutMs: number;
+  /** For a client to write the headers of a request in. */
+  headersMs: number;
 }
 
 const LIMITS: Readonly<Limits> = Object.freeze({
   // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes.
   inFlightMax: 4096,
   bootTimeoutMs: 60_000,
+  headersMs: 20_000,
 });
 
 export interface StartOptions {
@@ -79,8 +82,9 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     const draining = new AbortController();
     const services = assemble(database, pool, layers, options, draining.signal);
     const logger = pino({ level: options.logLevel ?? 'warn' }, pino.destination(2));
-    const { bodyBytesMax } = options;
-    const app = buildServer(services, { logger, ...(bodyBytesMax && { bodyBytesMax }) });
+    const { bodyBytesMax, limits } = options;
+    const { headersMs } = { ...LIMITS, ...limits };
+    const app = buildServer(services, { logger, headersMs, ...(bodyBytesMax && { bodyBytesMax }) });
     const closeServer = gracefulClose(app);
     const url = await listen(app, port, host);
     services.later.resume();

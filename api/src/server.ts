@@ -47,6 +47,8 @@ export interface Services {
 
 export interface ServerOptions {
   logger: FastifyBaseLogger;
+  /** For a client to write the headers of a request in. */
+  headersMs: number;
   /** Largest body of a request to a function, in bytes. */
   bodyBytesMax?: number;
 }
@@ -54,8 +56,6 @@ export interface ServerOptions {
 /** They are never held whole; this only ends what does not end by itself. */
 const BODY_BYTES_MAX = 1024 ** 3;
 
-/** For a client to write its headers in. */
-const HEADERS_MS = 20_000;
 /** For a client to write its request in: no invocation may take longer. */
 const REQUEST_MS = 900_000;
 
@@ -63,14 +63,14 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
   const app = Fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
-    exposeHeadRoutes: false,
+    exposeHeadRoutes: true,
     return503OnClosing: false, // it has an error of its own; see below
     bodyLimit: FRAME_LIMITS.bodyBytesMax,
     clientErrorHandler: refuseMalformed,
     http: {
       requireHostHeader: false, // Node's refusal has no body; see misframed()
-      headersTimeout: HEADERS_MS,
-      connectionsCheckingInterval: HEADERS_MS / 4,
+      headersTimeout: options.headersMs,
+      connectionsCheckingInterval: options.headersMs / 4,
     },
     requestTimeout: REQUEST_MS,
     routerOptions: { maxParamLength: 100 },

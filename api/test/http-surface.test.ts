@@ -101,6 +101,22 @@ t.test('what is no HTTP is answered and cut', async (t) => {
   await othersNoticeNothing(t);
 });
 
+t.test('what can be got has a head', async (t) => {
+  for (const path of [
+    '/healthz',
+    '/readyz',
+    '/metrics',
+    '/v1/functions',
+    '/docs',
+    '/openapi.json',
+  ]) {
+    const answer = await fetch(url + path, { method: 'HEAD' });
+    t.equal(answer.status, 200, path);
+    t.equal(await answer.text(), '', path);
+  }
+  t.equal((await fetch(`${url}/v1/functions/none`, { method: 'HEAD' })).status, 404);
+});
+
 t.test('what is HTTP, and rare', async (t) => {
   const many = Array.from({ length: 2200 }, (_, i) => `h${i.toString(36)}:\r\n`).join('');
   const cases: [what: string, bytes: string, body: RegExp][] = [
@@ -177,6 +193,32 @@ t.test('a client that writes to the end before it reads gets the refusal', async
     t.match(answer, /^HTTP\/1\.1 413 .*"code":"MAYFLY_BODY_TOO_LARGE"/s);
   }
   await othersNoticeNothing(t);
+});
+
+t.test('headers that do not come to an end are cut, drop by drop or not at all', async (t) => {
+  const dataDir = t.testdir();
+  const limits = { headersMs: 400 };
+  const options = { port: 0, dataDir, pool: new MemoryPool(), layers: noLayers, limits };
+  const slow = await startServer({ ...options, logLevel: 'silent' });
+  t.teardown(() => slow.close());
+  const at = Number(new URL(slow.url).port);
+  const silent = raw(at, 'GET /healthz HTTP/1.1\r\nhost: h\r\n', 10_000);
+  const socket = connect(at, '127.0.0.1');
+  const drops = setInterval(() => socket.write('a: b\r\n'), 50);
+  const dripping = new Promise<string>((resolve) => {
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('error', () => {}).on('close', () => resolve(text));
+  });
+  socket.write('GET /healthz HTTP/1.1\r\nhost: h\r\n');
+  t.equal((await fetch(`${slow.url}/healthz`)).status, 200, 'others are served meanwhile');
+  for (const answer of [await silent, await dripping]) {
+    t.match(answer, /^HTTP\/1\.1 408 .*"code":"MAYFLY_REQUEST_INVALID"/s);
+  }
+  clearInterval(drops);
+  t.match(await raw(at, '', 10_000), /^HTTP\/1\.1 408 /, 'silence from the start, too');
 });
 
 t.test('JSON that is deep does no harm', async (t) => {
