@@ -1,14 +1,4 @@
 /** A typed client of Mayfly's HTTP API. */
-import {
-  Agent,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type RequestOptions,
-  request,
-} from 'node:http';
-import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
-import { buffer, text } from 'node:stream/consumers';
-import { urlToHttpOptions } from 'node:url';
 import { MayflyError } from '@mayfly/protocol';
 import type {
   DeploymentLine,
@@ -31,6 +21,7 @@ import type {
   VersionInfo,
   VersionList,
 } from '@mayfly/protocol/api';
+import { type Dispatcher, Pool } from 'undici';
 
 /** The server said no. `code` is one of the API's, `status` the HTTP status. */
 export class ApiFailure extends MayflyError {
@@ -49,7 +40,7 @@ export class ApiFailure extends MayflyError {
 }
 
 export interface FunctionRequest {
-  method?: string;
+  method?: Dispatcher.HttpMethod;
   /** Path and query as the function shall see them, from the slash on. */
   path?: string;
   headers?: Record<string, string>;
@@ -59,16 +50,8 @@ export interface FunctionRequest {
 
 export interface FunctionResponse {
   status: number;
-  headers: IncomingHttpHeaders;
+  headers: Record<string, string | string[] | undefined>;
   body: Uint8Array;
-}
-
-interface Outgoing {
-  method: string;
-  path: string;
-  headers?: Record<string, string>;
-  body?: string | Uint8Array;
-  signal?: AbortSignal;
 }
 
 /**
@@ -77,9 +60,7 @@ interface Outgoing {
  */
 export class MayflyClient {
   readonly url: string;
-  readonly #server: RequestOptions;
-  readonly #agent: Agent;
-  readonly #request: typeof request;
+  readonly #pool: Pool;
 
   /** @param url of the server, for example http://127.0.0.1:7070; throws MAYFLY_URL for what is none */
   constructor(url: string) {
@@ -88,10 +69,8 @@ export class MayflyClient {
       throw new MayflyError('MAYFLY_URL', `"${url}" is no URL of a server`);
     }
     this.url = parsed.origin;
-    this.#server = urlToHttpOptions(parsed);
-    const tls = parsed.protocol === 'https:';
-    this.#agent = tls ? new TlsAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
-    this.#request = tls ? tlsRequest : request;
+    // A function may take minutes; its own time limit ends it, not this client's.
+    this.#pool = new Pool(this.url, { headersTimeout: 0, bodyTimeout: 0 });
   }
 
   health(): Promise<Health> {
@@ -101,7 +80,7 @@ export class MayflyClient {
   /** Whether requests are welcome; a server that drains says so. */
   async readiness(): Promise<Readiness> {
     const answer = await this.#send({ method: 'GET', path: '/readyz' });
-    const answered = await this.#whole(text(answer));
+    const answered = await this.#whole(answer.body.text());
     const isDraining = answer.statusCode === 503 && answered.startsWith('{"status":');
     if (isRefusal(answer) && !isDraining) throw failureOf(answer, answered);
     return JSON.parse(answered) as Readiness;
@@ -230,34 +209,38 @@ export class MayflyClient {
       ...(signal && { signal }),
     });
     return {
-      status: answer.statusCode ?? 0,
+      status: answer.statusCode,
       headers: answer.headers,
-      body: new Uint8Array(await this.#whole(buffer(answer), signal)),
+      body: new Uint8Array(await this.#whole(answer.body.arrayBuffer(), signal)),
     };
   }
 
   /** Ends every connection, those that are in use as well. */
-  close(): void {
-    this.#agent.destroy();
+  close(): Promise<void> {
+    return this.#pool.destroy();
   }
 
-  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+  async #json<T>(method: Dispatcher.HttpMethod, path: string, body?: unknown): Promise<T> {
     const json =
       body === undefined
         ? undefined
         : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
     const answer = await this.#send({ method, path, ...json });
-    const answered = await this.#whole(text(answer));
+    const answered = await this.#whole(answer.body.text());
     if (isRefusal(answer)) throw failureOf(answer, answered);
     return (answered === '' ? undefined : JSON.parse(answered)) as T;
   }
 
-  async *#lines<T>(outgoing: Outgoing): AsyncGenerator<T> {
+  async *#lines<T>(
+    outgoing: Dispatcher.RequestOptions & { signal?: AbortSignal },
+  ): AsyncGenerator<T> {
     const answer = await this.#send(outgoing);
-    if (isRefusal(answer)) throw failureOf(answer, await this.#whole(text(answer)));
+    if (isRefusal(answer)) throw failureOf(answer, await this.#whole(answer.body.text()));
+    // Whoever has what it wants goes before the answer ends, which undici reports as an error: nobody listens by then.
+    answer.body.on('error', () => {});
     try {
       let rest = '';
-      for await (const chunk of answer.setEncoding('utf8')) {
+      for await (const chunk of answer.body.setEncoding('utf8')) {
         const lines = (rest + chunk).split('\n');
         rest = lines.pop() ?? '';
         for (const line of lines) if (line !== '') yield JSON.parse(line) as T;
@@ -268,15 +251,10 @@ export class MayflyClient {
     }
   }
 
-  /** Resolves with the answer's head. There is no time limit: a function may take minutes, its own limit ends it. */
-  #send({ body, ...options }: Outgoing): Promise<IncomingMessage> {
-    const answer = new Promise<IncomingMessage>((resolve, reject) => {
-      this.#request({ ...this.#server, ...options, agent: this.#agent })
-        .on('response', resolve)
-        .on('error', reject)
-        .end(body);
-    });
-    return this.#whole(answer, options.signal);
+  #send(
+    options: Dispatcher.RequestOptions & { signal?: AbortSignal },
+  ): Promise<Dispatcher.ResponseData> {
+    return this.#whole(this.#pool.request(options), options.signal);
   }
 
   async #whole<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -294,7 +272,7 @@ export class MayflyClient {
   }
 }
 
-const isRefusal = ({ statusCode = 0 }: IncomingMessage) => statusCode >= 400;
+const isRefusal = ({ statusCode }: Dispatcher.ResponseData) => statusCode >= 400;
 
 function queryText(fields: Record<string, string | number | boolean | undefined>): string {
   const query = new URLSearchParams();
@@ -308,7 +286,7 @@ function functionPath(name: string): string {
   return `/v1/functions/${encodeURIComponent(name)}`;
 }
 
-function failureOf({ statusCode: status = 0 }: IncomingMessage, text: string): ApiFailure {
+function failureOf({ statusCode: status }: Dispatcher.ResponseData, text: string): ApiFailure {
   try {
     const body = JSON.parse(text) as Partial<ErrorBody>;
     const { code, message = text, hint = '' } = body;

@@ -29,6 +29,6 @@ export async function withClient<T>(
   try {
     return await work(client);
   } finally {
-    client.close();
+    await client.close();
   }
 }
