@@ -240,6 +240,16 @@ t.test('every clone starts where the template was', async (t) => {
   for (let i = 0; i < 3; i++) t.equal((await invoke(name, request())).text, '1');
 });
 
+t.test('AbortSignal.timeout() is waited for', async (t) => {
+  const head = await result(`export async function handler() {
+    await new Promise((_, reject) => {
+      const signal = AbortSignal.timeout(20);
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  }`);
+  t.match(head, { code: 'FUNCTION_THREW', message: /aborted due to timeout/ });
+});
+
 t.test('every way to fail has its code', async (t) => {
   const code = async (body: string) => {
     const head = (await result(`export async function handler() { ${body} }`)) as Answer;

@@ -9,6 +9,7 @@
  *   MAYFLY_WARMUP        the path of a request that it answers before it is ready
  */
 import { writeSync } from 'node:fs';
+import { keepTimeoutsAlive } from './abort-signal.js';
 import { Channel } from './channel.js';
 import { captureConsole, sendLogs, takeLogs } from './console.js';
 import { errorHead, FunctionError, messageOf } from './failure.js';
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
   captureConsole();
   installUnique();
   rememberTextBodies();
+  keepTimeoutsAlive();
   catchEscapes(stream);
 
   let user: UserFunction;
