@@ -76,10 +76,12 @@ export function runTapFile(script, { cwd, timeoutMs }) {
   const counts = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
   const parser = new Parser();
   countLeaves(parser, [], counts);
+  // tap's own 30 s are too short for a busy machine; it ends a little earlier than here, and tells what hangs.
+  const tapSeconds = (timeoutMs * 0.95) / 1000;
   const child = spawn(process.execPath, ['--enable-source-maps', script], {
     cwd,
     detached: true, // leads a process group, so that a timeout ends its children too
-    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', TAP_TIMEOUT: `${tapSeconds}` },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child.pid);

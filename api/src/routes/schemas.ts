@@ -9,7 +9,7 @@ declare module 'fastify' {
   interface FastifySchema {
     tags?: readonly string[];
     summary?: string;
-    /** Of the method of MayflyClient that asks for it. */
+    /** As the methods of MayflyClient are called, where there is one. */
     operationId?: string;
     description?: string;
     hide?: boolean;

@@ -1,5 +1,5 @@
 /** What the commands print: results to stdout, everything about them to stderr. */
-import { MayflyError } from '@mayfly/protocol';
+import { type LogLine, MayflyError } from '@mayfly/protocol';
 
 /** Streams and environment of the command line, so that tests can bring their own. */
 export interface Io {
@@ -17,6 +17,11 @@ export function printJson(io: Io, value: unknown): void {
 /** Text of a function for a terminal: without the control characters that could move its cursor or worse. */
 export function plain(text: string): string {
   return text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd');
+}
+
+/** A console line. */
+export function logText({ time, level, text }: LogLine): string {
+  return `${new Date(time).toISOString()} ${level} ${plain(text)}\n`;
 }
 
 /** Rows in columns as wide as needed. */
@@ -52,16 +57,21 @@ const CHECKPOINT_ADVICE: Readonly<Record<string, string>> = {
     '--when-idle takes one where it waits; a program asks by reading /dev/checkpoint',
 };
 
-/** One line that says what is wrong, and one that says what to do. */
+/** One line that says what is wrong, and one that says what to do; before them, what the function wrote until then. */
 export function printError(io: Io, error: unknown): void {
   if (!(error instanceof MayflyError)) {
     io.stderr(`mayfly: MAYFLY_INTERNAL: ${error instanceof Error ? error.stack : String(error)}\n`);
     return;
   }
   const { details, hint } = error as {
-    details?: { location?: { column: number; lineText: string }; stack?: string };
+    details?: {
+      location?: { column: number; lineText: string };
+      stack?: string;
+      logs?: LogLine[];
+    };
     hint?: string;
   };
+  for (const line of details?.logs ?? []) io.stderr(logText(line));
   io.stderr(`mayfly: ${error.code}: ${plain(error.message)}\n`);
   if (details?.location) {
     const { lineText, column } = details.location;

@@ -9,6 +9,7 @@ import type { InvokeFrame, Pool } from '@mayfly/vmm';
 import t from 'tap';
 import { runCommandLine } from '../src/index.js';
 
+const TIMING = { guestMicros: 1, queueMicros: 1, cloneMicros: 1 };
 const LINE = { level: 'info', time: 0, text: 'log\u001b[2J\tged' };
 
 /** Answers every event with {got: event}; refuses to load what says so. */
@@ -30,14 +31,18 @@ class EchoPool implements Pool {
 
   async invoke(_name: string, { head, body }: InvokeFrame) {
     const isEvent = (head as HostHead).type === 'event';
+    if (body instanceof Uint8Array && Buffer.from(body).toString() === '"fail"') {
+      const error = { type: 'error', code: 'FUNCTION_THREW', message: 'no', stack: 'at f:1' };
+      const end = Promise.resolve({ ...TIMING, cpuMicros: 1, rewoundPages: 0 });
+      return { head: { ...error, logs: [LINE] }, body: new Uint8Array(0), ...TIMING, end };
+    }
     const answer = isEvent
       ? { type: 'result', logs: [LINE] }
       : { type: 'response', status: 200, headers: [], logs: [] };
     const sent = body instanceof Uint8Array ? Buffer.from(body).toString() : '"in pieces"';
     const got = Buffer.from(`{"got":${sent || 'null'}}`);
-    const timing = { guestMicros: 1, queueMicros: 1, cloneMicros: 1 };
-    const end = Promise.resolve({ ...timing, cpuMicros: 1, rewoundPages: 0 });
-    return { head: answer, body: got, ...timing, end };
+    const end = Promise.resolve({ ...TIMING, cpuMicros: 1, rewoundPages: 0 });
+    return { head: answer, body: got, ...TIMING, end };
   }
 
   async start() {}
@@ -106,6 +111,11 @@ t.test('deploy, ls, invoke, logs, rm', async (t) => {
   const invoked = await mayfly('invoke', 'f', '--data', '{"a":1}');
   t.match(invoked, { code: 0, stderr: '1970-01-01T00:00:00.000Z info log\ufffd[2J\tged\n' });
   t.same(JSON.parse(invoked.stdout), { got: { a: 1 } });
+  t.match(await mayfly('invoke', 'f', '-d', '"fail"'), {
+    code: 1,
+    stdout: '',
+    stderr: /^1970.* info log.*\nmayfly: FUNCTION_THREW: no\n {2}at f:1\n {2}see its logs/,
+  });
   const report = JSON.parse((await mayfly('invoke', 'f', '--json')).stdout);
   t.match(report, { result: { got: null }, logs: [LINE], timing: { guestMs: 0.001 } });
   t.match(await mayfly('logs', 'f'), { stdout: /info log.*ged\n/ });

@@ -3,6 +3,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type {
   DeploymentLine,
   DeploymentStep,
+  Environment,
   EnvironmentInfo,
   EnvironmentPatch,
   ErrorBody,
@@ -135,6 +136,11 @@ export class MayflyClient {
 
   environment(name: string): Promise<EnvironmentInfo> {
     return this.#json('GET', `${functionPath(name)}/env`);
+  }
+
+  /** What is not named goes. */
+  replaceEnvironment(name: string, environment: Environment): Promise<EnvironmentInfo> {
+    return this.#json('PUT', `${functionPath(name)}/env`, environment);
   }
 
   /** null removes a variable; what is not named stays. */

@@ -39,6 +39,15 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
+t.test('a server that drains is an answer, another refusal is none', async (t) => {
+  const draining = await serverAnswering(t, 503, '{"status":"draining"}');
+  t.same(await draining.client.readiness(), { status: 'draining' });
+  const ready = await serverAnswering(t, 200, '{"status":"ready"}');
+  t.same(await ready.client.readiness(), { status: 'ready' });
+  const refusing = await serverAnswering(t, 503, '{"code":"C","message":"m","hint":"h"}');
+  await t.rejects(refusing.client.readiness(), { code: 'C', status: 503, hint: 'h' });
+});
+
 t.test('methods become requests', async (t) => {
   const { client, seen } = await serverAnswering(
     t,
@@ -54,6 +63,8 @@ t.test('methods become requests', async (t) => {
   await client.rollback('f');
   await client.rollback('f', 2);
   await client.changeEnvironment('f', { variables: { A: null } });
+  await client.replaceEnvironment('f', { secrets: { S: 's' } });
+  await client.functionStats('f');
   await client.invokeLater('f', 1, { version: 3 });
   await client.invocation('i/d');
   await client.stats();
@@ -73,6 +84,8 @@ t.test('methods become requests', async (t) => {
     { line: 'POST /v1/functions/f/rollback', type: json, body: '{}' },
     { line: 'POST /v1/functions/f/rollback', type: json, body: '{"version":2}' },
     { line: 'PATCH /v1/functions/f/env', type: json, body: '{"variables":{"A":null}}' },
+    { line: 'PUT /v1/functions/f/env', type: json, body: '{"secrets":{"S":"s"}}' },
+    { line: 'GET /v1/functions/f/stats' },
     { line: 'POST /v1/functions/f/invocations?version=3&async=true', type: json, body: '1' },
     { line: 'GET /v1/invocations/i%2Fd' },
     { line: 'GET /v1/stats' },

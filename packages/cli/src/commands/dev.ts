@@ -5,9 +5,8 @@ import { dirname } from 'node:path';
 import type { MayflyClient } from '@mayfly/client';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printError, printJson } from '../output.js';
+import { type Io, logText, plain, printError, printJson } from '../output.js';
 import { type DeployOptions, deployedText, deployFrom, deployment } from './functions.js';
-import { logText } from './logs.js';
 import { withClient } from './remote.js';
 
 /** Editors save in several steps. */

@@ -9,9 +9,8 @@ import { readDeployment } from '../deployment.js';
 import { DeploymentSteps } from '../deployment-steps.js';
 import { examples } from '../examples.js';
 import { addNetworkOption, type NetworkFlags } from '../network-option.js';
-import { type Io, printJson, table } from '../output.js';
+import { type Io, logText, printJson, table } from '../output.js';
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
-import { logText } from './logs.js';
 import { type Remote, remote, withClient } from './remote.js';
 
 export function addFunctionCommands(program: Command, io: Io): void {

@@ -1,10 +1,9 @@
 /** mayfly logs */
 import type { MayflyClient } from '@mayfly/client';
-import type { LogLine } from '@mayfly/protocol';
 import type { LogQuery } from '@mayfly/protocol/api';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printJson } from '../output.js';
+import { type Io, logText, printJson } from '../output.js';
 import { parseCount } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
 
@@ -48,8 +47,4 @@ async function show(
   const logs = await client.logs(name, query);
   if (json) printJson(io, { logs });
   else io.stdout(logs.map(logText).join(''));
-}
-
-export function logText({ time, level, text }: LogLine): string {
-  return `${new Date(time).toISOString()} ${level} ${plain(text)}\n`;
 }
