@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { kvm } from '@mayfly/vmm';
-import { pagesOf, writePages } from '@mayfly/vmm/checkpoint';
+import { flatten, type Link, pagesOf, writePages } from '@mayfly/vmm/checkpoint';
 import type { Benchmark, Measurement } from './benchmark.js';
 import { scaled } from './scale.js';
 import { quantile } from './statistics.js';
@@ -31,6 +31,13 @@ function* pages(): Generator<number> {
   }
 }
 const offsets = Uint32Array.from(pages());
+
+/** A stored template and a difference to it, of which every page is the template's too, put together. */
+function flattened(folder: string): Promise<number> {
+  const link = { folder, manifest: { memory: { file: 'stored', size: SIZE } }, state: { runs } };
+  const some = { ...link, state: { runs: runs.subarray(0, runs.length / 2) } };
+  return flatten(folder, [link, some] as unknown as Link[]);
+}
 
 function template(): kvm.GuestMemory {
   const memory = GuestMemory.anonymous(SIZE, { huge: true });
@@ -65,7 +72,8 @@ async function measure(): Promise<Measurement> {
     const captured = openSync(join(scratch.path, 'captured'), 'w+');
     memory.writeTo(captured);
     new Uint8Array(small.buffer).set(new Uint8Array(memory.buffer));
-    const kinds = { stored, captured, memfd: small.fd };
+    const difference = await flattened(scratch.path);
+    const kinds = { stored, captured, difference, memfd: small.fd };
     const seen = Object.fromEntries(
       Object.keys(kinds).map((name) => [name, { read: [] as number[], write: [] as number[] }]),
     );
@@ -75,7 +83,7 @@ async function measure(): Promise<Measurement> {
         seen[name]!.write.push(touch(fd, true));
       }
     }
-    for (const fd of [stored, captured]) closeSync(fd);
+    for (const fd of [stored, captured, difference]) closeSync(fd);
     const median = (name: string, how: 'read' | 'write') => quantile(seen[name]![how], 0.5);
     return {
       samples: seen.stored!.read,
@@ -84,6 +92,8 @@ async function measure(): Promise<Measurement> {
         storedFromDisk: fromDisk,
         storedWrite: median('stored', 'write'),
         capturedWrite: median('captured', 'write'),
+        difference: median('difference', 'read'),
+        differenceWrite: median('difference', 'write'),
         memfd: median('memfd', 'read'),
         memfdWrite: median('memfd', 'write'),
       },

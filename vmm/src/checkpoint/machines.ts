@@ -131,7 +131,7 @@ export async function storeMachine(
     ...(parent && { parent: parent.manifest.id }),
   };
   const { memory, kernel } = machine;
-  checkCpl0(memory.buffer, memory.size, kernel, state.vcpu);
+  if (kernel !== undefined) checkCpl0(memory.buffer, memory.size, kernel, state.vcpu);
   const captured = { memory, state, ...rest, ...(images && { images }) };
   const base = parent && GuestMemory.readonlyFile(parent.memoryFd, parent.memorySize);
   try {
@@ -149,15 +149,19 @@ export interface CloneOptions {
 }
 
 /**
- * Another guest kernel's entry is not known here. The host does not depend on it: it matters to clones that are rewound, and
- * those of pools have this kernel.
+ * Whether its guest kernel is another build's, whose entry is not known here and not checked. The host does not depend on
+ * it: it matters to clones that are rewound, and those of pools have this kernel. Throws MAYFLY_TEMPLATE_TAMPERED.
  */
-function checkLoaded(loaded: Loaded): void {
-  if (checked.has(loaded)) return;
-  if (loaded.manifest.kernel === KernelImage.default().digest) checkSource(loaded);
-  checked.add(loaded);
+function hasForeignKernel(loaded: Loaded): boolean {
+  const known = foreign.get(loaded);
+  if (known !== undefined) return known;
+  const isForeign = loaded.manifest.kernel !== KernelImage.default().digest;
+  if (!isForeign) checkSource(loaded);
+  foreign.set(loaded, isForeign);
+  return isForeign;
 }
-const checked = new WeakSet<Loaded>();
+/** Of what was looked at: machines are made of it by the thousand. */
+const foreign = new WeakMap<Loaded, boolean>();
 
 /**
  * A machine that goes on from a checkpoint, with an identity of its own.
@@ -169,9 +173,9 @@ export function cloneMachine(
   { hostname, isKept = () => false }: CloneOptions = {},
 ): Machine {
   if (hostname !== undefined) checkHostname(hostname);
-  checkLoaded(source);
+  const foreignKernel = hasForeignKernel(source);
   const state = keepStreams(source.state, isKept);
-  const machine = machineFromState({ ...source, state }, console);
+  const machine = machineFromState({ ...source, state }, console, { foreignKernel });
   prepare(machine, source.workingSet);
   newIdentity(machine.shared, source.state.capturedAt, hostname);
   return machine;

@@ -5,15 +5,16 @@ import { GuestMemory } from '../kvm/index.js';
 import { damaged } from './manifest.js';
 
 export const PAGE = 4096;
-/** Pages that are read or written at once. */
+/** Pages that are read or written at once: 2 MiB, the size of a large folio. */
 const CHUNK = 512;
+export const BLOCK = CHUNK * PAGE;
 
-/** [first page, count], in bytes, in pieces of at most CHUNK pages. */
+/** [first page, count], in bytes, in pieces none of which crosses a boundary of 2 MiB. */
 export function* pieces(runs: Uint32Array): Generator<[offset: number, length: number]> {
   for (let i = 0; i < runs.length; i += 2) {
     const [first, count] = [runs[i]!, runs[i + 1]!];
-    for (let done = 0; done < count; done += CHUNK) {
-      yield [(first + done) * PAGE, Math.min(CHUNK, count - done) * PAGE];
+    for (let at = first; at < first + count; at += CHUNK - (at % CHUNK)) {
+      yield [at * PAGE, Math.min(CHUNK - (at % CHUNK), first + count - at) * PAGE];
     }
   }
 }
@@ -64,19 +65,6 @@ export function pagesOf(memory: GuestMemory): (offset: number, length: number) =
   return (offset, length) => new Uint8Array(memory.buffer, offset, length);
 }
 
-/** Copies stored pages to the same places of another file. */
-export async function copyPages(path: string, to: FileHandle, runs: Uint32Array): Promise<void> {
-  const from = await open(path, 'r');
-  try {
-    const buffer = pieceBuffer(runs);
-    for (const [offset, length] of pieces(runs)) {
-      await writeAll(to, await readPiece(from, buffer, offset, length), offset);
-    }
-  } finally {
-    await from.close();
-  }
-}
-
 /** The SHA-256 of the stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
 export async function hashPages(
   path: string,
@@ -107,7 +95,13 @@ function pieceBuffer(runs: Uint32Array): Buffer {
   return Buffer.allocUnsafe(Math.min(CHUNK, longest(runs)) * PAGE);
 }
 
-async function readPiece(file: FileHandle, buffer: Buffer, offset: number, length: number) {
+/** The start of the buffer, filled. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
+export async function readPiece(
+  file: FileHandle,
+  buffer: Buffer,
+  offset: number,
+  length: number,
+): Promise<Buffer> {
   const { bytesRead } = await file.read(buffer, 0, length, offset);
   if (bytesRead !== length) throw damaged(`memory ends at byte ${offset + bytesRead}`);
   return buffer.subarray(0, length);

@@ -350,7 +350,7 @@ export class CheckpointStore {
       ...(parent && { parent: parent.id }),
       createdAt: new Date().toISOString(),
       abi: abi.ABI_VERSION,
-      kernel: KernelImage.default().digest,
+      kernel: parent?.kernel ?? KernelImage.default().digest, // in memory it is the parent's still
       cpu: describeCpu(),
     } as const;
   }

@@ -127,8 +127,9 @@ function kernelFrames(rip: bigint, frame: bigint, machine: Machine): bigint[] {
   return addresses;
 }
 
-function kernelLines(kernel: KernelImage, addresses: readonly bigint[]): string[] {
-  return addresses.map((address) => `  at ${kernel.describe(address)} (guest kernel)`);
+function kernelLines(kernel: KernelImage | undefined, addresses: readonly bigint[]): string[] {
+  const named = (address: bigint) => kernel?.describe(address) ?? hex(address);
+  return addresses.map((address) => `  at ${named(address)} (guest kernel)`);
 }
 
 /** A panic describes the program if it still can. */

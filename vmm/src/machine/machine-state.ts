@@ -61,6 +61,8 @@ export interface Provisions {
   supplies?: Supplies;
   /** The source's images; they stay the caller's, and open for as long as the machine. */
   images?: readonly GuestMemory[];
+  /** The guest kernel in the source's memory is another build's. */
+  foreignKernel?: boolean;
 }
 
 /**
@@ -70,7 +72,7 @@ export interface Provisions {
 export function machineFromState(
   source: MachineSource,
   console: ConsoleOptions,
-  { supplies, images: lent }: Provisions = {},
+  { supplies, images: lent, foreignKernel = false }: Provisions = {},
 ): Machine {
   const { memoryFd, memorySize, state } = source;
   const images = lent ?? openImages(source.images);
@@ -85,7 +87,7 @@ export function machineFromState(
     memory,
     images,
     imagePaths: source.images,
-    kernel: KernelImage.default(),
+    kernel: foreignKernel ? undefined : KernelImage.default(),
     devices: createDevices(ram, console),
     ram,
     release: (gone) => {

@@ -72,7 +72,7 @@ export interface MachineParts {
   memory: GuestMemory;
   images: readonly GuestMemory[];
   imagePaths: readonly string[];
-  kernel: KernelImage;
+  kernel: KernelImage | undefined;
   devices: Devices;
   ram: GuestRam;
   /** Takes the memory when the machine is closed; without it, memory and images are closed. */
@@ -127,7 +127,8 @@ export class Machine {
     return serveQueues(this.devices);
   }
 
-  get kernel(): KernelImage {
+  /** undefined: one of another build, of which nothing is known here. */
+  get kernel(): KernelImage | undefined {
     return this.#parts.kernel;
   }
 

@@ -7,6 +7,7 @@
 import { closeSync } from 'node:fs';
 import type { Dialect } from '../dialects/dialect.js';
 import { checkCpl0 } from '../machine/cpl0.js';
+import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine } from '../machine/machine.js';
 import { captureState, type MachineSource } from '../machine/machine-state.js';
 import { openUnnamed } from '../memory/index.js';
@@ -34,7 +35,7 @@ export function captureTemplate(
 ): Template {
   const state = captureState(machine, true);
   const { buffer, size } = machine.memory;
-  checkCpl0(buffer, size, machine.kernel, state.vcpu);
+  checkCpl0(buffer, size, KernelImage.default(), state.vcpu);
   const memoryFd = openUnnamed(directory);
   try {
     machine.memory.writeTo(memoryFd, machine.memory.size);

@@ -287,6 +287,11 @@ t.test('damage is refused with what is wrong', async (t) => {
   const all = /ABI 9999 .*; state version 77 .*; CPU features warp/;
   await t.rejects(load('abi'), { ...code('VERSION'), message: all }, 'the whole list');
 
+  ({ folder } = await fresh('kernel'));
+  const kernel = 'f'.repeat(64);
+  await edit(folder, (m) => Object.assign(m, { kernel }));
+  t.match(await create('of-kernel', new Map(), 'kernel', new Map()), { kernel }, 'the parent’s');
+
   ({ folder } = await fresh('cpu'));
   await edit(folder, (m) => (m.cpu as { features: string[] }).features.push('avx1024', 'warp'));
   await t.rejects(load('cpu'), { ...code('CPU'), message: /CPU features avx1024, warp \(it was/ });
