@@ -52,6 +52,20 @@ t.test(
   },
 );
 
+t.test('of packages, stacks name the files only', async (t) => {
+  const folder = folderWith(t, {
+    'index.js': `import { call } from 'p';\n\ntry { call(() => { throw new Error('x'); }); } catch (e) { console.log(e.stack); }`,
+    'node_modules/p/package.json': '{"name":"p","main":"lib/i.js"}',
+    'node_modules/p/lib/i.js': '// one\n\nexports.call = (f) => {\n  f();\n};',
+  });
+  const { module } = await bundleFile(join(folder, 'index.js'));
+  for (const bundle of [module, await bundleSource(module, 'f.js')]) {
+    const stack = run(folder, bundle);
+    t.match(stack, `${join(folder, 'index.js')}:3:26`);
+    t.match(stack, `${join(folder, 'node_modules/p/lib/i.js')}:1:1`);
+  }
+});
+
 t.test('what CommonJS knows is there, unless the source has its own', async (t) => {
   const folder = folderWith(t, {
     'index.mjs': `import { createRequire } from 'node:module';
