@@ -105,6 +105,11 @@ export const ERRORS = Object.freeze({
     'the server ended before the invocation did, again and again',
     'invoke again; if it stays, look in the log of the server for what ended it',
   ),
+  MAYFLY_STORE_UNWRITABLE: row(
+    507,
+    'the change could not be written to disk, and is not made',
+    'make room on the disk of the server’s data, then try again',
+  ),
   MAYFLY_UPGRADE_REFUSED: row(
     501,
     'an invocation is one request and one answer: there are no WebSockets',

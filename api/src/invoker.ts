@@ -257,7 +257,12 @@ export function newTrace(name: string, request: InvocationRequest): Trace {
 
 const OF_THE_FUNCTION = /^(?:FUNCTION|MAYFLY_GUEST)_/;
 
-const POSTPONING = new Set(['MAYFLY_OVERLOADED', 'MAYFLY_SERVER_CLOSING', 'MAYFLY_POOL_CLOSED']);
+const POSTPONING = new Set([
+  'MAYFLY_OVERLOADED',
+  'MAYFLY_SERVER_CLOSING',
+  'MAYFLY_POOL_CLOSED',
+  'MAYFLY_STORE_UNWRITABLE',
+]);
 
 /** Whether an accepted invocation is to run later: there is no room, or no server any more. */
 export function isPostponed(error: unknown): boolean {

@@ -115,7 +115,7 @@ export class LaterInvocations {
   /** The attempt does not count, after the next start of the server either. */
   async #postpone(trace: Trace): Promise<void> {
     trace.attempts = (trace.attempts ?? 1) - 1;
-    if (this.#closing) return this.#store.noteAttempt(trace);
+    if (this.#closing) return this.#store.noteAttempt(trace).catch(() => {});
     this.#waiting.unshift(trace);
     await new Promise((resolve) => setTimeout(resolve, FULL_WAIT_MS));
   }

@@ -20,9 +20,12 @@ export type ChildServer = Omit<ChildProcessServer, 'url'> & { url: string };
  * itself when its standard input does.
  */
 export function spawnServer(t: Tap, program: string, ...args: string[]): ChildProcessServer {
-  const child = spawn(process.execPath, [program, ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  return spawnCommand(t, process.execPath, program, ...args);
+}
+
+/** The same, by a command that runs one. */
+export function spawnCommand(t: Tap, command: string, ...args: string[]): ChildProcessServer {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const kill = (signal: NodeJS.Signals = 'SIGKILL') => {
     child.kill(signal);

@@ -50,7 +50,9 @@ export class Database {
       if (existsSync(mark) && existsSync(path)) await checkContent(path);
       await writeFile(mark, '');
       // Without overlapping syncs, a commit that is acknowledged is on disk, as in LMDB itself.
-      const root = open({ path, overlappingSync: false, maxDbs: 16 });
+      // The promise of an event turn's batch is nobody's: if it failed, for want of room, it would end the process.
+      const options = { overlappingSync: false, eventTurnBatching: false };
+      const root = open({ path, maxDbs: 16, ...options });
       await checkFormat(root, path);
       return new Database(root, mark, unlock);
     } catch (error) {
@@ -63,9 +65,21 @@ export class Database {
     return this.#root.openDB<Value, Key>(name, TABLE_OPTIONS);
   }
 
-  /** What `work` writes is there wholly or not at all. Resolves when it is on disk. */
+  /**
+   * What `work` writes is there wholly or not at all. Resolves when it is on disk.
+   *
+   * @throws MayflyError MAYFLY_STORE_UNWRITABLE: it is not; the disk is full, for example
+   */
   async transaction(work: () => void): Promise<void> {
-    await this.#root.transaction(work);
+    try {
+      await this.#root.transaction(work);
+    } catch (error) {
+      const { commitError } = error as { commitError?: Promise<never> };
+      if (commitError === undefined) throw error;
+      const cause = await commitError.catch((why: unknown) => why); // a rejection that nobody waits for ends the process
+      const message = `the change could not be written: ${(cause as Error).message}`;
+      throw new MayflyError('MAYFLY_STORE_UNWRITABLE', message, { cause });
+    }
   }
 
   async close(): Promise<void> {

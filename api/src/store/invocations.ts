@@ -36,6 +36,7 @@ export class InvocationStore {
   #written: Promise<void> = Promise.resolve();
   #count: number;
   #dropped = 0;
+  #closed = false;
 
   constructor(database: Database, recordsMax = RECORDS_MAX) {
     this.#database = database;
@@ -109,7 +110,7 @@ export class InvocationStore {
     const isAccepted = trace.attempts !== undefined;
     if (this.#pending.size >= PENDING_MAX && !isAccepted) this.#dropped++;
     else this.#pending.set(trace.id, trace);
-    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    this.#flushLater();
   }
 
   /** It was not begun after all. */
@@ -119,6 +120,7 @@ export class InvocationStore {
 
   /** Resolves when all that ended is on disk. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#timer);
     await this.#written;
     this.#flush();
@@ -126,12 +128,24 @@ export class InvocationStore {
   }
 
   #flush(): void {
-    this.#written = this.#written
-      .then(() => this.#write())
-      .catch(() => {
-        // A full disk, for example: the next ones may be luckier, and the server goes on without these.
-        this.#dropped += this.#writing.size;
-      });
+    this.#written = this.#written.then(() => this.#write()).catch(() => this.#keepAccepted());
+  }
+
+  /**
+   * A full disk, for example: the server goes on without these records, but for those of accepted invocations, which would run
+   * again after the next start.
+   */
+  #keepAccepted(): void {
+    for (const trace of this.#writing.values()) {
+      if (trace.attempts === undefined) this.#dropped++;
+      else if (!this.#pending.has(trace.id)) this.#pending.set(trace.id, trace);
+    }
+    this.#writing = new Map();
+    if (this.#pending.size > 0 && !this.#closed) this.#flushLater();
+  }
+
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
   }
 
   async #write(): Promise<void> {
