@@ -1,4 +1,5 @@
 /* fs/fd.c: the descriptor table. There is one process, so there is one table. */
+#include "exec.h"
 #include "inode.h"
 
 #define WORD_BITS 64
@@ -67,6 +68,11 @@ i64 fd_replace(int fd, struct file *f, bool close_on_exec) {
 bool fd_cloexec(int fd) { return cloexec[fd / WORD_BITS] >> fd % WORD_BITS & 1; }
 
 void fd_set_cloexec(int fd, bool on) { set_bit(cloexec, fd, on); }
+
+void fd_exec(void) {
+  for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1))
+    if (fd_cloexec(fd)) fd_close(fd);
+}
 
 int fd_next(int from) { return scan(from, true); }
 

@@ -200,7 +200,11 @@ static const struct {
     {"root", S_IFLNK | 0777, &root_ops},
 };
 
-void proc_set_program(struct dentry *d) { program_dentry = d == NULL ? NULL : dentry_get(d); }
+void proc_set_program(struct dentry *d) {
+  struct dentry *old = program_dentry;
+  program_dentry = d == NULL ? NULL : dentry_get(d);
+  dentry_put(old);
+}
 
 void proc_self_mount(struct dentry *proc) {
   struct inode *inode = inode_new(DEV_PROC, S_IFDIR | 0555, &fixed_dir_ops);

@@ -1,5 +1,6 @@
 /* fs/proc_text.c: the texts under /proc/PID. */
 #include "arch.h"
+#include "exec.h"
 #include "identity.h"
 #include "inode.h"
 #include "mm.h"
@@ -9,18 +10,18 @@ static u64 start_time; /* CLOCK_MONOTONIC */
 
 void proc_start(void) { start_time = clock_mono(); }
 
-/* `count` NUL-terminated strings of the boot page's strings, after the first `skip`. */
-static void boot_strings(struct text *out, u64 skip, u64 count) {
-  const char *s = (const char *)(WINDOW_VA + STRINGS_GPA);
-  u64 size = MIN(BOOT->strings_size, STRINGS_SIZE), start = 0, at = 0;
+/* `count` of the strings that the program started with, after the first `skip`. */
+static void start_strings(struct text *out, u64 skip, u64 count) {
+  const char *s = started.strings;
+  u64 size = started.size, start = 0, at = 0;
   for (; skip > 0 && start < size; skip--) start += strnlen(s + start, size - start) + 1;
   for (at = start; count > 0 && at < size; count--) at += strnlen(s + at, size - at) + 1;
   if (start < size) text_add(out, s + start, MIN(at, size) - start);
 }
 
-static void generate_cmdline(struct inode *inode, struct text *out) { boot_strings(out, 0, BOOT->argc); }
+static void generate_cmdline(struct inode *inode, struct text *out) { start_strings(out, 0, started.argc); }
 
-static void generate_environ(struct inode *inode, struct text *out) { boot_strings(out, BOOT->argc, BOOT->envc); }
+static void generate_environ(struct inode *inode, struct text *out) { start_strings(out, started.argc, started.envc); }
 
 static u8 auxv[512];
 static size_t auxv_size;

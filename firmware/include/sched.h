@@ -39,6 +39,7 @@ struct thread {
   u32 rseq_size, rseq_signature;
   u64 cpu_time;      /* ns on the processor, up to the last switch */
   bool attention;    /* look for signals before going on in the program */
+  bool ending;       /* another one calls execve */
   bool restore_mask; /* saved_mask becomes the mask before that */
   u64 signal_mask, saved_mask;
   u64 waited; /* signals that a sleep in rt_sigtimedwait takes although they are masked */

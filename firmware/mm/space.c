@@ -6,6 +6,7 @@
 #include "arch.h"
 #include "blocks.h"
 #include "errno.h"
+#include "exec.h"
 #include "file.h"
 #include "lib.h"
 #include "sched.h"
@@ -195,6 +196,14 @@ i64 space_unmap(u64 start, u64 size) {
   if (!vmas_reserve(2)) return -ENOMEM;
   remove_range(start, start + size);
   return settle(start, start + size) ? 0 : -ENOMEM;
+}
+
+/* Only what is mapped is gone through: the address space is large. */
+void space_clear(void) {
+  struct vma *v;
+  while ((v = vma_get(0)) != NULL)
+    if (space_unmap(v->start, v->end - v->start) != 0) panic("no memory to unmap");
+  brk_start = brk_end = 0;
 }
 
 static bool may_be_written(const struct vma *v) {

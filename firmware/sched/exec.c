@@ -1,5 +1,7 @@
-/* Starts the program: maps its ELF segments and its interpreter's, lays out the stack as the System V ABI (AMD64
- * supplement, 3.4.1) says, and jumps. */
+/* Starts a program: maps its ELF segments and its interpreter's, lays out the stack as the System V ABI (AMD64
+ * supplement, 3.4.1) says, and jumps. The first one is the boot page's, others take its place (syscall/exec.c). */
+#include "exec.h"
+#include "../fs/inode.h"
 #include "arch.h"
 #include "errno.h"
 #include "file.h"
@@ -59,6 +61,7 @@ enum {
 #define STACK_SIZE (8 * MiB)
 
 u64 stack_top;
+struct start started;
 
 struct loaded {
   u64 entry, bias, headers, end;
@@ -116,17 +119,22 @@ static u64 choose_bias(const struct program_header *p, u16 n) {
   return (u64)at - ALIGN_DOWN(low, PAGE);
 }
 
+/* Reads the headers; returns what is wrong with them, or NULL. */
+static const char *read_headers(struct file *f, struct elf_header *h, struct program_header p[MAX_HEADERS]) {
+  if (file_read_at(f, h, sizeof *h, 0) != sizeof *h || memcmp(h->ident, "\177ELF", 4) != 0) return "not an ELF program";
+  if (h->ident[4] != 2 || h->machine != EM_X86_64) return "not a program for x86-64";
+  if (h->type != ET_EXEC && h->type != ET_DYN) return "not an executable";
+  if (h->phentsize != sizeof *p || h->phnum == 0 || h->phnum > MAX_HEADERS) return "damaged ELF: program headers";
+  ssize_t size = h->phnum * (ssize_t)sizeof *p;
+  return file_read_at(f, p, (size_t)size, (off_t)h->phoff) == size ? NULL : "damaged ELF: program headers";
+}
+
 static void load(const char *path, struct loaded *l) {
   struct file *f = open_program(path);
   struct elf_header h;
   struct program_header p[MAX_HEADERS];
-  if (file_read_at(f, &h, sizeof h, 0) != sizeof h || memcmp(h.ident, "\177ELF", 4) != 0)
-    refuse(path, "not an ELF program");
-  if (h.ident[4] != 2 || h.machine != EM_X86_64) refuse(path, "not a program for x86-64");
-  if (h.type != ET_EXEC && h.type != ET_DYN) refuse(path, "not an executable");
-  if (h.phentsize != sizeof *p || h.phnum == 0 || h.phnum > MAX_HEADERS) refuse(path, "damaged ELF: program headers");
-  ssize_t size = h.phnum * (ssize_t)sizeof *p;
-  if (file_read_at(f, p, (size_t)size, (off_t)h.phoff) != size) refuse(path, "damaged ELF: program headers");
+  const char *wrong = read_headers(f, &h, p);
+  if (wrong != NULL) refuse(path, wrong);
   *l = (struct loaded){.header_count = h.phnum};
   if (h.type == ET_DYN) {
     l->bias = choose_bias(p, h.phnum);
@@ -165,15 +173,14 @@ static u64 push_bytes(struct stack *s, const void *bytes, size_t n) {
 }
 
 static u64 build_stack(const struct loaded *program, u64 base) {
+  const struct start *start = &started;
   i64 low = space_map(0, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, NULL, 0);
-  if (low < 0) panic("no memory for the stack");
+  if (low < 0) refuse(start->strings + start->execfn, "no memory for the stack");
   if (program->stack_executable) space_protect((u64)low, STACK_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
   stack_top = (u64)low + STACK_SIZE;
   struct stack s = {stack_top - 64};
-  const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
-  u64 count = BOOT->argc + BOOT->envc;
-  if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");
-  u64 copy = push_bytes(&s, strings, BOOT->strings_size);
+  u64 count = start->argc + start->envc;
+  u64 copy = push_bytes(&s, start->strings, start->size);
   u8 random[16];
   random_fill(random, sizeof random);
   u64 random_at = push_bytes(&s, random, sizeof random);
@@ -198,7 +205,7 @@ static u64 build_stack(const struct loaded *program, u64 base) {
       {AT_HWCAP2, 2},
       {AT_CLKTCK, 100},
       {AT_PLATFORM, platform},
-      {AT_EXECFN, copy + BOOT->execfn},
+      {AT_EXECFN, copy + start->execfn},
       {AT_SYSINFO_EHDR, (u64)vdso_start},
       {AT_MINSIGSTKSZ, frame_size()},
       {AT_NULL, 0},
@@ -206,14 +213,14 @@ static u64 build_stack(const struct loaded *program, u64 base) {
   u64 words = 1 + count + 2 + sizeof aux / 8;
   s.at = ALIGN_DOWN(s.at - words * 8, 16);
   u64 *at = (u64 *)s.at, *to = at;
-  *to++ = BOOT->argc;
+  *to++ = start->argc;
   u64 string = copy;
   for (u64 i = 0; i < count; i++) {
-    if (i == BOOT->argc) *to++ = 0;
+    if (i == start->argc) *to++ = 0;
     *to++ = string;
     string += strlen((const char *)string) + 1;
   }
-  if (BOOT->envc == 0) *to++ = 0;
+  if (start->envc == 0) *to++ = 0;
   *to++ = 0;
   memcpy(to, aux, sizeof aux);
   proc_set_auxv(aux, sizeof aux);
@@ -224,13 +231,14 @@ static u64 build_stack(const struct loaded *program, u64 base) {
 static void name_thread(const char *path) {
   const char *slash = strrchr(path, '/');
   const char *base = slash == NULL ? path : slash + 1;
+  memset(current->name, 0, sizeof current->name);
   memcpy(current->name, base, strnlen(base, sizeof current->name - 1));
 }
 
-void exec_program(void) {
-  const char *path = (const char *)(WINDOW_VA + STRINGS_GPA + BOOT->execfn);
+/* Maps the program and builds what the running thread goes on with. */
+static void begin(const char *path) {
   struct loaded program, interpreter = {0};
-  name_thread(path);
+  name_thread(started.strings + started.execfn);
   load(path, &program);
   brk_setup(program.end);
   u64 entry = program.entry;
@@ -238,9 +246,78 @@ void exec_program(void) {
     load(program.interpreter, &interpreter);
     entry = interpreter.entry;
   }
-  struct regs r = {.rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
+  struct regs r = {.vector = NO_VECTOR, .rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
   r.rsp = build_stack(&program, interpreter.bias);
   *thread_regs(current) = r;
+}
+
+void exec_program(void) {
+  const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
+  if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");
+  started = (struct start){strings, BOOT->strings_size, BOOT->argc, BOOT->envc, BOOT->execfn};
+  begin(strings + BOOT->execfn);
   debug_start();
   start_program(thread_regs(current));
+}
+
+/* --- execve --- */
+
+static i64 check_interpreter(struct file *f, const struct program_header *p) {
+  char path[sizeof((struct loaded *)0)->interpreter] = {0};
+  size_t n = MIN(p->filesz, sizeof path - 1);
+  if (file_read_at(f, path, n, (off_t)p->offset) != (ssize_t)n) return -ENOEXEC;
+  i64 error;
+  struct file *interpreter = file_open(path, O_RDONLY, &error);
+  if (interpreter != NULL) file_put(interpreter);
+  return interpreter == NULL ? error : 0;
+}
+
+static i64 check_file(const char *path) {
+  i64 error;
+  struct dentry *d = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
+  if (d == NULL) return error;
+  bool executable = is_regular(d->inode) && (d->inode->mode & 0111) != 0;
+  dentry_put(d);
+  return executable ? 0 : -EACCES;
+}
+
+i64 exec_check(const char *path) {
+  struct elf_header h;
+  struct program_header p[MAX_HEADERS];
+  i64 error = check_file(path);
+  if (error != 0) return error;
+  struct file *f = file_open(path, O_RDONLY, &error);
+  if (f == NULL) return error;
+  error = read_headers(f, &h, p) == NULL ? 0 : -ENOEXEC;
+  for (u16 i = 0; error == 0 && i < h.phnum; i++)
+    if (p[i].type == PT_INTERP) error = check_interpreter(f, &p[i]);
+  file_put(f);
+  return error;
+}
+
+/* The boot page's strings are no allocation. */
+static void start_set(const struct start *s) {
+  static bool allocated;
+  if (allocated) kfree((void *)(u64)started.strings);
+  allocated = true;
+  started = *s;
+}
+
+static void program_set(const char *path) {
+  i64 error;
+  struct dentry *d = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
+  proc_set_program(d);
+  dentry_put(d);
+}
+
+void exec_replace(const char *path, const struct start *s) {
+  threads_end_others();
+  posix_timers_end();
+  signals_reset();
+  fd_exec();
+  program_set(path);
+  start_set(s);
+  thread_reset();
+  space_clear();
+  begin(path);
 }

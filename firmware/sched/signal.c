@@ -6,6 +6,7 @@
 #include "arch.h"
 #include "errno.h"
 #include "event.h"
+#include "exec.h"
 #include "lib.h"
 #include "thread.h"
 
@@ -32,7 +33,9 @@ static bool fatal(int signal) { return signal_actions[signal].handler == SIG_DFL
 
 u64 signals_pending(const struct thread *t) { return t->pending.bits | shared.bits; }
 
-bool signal_deliverable(const struct thread *t) { return t->attention && (signals_pending(t) & ~t->signal_mask); }
+bool signal_deliverable(const struct thread *t) {
+  return t->attention && (t->ending || (signals_pending(t) & ~t->signal_mask));
+}
 
 /* --- sending --- */
 
@@ -195,6 +198,11 @@ void signals_leave(void) {
   pass_on(shared.bits & ~mask);
 }
 
+void signals_reset(void) {
+  for (int i = 1; i <= SIGNALS; i++)
+    signal_actions[i] = (struct action){.handler = signal_actions[i].handler == SIG_IGN ? SIG_IGN : SIG_DFL};
+}
+
 /* --- delivery --- */
 
 /* An interrupted call begins again, or says so. Only for the first handler: later ones interrupt the first. */
@@ -250,6 +258,7 @@ static void protection_fault(struct regs *r) {
 
 int signals_deliver(struct regs *r) {
   struct siginfo info;
+  if (current->ending) thread_exit();
   for (;;) {
     if (signal_take(current, ~current->signal_mask, &info)) {
       if (debug_passes(&info)) act(r, &info);

@@ -4,6 +4,7 @@
  * a template is captured at the idle exit, and a rewound clone goes on from memory alone. */
 #include "arch.h"
 #include "errno.h"
+#include "exec.h"
 #include "file.h"
 #include "lib.h"
 #include "mm.h"
@@ -32,6 +33,11 @@ static void fpu_init(void) {
   while ((PAGE << xsave_order) < xsave_size) xsave_order++;
 }
 
+static void xsave_reset(u8 *xsave) {
+  memset(xsave, 0, 1024);       /* legacy area and header: xrstor reads nothing else of an all-initial state */
+  *(u32 *)(xsave + 24) = 0x1f80; /* MXCSR: all masked */
+}
+
 static struct thread *thread_allocate(void) {
   struct thread *t = kzalloc(sizeof *t);
   void *stack = page_alloc(KSTACK_ORDER);
@@ -44,8 +50,7 @@ static struct thread *thread_allocate(void) {
   }
   t->kstack = (u64)stack;
   t->xsave = xsave;
-  memset(xsave, 0, 1024);              /* legacy area and header: xrstor reads nothing else of an all-initial state */
-  *(u32 *)((u8 *)xsave + 24) = 0x1f80; /* MXCSR: all masked */
+  xsave_reset(xsave);
   list_init(&t->run);
   list_init(&t->pending.entries);
   list_push(&all, &t->all);
@@ -279,6 +284,34 @@ void thread_exit(void) {
   dead = current;
   schedule();
   panic("a dead thread runs");
+}
+
+static void end_soon(struct thread *t) {
+  if (t->state == THREAD_DEAD) return;
+  t->ending = t->attention = true;
+  thread_wake(t);
+}
+
+void threads_end_others(void) {
+  if (current->ending) thread_exit(); /* another one was first */
+  SHARED->debug_only = 0;
+  for (struct thread *t = thread_after(current); t != current; t = thread_after(t)) end_soon(t);
+  while (threads > 1) yield();
+  list_remove(&current->all);
+  list_insert(&all, &current->all);
+  current->tid = process_id();
+}
+
+void thread_reset(void) {
+  robust_list_exit();
+  current->robust_list = current->clear_tid = current->rseq = 0;
+  memset(&current->altstack, 0, sizeof current->altstack);
+  current->altstack.flags = SS_DISABLE;
+  context_save(current);
+  xsave_reset(current->xsave);
+  current->fs_base = current->gs_base = 0;
+  context_restore();
+  current->attention = true; /* all registers are new */
 }
 
 void process_exit(int wait_status) {

@@ -1,5 +1,6 @@
 /* timer_create(2): timers that send a signal. glibc makes SIGEV_THREAD from SIGEV_THREAD_ID. */
 #include "errno.h"
+#include "exec.h"
 #include "interval.h"
 #include "lib.h"
 #include "mm.h"
@@ -124,12 +125,20 @@ i64 sys_timer_getoverrun(const u64 *a) {
   return t == NULL ? -EINVAL : t->taken_overrun;
 }
 
-i64 sys_timer_delete(const u64 *a) {
-  struct posix_timer *t = timer_find(a[0]);
-  if (t == NULL) return -EINVAL;
+static void end(struct posix_timer *t) {
   interval_stop(&t->interval);
   signal_unpost(&t->entry);
   list_remove(&t->link);
   kfree(t);
+}
+
+i64 sys_timer_delete(const u64 *a) {
+  struct posix_timer *t = timer_find(a[0]);
+  if (t == NULL) return -EINVAL;
+  end(t);
   return 0;
+}
+
+void posix_timers_end(void) {
+  LIST_EACH(&timers, item) end(CONTAINER(item, struct posix_timer, link));
 }

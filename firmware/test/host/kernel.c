@@ -1,5 +1,6 @@
 /* The guest kernel's neighbours of fs/, played by the host: memory from malloc, one thread, a fixed
  * clock. Tests call kernel_call(), or the functions of fs/inode.h directly. */
+#include "exec.h"
 #include "kernel.h"
 #include "../../fs/inode.h"
 #include "arch.h"
@@ -109,6 +110,7 @@ const struct vma *space_list(size_t *count) {
   return list;
 }
 void space_file_shrunk(struct inode *of) { (void)of; }
+struct start started;
 u64 brk_start = 0x600000, brk_end = 0x700000, stack_top;
 
 static struct list threads = LIST_INIT(threads);
@@ -169,6 +171,7 @@ void kernel_start(void *const *images, const u64 *sizes, u64 count, const char *
   boot->cwd = 64;
   boot->strings_size = 128;
   memcpy(strings + 64, cwd, strlen(cwd) + 1);
+  started = (struct start){strings, boot->strings_size, boot->argc, boot->envc, boot->execfn};
   fs_init();
   fd_init();
 }
