@@ -87,7 +87,7 @@ static void leave_traces(void) {
   static char stack[65536];
   sigset_t blocked;
   timer_t timer;
-  struct itimerspec soon = {.it_value = {0, 20000000}};
+  struct itimerspec later = {.it_value = {1000, 0}};
   dup2(open("/tmp/text", O_RDONLY), 20);
   dup3(20, 21, O_CLOEXEC);
   signal(SIGUSR1, ignore);
@@ -98,7 +98,7 @@ static void leave_traces(void) {
   raise(SIGHUP);
   sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
   timer_create(CLOCK_MONOTONIC, NULL, &timer);
-  timer_settime(timer, 0, &soon, NULL);
+  timer_settime(timer, 0, &later, NULL);
   umask(027);
   CALL(chdir, "/tmp/dir");
   pthread_mutex_lock(&held);
@@ -121,6 +121,7 @@ static void look_for_traces(void) {
   struct sigaction action;
   sigset_t set;
   stack_t stack;
+  struct itimerspec left;
   char name[17] = {0}, here[100];
   printf("descriptors %d %d\n", fcntl(20, F_GETFD), fcntl(21, F_GETFD));
   sigaction(SIGUSR1, NULL, &action);
@@ -133,7 +134,7 @@ static void look_for_traces(void) {
   printf("pending %d\n", sigismember(&set, SIGHUP));
   sigaltstack(NULL, &stack);
   printf("stack %x %zu\n", stack.ss_flags, stack.ss_size);
-  usleep(50000); /* a timer's signal would end it */
+  SHOW(timer_gettime, 0, &left);
   printf("umask %o, in %s\n", umask(0), getcwd(here, sizeof here));
   prctl(PR_GET_NAME, name);
   printf("name %s, main thread %d\n", name, getpid() == gettid());
