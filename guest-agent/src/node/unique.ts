@@ -7,10 +7,12 @@
  *   crypto.randomUUID    keeps 128 values in advance        → its cache is bypassed
  *   crypto.randomInt     keeps 1024 values in advance       → drawn without its cache
  *   process.pid          read once at start                 → read again in each clone
+ *   random bytes that packages keep in advance              → filled anew, see random-stores.ts
  */
 import crypto from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { refillRandomStores, watchRandomStores } from './random-stores.js';
 
 /** What a function registers with mayfly.afterClone(); awaited before the invocation. */
 export type AfterCloneHook = (clone: { generation: string }) => unknown;
@@ -29,6 +31,7 @@ export function installUnique(): void {
   Math.random = random;
   bypassRandomUuidCache();
   bypassRandomIntCache();
+  watchRandomStores();
   syncBuiltinESMExports();
   const pidAtStart = process.pid;
   Object.defineProperty(process, 'pid', {
@@ -57,6 +60,7 @@ export function installUnique(): void {
 export function makeUnique(entropy: string, generation: string): Promise<void> | undefined {
   seedRandom(Buffer.from(entropy, 'base64'));
   pid = undefined;
+  refillRandomStores();
   return hooks.length > 0 ? runHooks(generation) : undefined;
 }
 

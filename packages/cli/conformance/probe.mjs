@@ -18,6 +18,8 @@ function draw() {
 }
 
 draw();
+// As nanoid and uuid do.
+const store = crypto.randomFillSync(Buffer.alloc(2688));
 const hooked = [];
 globalThis.mayfly?.afterClone(({ generation }) => void hooked.push(generation));
 
@@ -29,6 +31,7 @@ export function handler() {
     monoMs,
     unique: {
       ...draw(),
+      'random bytes kept in advance': store.toString('hex', 0, 16),
       'process id': process.pid,
       'machine id': text('/etc/machine-id'),
       'boot id': text('/proc/sys/kernel/random/boot_id'),
