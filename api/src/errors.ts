@@ -223,7 +223,7 @@ export const ERRORS = Object.freeze({
   MAYFLY_BOOT_TIMEOUT: row(
     504,
     'the guest did not get ready in time',
-    'do less while the function loads',
+    'do less while the function loads, or give `mayfly serve` a longer --boot-timeout',
   ),
   MAYFLY_GUEST_CPU: row(
     504,

@@ -14,9 +14,11 @@ interface ServeOptions {
   host: string;
   data: string;
   processes?: number;
+  bootTimeout: number;
   drain: number;
 }
 
+const BOOT_TIMEOUT_MS = 60_000;
 const DRAIN_MS = 30_000;
 
 export function addServe(program: Command, io: Io): void {
@@ -35,6 +37,11 @@ export function addServe(program: Command, io: Io): void {
       parseCount,
     )
     .addOption(
+      new Option('--boot-timeout <duration>', 'how long a function may take until it is ready')
+        .argParser(parseDuration)
+        .default(BOOT_TIMEOUT_MS, '60s'),
+    )
+    .addOption(
       new Option(
         '--drain <duration>',
         'how long running invocations may go on after SIGTERM or Ctrl-C; a second one ends at once',
@@ -42,9 +49,11 @@ export function addServe(program: Command, io: Io): void {
         .argParser(parseDuration)
         .default(DRAIN_MS, '30s'),
     )
-    .action(async ({ port, host, data, processes = 0, drain }: ServeOptions) => {
+    .action(async ({ port, host, data, processes = 0, bootTimeout, drain }: ServeOptions) => {
       const { startServer } = await import('@mayfly/api'); // other commands start without it
-      const server = await startServer({ port, host, dataDir: data, processes, drainMs: drain });
+      const limits = { bootTimeoutMs: bootTimeout };
+      const options = { port, host, dataDir: data, processes, limits, drainMs: drain };
+      const server = await startServer(options);
       io.stdout(`Mayfly serves at ${server.url}, data in ${data}\n`);
       await serveUntilSignal(server, io);
     });
