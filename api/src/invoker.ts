@@ -15,6 +15,7 @@ import { freshBytes } from './entropy.js';
 import { ApiError, type InvokeTook } from './errors.js';
 import { newInvocationId } from './invocation-id.js';
 import type { DeployedFunction, Registry, Version } from './registry.js';
+import { rejectedAs } from './rejections.js';
 import type { ScheduledPool } from './scheduler/index.js';
 import type { InvocationStore } from './store/invocations.js';
 import type { Template } from './templates.js';
@@ -195,7 +196,9 @@ export class Invoker {
       keep(head.logs);
       if (head.type === 'error') throw functionError(head, trace, took);
       checkKind(request, head);
-      const end = stats ? result.end : endBehindHead(result.end, trace, keep);
+      const end = stats
+        ? result.end
+        : rejectedAs(result.end, (error) => failureBehindHead(error, trace, keep));
       return { trace, head, body: result.body, timing, end };
     } catch (error) {
       stopReading(result.body);
@@ -291,18 +294,6 @@ function stopReading(body: Body): void {
   body[Symbol.asyncIterator]()
     .return?.()
     .catch(() => {});
-}
-
-function endBehindHead(
-  end: Promise<InvokeStats>,
-  trace: Trace,
-  keep: KeepLines,
-): Promise<InvokeStats> {
-  const told = end.catch((error: unknown) => {
-    throw failureBehindHead(error, trace, keep);
-  });
-  told.catch(() => {}); // it need not be waited for
-  return told;
 }
 
 /** What the guest told of its failure, when the head of its answer was out already. */

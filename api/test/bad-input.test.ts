@@ -1,24 +1,11 @@
-/** What guests and their clients can do wrong, and the network between: each gets a clear answer, and other functions notice nothing. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import t from 'tap';
-import { startServer } from '../src/index.js';
-import { type Behave, echo, MemoryPool, noLayers, response } from './memory-pool.js';
+import { goodServer } from './good-server.js';
+import { type Behave, echo, MemoryPool, response } from './memory-pool.js';
 import { raw } from './raw-http.js';
 
-const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-bad-'));
 const pool = new MemoryPool();
-const server = await startServer({ port: 0, dataDir, pool, layers: noLayers, logLevel: 'silent' });
-const { url } = server;
-const port = Number(new URL(url).port);
-t.teardown(async () => {
-  await server.close();
-  rmSync(dataDir, { recursive: true, force: true });
-});
-
 /** By the path that a request asks for: how `bad` behaves. */
 const bad = new Map<string, Behave>();
 pool.behave = (head, body, options, spec) => {
@@ -26,24 +13,8 @@ pool.behave = (head, body, options, spec) => {
   return (bad.get(path) ?? echo)(head, body, options, spec);
 };
 
-const put = (name: string, body = 'x') =>
-  fetch(`${url}/v1/functions/${name}`, { method: 'PUT', body });
-await put('good');
+const { url, port, put, json, othersNoticeNothing } = await goodServer(pool);
 await put('bad');
-
-const json = async (path: string, init?: RequestInit) => {
-  const answer = await fetch(url + path, init);
-  return { status: answer.status, body: (await answer.json()) as { code: string } };
-};
-
-async function othersNoticeNothing(t: {
-  equal(a: unknown, b: unknown): void;
-  match(a: unknown, b: RegExp): void;
-}): Promise<void> {
-  const answer = await fetch(`${url}/fn/good/x`);
-  t.equal(answer.status, 200);
-  t.match(await answer.text(), /GET .*\/x/);
-}
 
 t.test('a worker that died is told with when to come back', async (t) => {
   bad.set('dies', async () => {

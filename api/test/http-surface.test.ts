@@ -1,43 +1,15 @@
-/** HTTP as clients should not speak it, and as they may: each request has its answer, and the server stays well. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { startServer } from '../src/index.js';
+import { goodServer } from './good-server.js';
 import { echo, MemoryPool, noLayers, response } from './memory-pool.js';
 import { raw } from './raw-http.js';
 
-const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-http-'));
 const pool = new MemoryPool();
-const server = await startServer({ port: 0, dataDir, pool, layers: noLayers, logLevel: 'silent' });
-const { url } = server;
-const port = Number(new URL(url).port);
-t.teardown(async () => {
-  await server.close();
-  rmSync(dataDir, { recursive: true, force: true });
-});
-
-const put = (name: string, body = 'x') =>
-  fetch(`${url}/v1/functions/${name}`, { method: 'PUT', body });
-await put('good');
-
-const json = async (path: string, init?: RequestInit) => {
-  const answer = await fetch(url + path, init);
-  return { status: answer.status, body: (await answer.json()) as { code: string } };
-};
+const { url, port, json, othersNoticeNothing } = await goodServer(pool);
 
 const ask = (bytes: string | Uint8Array, ms?: number) => raw(port, bytes, ms);
-
-async function othersNoticeNothing(t: {
-  equal(a: unknown, b: unknown): void;
-  match(a: unknown, b: RegExp): void;
-}): Promise<void> {
-  const answer = await fetch(`${url}/fn/good/x`);
-  t.equal(answer.status, 200);
-  t.match(await answer.text(), /GET .*\/x/);
-}
 
 const CLOSE = 'host: h\r\nconnection: close\r\n';
 const GET = 'GET /fn/good HTTP/1.1\r\nhost: h\r\n';

@@ -10,6 +10,7 @@ import type {
   TemplateSpec,
 } from '@mayfly/vmm';
 import { ApiError } from '../errors.js';
+import { rejectedAs } from '../rejections.js';
 import { Scheduler } from './scheduler.js';
 import type {
   Effect,
@@ -216,7 +217,7 @@ export class ScheduledPool {
         onParked: (parked) => this.#parked(id, parked),
       });
       result.queueMicros += waitedMicros;
-      if (result.stats === undefined) result.end = withReason(result.end);
+      if (result.stats === undefined) result.end = rejectedAs(result.end, reasonOf);
       pending.resolve(result);
       const { cpuMicros, rewoundPages } = result.stats ?? (await result.end);
       const cloneBytes = CLONE_OVERHEAD_BYTES + rewoundPages * PAGE_BYTES;
@@ -262,14 +263,6 @@ function reasonOf(error: unknown): unknown {
   const { code, cause, stats } = error as Partial<MayflyError & MachineFailure>;
   if (code !== 'MAYFLY_ABORTED') return error;
   return cause instanceof ApiError ? cause.after(stats) : (cause ?? error);
-}
-
-function withReason<T>(end: Promise<T>): Promise<T> {
-  const told = end.catch((error: unknown) => {
-    throw reasonOf(error);
-  });
-  told.catch(() => {}); // it need not be waited for
-  return told;
 }
 
 function outcomeOf(error: unknown): Outcome {

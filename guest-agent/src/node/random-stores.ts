@@ -20,6 +20,7 @@ interface Store {
 }
 
 const stores: Store[] = [];
+const fillSync = crypto.randomFillSync;
 
 type Fill = (this: unknown, ...args: unknown[]) => unknown;
 type Fillers = Record<'randomFillSync' | 'randomFill' | 'getRandomValues' | 'randomBytes', Fill>;
@@ -80,12 +81,7 @@ function remember(memory: ArrayBufferLike, offset: number, length: number): void
 export function refillRandomStores(): void {
   for (const { memory, offset, length } of stores) {
     const bytes = memory.deref();
-    if (bytes !== undefined && bytes.byteLength >= offset + length) fill(bytes, offset, length);
+    if (bytes === undefined || bytes.byteLength < offset + length) continue;
+    fillSync(new Uint8Array(bytes, offset, length));
   }
-}
-
-const fillSync = crypto.randomFillSync;
-
-function fill(memory: ArrayBufferLike, offset: number, length: number): void {
-  fillSync(new Uint8Array(memory, offset, length));
 }
