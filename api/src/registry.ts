@@ -182,7 +182,7 @@ export class Registry {
       await this.#store.remove(name);
       this.#functions.delete(name);
       removed.abort();
-      for (const { template } of versions.values()) if (template) this.#templates.retire(template);
+      for (const version of versions.values()) this.#retire(version);
       this.#templates.keepStored(name, []);
     });
   }
@@ -260,10 +260,16 @@ export class Registry {
     versions.delete(newest.record.version);
     versions.set(newest.record.version, newest);
     const others = [...versions.values()].filter((version) => version !== current);
-    for (const { record, template } of others.slice(0, -OTHER_TEMPLATES_MAX)) {
-      versions.delete(record.version);
-      if (template) this.#templates.retire(template);
+    for (const version of others.slice(0, -OTHER_TEMPLATES_MAX)) {
+      versions.delete(version.record.version);
+      this.#retire(version);
     }
+  }
+
+  /** Whoever waits for the version still makes it another template. */
+  #retire(version: Version): void {
+    if (version.template) this.#templates.retire(version.template);
+    version.template = undefined;
   }
 
   #versionBefore({ record: { name, current } }: DeployedFunction): number {
@@ -291,9 +297,7 @@ export class Registry {
       deployed.record = record;
       deployed.env = allOf(record);
       for (const version of versions.values()) {
-        if (!version.template?.bootsWithVariables) continue;
-        this.#templates.retire(version.template);
-        version.template = undefined;
+        if (version.template?.bootsWithVariables) this.#retire(version);
       }
       if (renewed) current.template = renewed;
     });
