@@ -76,8 +76,12 @@ static int stop_here(int signal) {
   return given;
 }
 
-void debug_start(void) {
-  if (debug_attached()) stop_here(SIGTRAP);
+void debug_start(bool replaced) {
+  static char path[PATH_MAX];
+  if (!debug_attached()) return;
+  if (replaced && proc_program(path, sizeof path) > 0) SHARED->debug_exec = (u64)path;
+  stop_here(SIGTRAP);
+  SHARED->debug_exec = 0;
 }
 
 bool debug_passes(struct siginfo *info) {

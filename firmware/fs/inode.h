@@ -230,6 +230,7 @@ extern u32 fs_umask;
 u32 file_mode(const struct file *f);
 u64 file_number(const struct file *f);
 void file_name(const struct file *f, struct text *out); /* path, or "pipe:[7]" */
+void dentry_text(const struct dentry *d, struct text *out); /* its path, and whether it is gone */
 
 /* syscall/limits.c */
 u64 fd_limit(void); /* RLIMIT_NOFILE: new descriptors are below it */

@@ -218,6 +218,10 @@ void file_name(const struct file *f, struct text *out) {
     else text_print(out, "anon_inode:[%s]", f->kind);
     return;
   }
+  dentry_text(d, out);
+}
+
+void dentry_text(const struct dentry *d, struct text *out) {
   char *path = kmalloc(PATH_MAX);
   ssize_t n = path == NULL ? -ENOMEM : dentry_path(d, path, PATH_MAX);
   if (n >= 0) text_add(out, path, (size_t)n);

@@ -7,19 +7,14 @@ static struct dentry *process_dentry, *program_dentry;
 
 /* ---- Links ---------------------------------------------------------------------------------- */
 
-static void dentry_text(const struct dentry *d, struct text *out) {
-  char *path = d == NULL ? NULL : kmalloc(PATH_MAX);
-  ssize_t n = path == NULL ? -1 : dentry_path(d, path, PATH_MAX);
-  if (n >= 0) text_add(out, path, (size_t)n);
-  kfree(path);
-}
-
 static struct dentry *get_or_missing(struct dentry *d, i64 *error) {
   *error = d == NULL ? -ENOENT : 0;
   return d == NULL ? NULL : dentry_get(d);
 }
 
-static void read_exe(struct inode *inode, struct text *out) { dentry_text(program_dentry, out); }
+static void read_exe(struct inode *inode, struct text *out) {
+  if (program_dentry != NULL) dentry_text(program_dentry, out);
+}
 static void read_cwd(struct inode *inode, struct text *out) { dentry_text(cwd_dentry(), out); }
 static void read_root(struct inode *inode, struct text *out) { text_print(out, "/"); }
 static void read_self(struct inode *inode, struct text *out) { text_print(out, "%d", process_id()); }
@@ -204,6 +199,10 @@ void proc_set_program(struct dentry *d) {
   struct dentry *old = program_dentry;
   program_dentry = d == NULL ? NULL : dentry_get(d);
   dentry_put(old);
+}
+
+ssize_t proc_program(char *path, size_t size) {
+  return program_dentry == NULL ? -ENOENT : dentry_path(program_dentry, path, size);
 }
 
 void proc_self_mount(struct dentry *proc) {

@@ -53,7 +53,7 @@ extern u64 debug_auxv; /* the auxiliary vector on the program's stack */
 bool debug_attached(void);
 void debug_describe(void);
 int debug_stop(int signal); /* until the VMM comes back; the signal that the program is to get, or 0 */
-void debug_start(void);     /* the program is about to begin */
+void debug_start(bool replaced); /* the program is about to begin, perhaps in the place of another one */
 /* A debugger sees a signal before the program does, and may exchange it; false: it took the signal away. */
 bool debug_passes(struct siginfo *info);
 bool debug_call_end(struct regs *regs); /* of a system call: whether all registers must be restored */

@@ -12,11 +12,13 @@ struct start {
 /* sched/exec.c: that of the program that runs; for /proc. */
 extern struct start started;
 
-/* Whether `path` can be started: 0, or -errno as execve(2) answers. */
-i64 exec_check(const char *path);
-/* `path` is a program, `s` what it gets; s->strings must stay. The running thread is the only one, and goes on in the new program
+struct dentry;
+
+/* Whether the file can be started: 0, or -errno as execve(2) answers. */
+i64 exec_check(struct dentry *program);
+/* `program` can be started, `s` is what it gets; s->strings must stay. The running thread is the only one, and goes on in the new program
  * when it leaves the kernel. What cannot be loaded after all ends the process, as on Linux. */
-void exec_replace(const char *path, const struct start *s);
+void exec_replace(struct dentry *program, const struct start *s);
 
 /* sched/thread.c: ends all other threads; the running one is the leader then. */
 void threads_end_others(void);

@@ -92,6 +92,7 @@ void file_count_mapping(struct file *f, int change); /* shared mappings are told
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos);
 i64 file_make_socket(const char *path);          /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
 void proc_set_auxv(const void *bytes, size_t n); /* what /proc/self/auxv tells */
+ssize_t proc_program(char *path, size_t size);   /* where /proc/self/exe leads; its length, or -errno */
 void fs_init(void);                              /* mounts images, tmpfs, proc, dev; working directory */
 
 /* fs/proc_text.c: the text of /proc/PID/maps, until the next call; *size is 0 when memory is short. */

@@ -75,9 +75,10 @@ static _Noreturn void refuse(const char *path, const char *why) {
   process_exit(126 << 8);
 }
 
-static struct file *open_program(const char *path) {
+/* `path` as it is said, NULL `program`: where that leads. */
+static struct file *open_program(const char *path, struct dentry *program) {
   i64 error;
-  struct file *f = file_open(path, O_RDONLY, &error);
+  struct file *f = program != NULL ? open_dentry(program, O_RDONLY, &error) : file_open(path, O_RDONLY, &error);
   if (f != NULL) return f;
   kprint("mayfly: %s: %s\n", path, error == -ENOENT ? "not found" : "cannot be opened");
   process_exit((error == -ENOENT ? 127 : 126) << 8);
@@ -129,8 +130,8 @@ static const char *read_headers(struct file *f, struct elf_header *h, struct pro
   return file_read_at(f, p, (size_t)size, (off_t)h->phoff) == size ? NULL : "damaged ELF: program headers";
 }
 
-static void load(const char *path, struct loaded *l) {
-  struct file *f = open_program(path);
+static void load(const char *path, struct dentry *file, struct loaded *l) {
+  struct file *f = open_program(path, file);
   struct elf_header h;
   struct program_header p[MAX_HEADERS];
   const char *wrong = read_headers(f, &h, p);
@@ -236,14 +237,15 @@ static void name_thread(const char *path) {
 }
 
 /* Maps the program and builds what the running thread goes on with. */
-static void begin(const char *path) {
+static void begin(struct dentry *file) {
   struct loaded program, interpreter = {0};
-  name_thread(started.strings + started.execfn);
-  load(path, &program);
+  const char *name = started.strings + started.execfn;
+  name_thread(name);
+  load(name, file, &program);
   brk_setup(program.end);
   u64 entry = program.entry;
   if (program.interpreter[0] != 0) {
-    load(program.interpreter, &interpreter);
+    load(program.interpreter, NULL, &interpreter);
     entry = interpreter.entry;
   }
   struct regs r = {.vector = NO_VECTOR, .rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
@@ -255,8 +257,8 @@ void exec_program(void) {
   const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
   if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");
   started = (struct start){strings, BOOT->strings_size, BOOT->argc, BOOT->envc, BOOT->execfn};
-  begin(strings + BOOT->execfn);
-  debug_start();
+  begin(NULL);
+  debug_start(false);
   start_program(thread_regs(current));
 }
 
@@ -272,21 +274,12 @@ static i64 check_interpreter(struct file *f, const struct program_header *p) {
   return interpreter == NULL ? error : 0;
 }
 
-static i64 check_file(const char *path) {
-  i64 error;
-  struct dentry *d = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
-  if (d == NULL) return error;
-  bool executable = is_regular(d->inode) && (d->inode->mode & 0111) != 0;
-  dentry_put(d);
-  return executable ? 0 : -EACCES;
-}
-
-i64 exec_check(const char *path) {
+i64 exec_check(struct dentry *program) {
   struct elf_header h;
   struct program_header p[MAX_HEADERS];
-  i64 error = check_file(path);
-  if (error != 0) return error;
-  struct file *f = file_open(path, O_RDONLY, &error);
+  i64 error;
+  if (!is_regular(program->inode) || (program->inode->mode & 0111) == 0) return -EACCES;
+  struct file *f = open_dentry(program, O_RDONLY, &error);
   if (f == NULL) return error;
   error = read_headers(f, &h, p) == NULL ? 0 : -ENOEXEC;
   for (u16 i = 0; error == 0 && i < h.phnum; i++)
@@ -303,21 +296,15 @@ static void start_set(const struct start *s) {
   started = *s;
 }
 
-static void program_set(const char *path) {
-  i64 error;
-  struct dentry *d = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
-  proc_set_program(d);
-  dentry_put(d);
-}
-
-void exec_replace(const char *path, const struct start *s) {
+void exec_replace(struct dentry *program, const struct start *s) {
   threads_end_others();
   posix_timers_end();
   signals_reset();
   fd_exec();
-  program_set(path);
+  proc_set_program(program);
   start_set(s);
   thread_reset();
   space_clear();
-  begin(path);
+  begin(program);
+  debug_start(true);
 }

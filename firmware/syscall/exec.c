@@ -1,5 +1,5 @@
-/* execve(2): the program is replaced by another one in the same machine; there is no second process to run one in. A script is
- * started by its interpreter. */
+/* execve(2) and execveat(2): the program is replaced by another one in the same machine; there is no second process to run one in.
+ * A script is started by its interpreter. */
 #include "exec.h"
 #include "lib.h"
 #include "path.h"
@@ -69,69 +69,114 @@ static i64 parse_line(char *line, size_t n, char **interpreter, char **argument)
   return 0;
 }
 
-/* The program that starts `path`, which is written over path: an interpreter, when it is a script. What goes before the
- * arguments behind argv[0] is put before what `head` has. */
-static i64 resolve(char *path, struct strings *head) {
-  char line[LINE_MAX + 1], *interpreter, *argument;
+/* What is to be started: the file, the name by which a script's interpreter finds it, and whether that name is gone by then. */
+struct wanted {
+  struct dentry *program; /* a reference; NULL when it could not be found */
+  const char *name;
+  bool name_ends;
+};
+
+/* Its '#!' line into `line`. */
+static i64 read_script(struct dentry *program, char line[LINE_MAX + 1], char **interpreter, char **argument) {
+  i64 error;
+  struct file *f = open_dentry(program, O_RDONLY, &error);
+  if (f == NULL) return error;
+  ssize_t n = file_read_at(f, line, LINE_MAX, 0);
+  file_put(f);
+  if (n < 3 || line[0] != '#' || line[1] != '!') return -ENOEXEC;
+  return parse_line(line, (size_t)n, interpreter, argument);
+}
+
+/* What starts it takes its place: an interpreter, when it is a script. What goes before the arguments behind argv[0] is put before
+ * what `head` has. */
+static i64 resolve(struct wanted *w, struct strings *head) {
+  char line[LINE_MAX + 1], name[LINE_MAX + 1], *interpreter = NULL, *argument = NULL;
   for (int depth = 0;; depth++) {
-    i64 error = exec_check(path);
+    i64 error = exec_check(w->program);
     if (error != -ENOEXEC) return error;
-    struct file *f = file_open(path, O_RDONLY, &error);
-    if (f == NULL) return error;
-    ssize_t n = file_read_at(f, line, LINE_MAX, 0);
-    file_put(f);
-    if (n < 3 || line[0] != '#' || line[1] != '!') return -ENOEXEC;
-    if (depth == SCRIPTS_MAX) return -ELOOP;
-    error = parse_line(line, (size_t)n, &interpreter, &argument);
+    error = read_script(w->program, line, &interpreter, &argument);
+    if (error == 0 && depth == SCRIPTS_MAX) error = -ELOOP;
+    if (error == 0 && w->name_ends) error = -ENOENT;
     if (error != 0) return error;
     u64 gone = strlen(head->bytes) + 1, rest = head->size - gone;
-    u64 more = strlen(interpreter) + 1 + (argument == NULL ? 0 : strlen(argument) + 1) + strlen(path) + 1;
+    u64 more = strlen(interpreter) + 1 + (argument == NULL ? 0 : strlen(argument) + 1) + strlen(w->name) + 1;
     memmove(head->bytes + more, head->bytes + gone, rest);
     struct strings before = {head->bytes, 0, head->count - 1};
     append(&before, interpreter, strlen(interpreter));
     if (argument != NULL) append(&before, argument, strlen(argument));
-    append(&before, path, strlen(path));
+    append(&before, w->name, strlen(w->name));
     *head = (struct strings){head->bytes, more + rest, before.count};
-    memcpy(path, interpreter, strlen(interpreter) + 1);
+    dentry_put(w->program);
+    w->program = path_entry(AT_FDCWD, interpreter, WALK_FOLLOW, &error);
+    if (w->program == NULL) return error;
+    w->name = memcpy(name, interpreter, strlen(interpreter) + 1);
   }
 }
 
-/* --- the call --- */
+/* --- the calls --- */
 
 /* argv[0] and what scripts add, then the other arguments, the environment, and the name. */
-static i64 collect(const u64 *a, char *program, struct strings *all, struct start *s) {
+static i64 collect(u64 argv, u64 envp, struct wanted *w, struct strings *all, struct start *s) {
   u64 first;
-  i64 error = pointer_at(a[1], 0, &first);
+  i64 error = pointer_at(argv, 0, &first);
   if (error != 0) return error;
-  const char *name = (const char *)a[0], *zeroth = first == 0 ? "" : (const char *)first;
-  size_t size = strlen(name);
-  memcpy(program, name, size + 1);
+  const char *zeroth = first == 0 ? "" : (const char *)first, *name = w->name;
   append(all, zeroth, strlen(zeroth));
-  error = resolve(program, all);
+  error = resolve(w, all);
   if (error != 0) return error;
-  if (first != 0) gather(a[1], 1, all);
+  if (first != 0) gather(argv, 1, all);
   s->argc = all->count;
-  gather(a[2], 0, all);
+  gather(envp, 0, all);
   s->envc = all->count - s->argc;
   s->execfn = all->size;
-  append(all, name, size);
+  append(all, name, strlen(name));
   s->strings = all->bytes;
   s->size = all->size;
   return 0;
 }
 
-i64 sys_execve(const u64 *a) {
-  const char *name;
-  i64 error = path_arg(a[0], &name), argv = gather(a[1], 0, NULL), envp = gather(a[2], 0, NULL);
-  if (error != 0) return error;
-  if (argv < 0 || envp < 0) return argv < 0 ? argv : envp;
-  if (argv + envp > (i64)STRINGS_MAX) return -E2BIG;
-  struct strings all = {.bytes = kmalloc((u64)(argv + envp) + 2 * PATH_MAX + SCRIPTS_MAX * 2 * LINE_MAX)};
-  char *program = kmalloc(PATH_MAX);
+static i64 launch(struct wanted *w, u64 argv, u64 envp) {
+  i64 arguments = gather(argv, 0, NULL), variables = gather(envp, 0, NULL);
+  if (arguments < 0 || variables < 0) return arguments < 0 ? arguments : variables;
+  if (arguments + variables > (i64)STRINGS_MAX) return -E2BIG;
+  u64 room = (u64)(arguments + variables) + 2 * (strlen(w->name) + 1) + SCRIPTS_MAX * 2 * LINE_MAX;
+  struct strings all = {.bytes = kmalloc(room)};
   struct start s = {0};
-  error = all.bytes == NULL || program == NULL ? -ENOMEM : collect(a, program, &all, &s);
-  if (error == 0) exec_replace(program, &s);
+  i64 error = all.bytes == NULL ? -ENOMEM : collect(argv, envp, w, &all, &s);
+  if (error == 0) exec_replace(w->program, &s);
   else kfree(all.bytes);
-  kfree(program);
   return error;
+}
+
+/* The name of a program that a descriptor stands for, or leads to. */
+static char *name_from(int fd, const char *path) {
+  size_t size = strlen(path) + 24;
+  char *name = kmalloc(size);
+  if (name != NULL) snprint(name, size, path[0] == 0 ? "/dev/fd/%d" : "/dev/fd/%d/%s", fd, path);
+  return name;
+}
+
+static i64 execute(int fd, u64 path, u64 argv, u64 envp, u64 flags) {
+  const char *given;
+  struct target t;
+  i64 error = path_arg(path, &given);
+  if (error == 0) error = target_find((u64)fd, path, flags, flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW, &t);
+  if (error != 0) return error;
+  if (t.dentry == NULL) return -EACCES; /* a pipe, a socket ... */
+  bool named = fd == AT_FDCWD || given[0] == '/';
+  char *name = named ? NULL : name_from(fd, given);
+  if (!named && name == NULL) error = -ENOMEM;
+  struct wanted w = {t.dentry, named ? given : name, !named && fd_cloexec(fd)};
+  if (error == 0 && is_link(w.program->inode)) error = -ELOOP;
+  if (error == 0) error = launch(&w, argv, envp);
+  dentry_put(w.program);
+  kfree(name);
+  return error;
+}
+
+i64 sys_execve(const u64 *a) { return execute(AT_FDCWD, a[0], a[1], a[2], 0); }
+
+i64 sys_execveat(const u64 *a) {
+  if (a[4] & ~(u64)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return -EINVAL;
+  return execute((int)a[0], a[1], a[2], a[3], a[4]);
 }

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -62,6 +64,28 @@ static void errors(void) {
   size_t size = 16 << 20;
   char *large = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memset(large, 'l', size - 1);
+  int dir = open("/tmp", O_PATH | O_DIRECTORY), text = open("/tmp/text", O_RDONLY), pair[2];
+  int script = open("/tmp/lost", O_RDONLY | O_CLOEXEC), link = -1;
+  CALL(symlink, self, "/tmp/link");
+  link = open("/tmp/link", O_PATH | O_NOFOLLOW);
+  CALL(pipe, pair);
+  SHOW(execveat, text, "", args, NULL, 0);
+  SHOW(execveat, text, "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, text, NULL, args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, text, "below", args, NULL, 0);
+  SHOW(execveat, 77, "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, 77, "text", args, NULL, 0);
+  SHOW(execveat, 77, "/tmp/text", args, NULL, 0);
+  SHOW(execveat, AT_FDCWD, "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, dir, "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, dir, "plain", args, NULL, 0);
+  SHOW(execveat, dir, "lost", args, NULL, 0);
+  SHOW(execveat, dir, "link", args, NULL, AT_SYMLINK_NOFOLLOW);
+  SHOW(execveat, dir, "text", args, NULL, 1);
+  SHOW(execveat, link, "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, pair[0], "", args, NULL, AT_EMPTY_PATH);
+  SHOW(execveat, script, "", args, NULL, AT_EMPTY_PATH);
+  close(dir), close(text), close(script), close(link), close(pair[0]), close(pair[1]);
   char *too_much[] = {"x", large, NULL};
   SHOW(execve, self, too_much, NULL);
 }
@@ -144,6 +168,33 @@ static void look_for_traces(void) {
   printf("exe %d\n", strcmp(exe, self) == 0);
 }
 
+/* A program in memory, started by its descriptor, which is gone when it runs. */
+static void start_in_memory(void) {
+  int from = open(self, O_RDONLY), to = memfd_create("program", MFD_CLOEXEC);
+  struct stat s;
+  fstat(from, &s);
+  printf("copied %d\n", sendfile(to, from, NULL, s.st_size) == s.st_size);
+  close(from);
+  fexecve(to, (char *[]){"exec", "memory", self, NULL}, (char *[]){"A=2", NULL});
+}
+
+static void look_from_memory(void) {
+  char exe[4096] = {0};
+  readlink("/proc/self/exe", exe, sizeof exe - 1);
+  printf("exe %s, execfn %d\n", exe, strncmp((char *)getauxval(AT_EXECFN), "/dev/fd/", 8));
+}
+
+/* A script by a descriptor that stays, in a directory that one stands for. */
+static void start_at(const char *path) {
+  char text[5000], *args[] = {"exec", "x", NULL};
+  snprintf(text, sizeof text, "#!%s  at\n", path);
+  make("/tmp/dir/script", text, 0755);
+  int dir = open("/tmp/dir", O_RDONLY);
+  dup2(dir, 50);
+  close(dir);
+  CALL(execveat, 50, "script", args, NULL, 0);
+}
+
 /* Programs follow each other for long; nothing may run out. */
 static void again(int count) {
   char number[20];
@@ -185,6 +236,12 @@ int main(int argc, char **argv, char **envp) {
     again(12);
   } else if (strcmp(step, "again") == 0) {
     if (atoi(argv[2]) > 0) again(atoi(argv[2]));
+    start_in_memory();
+  } else if (strcmp(step, "memory") == 0) {
+    look_from_memory();
+    start_at(argv[2]);
+  } else if (strcmp(step, "at") == 0) {
+    printf("script %s %s\n", argv[2], argv[3]);
     start_from_thread();
   } else {
     printf("script: %d %d <%s> %s\n", argc, strcmp(argv[0], self), argv[1], argv[2]);

@@ -191,6 +191,11 @@ export const sharedFields = [
   ['debug_code', 'u64', 'OUT si_code of the signal that killed the program'],
   ['debug_fault', 'u64', 'OUT its si_addr, if it came of a fault'],
   ['debug_error', 'u64', 'OUT the processor’s error code of the thread’s last fault'],
+  [
+    'debug_exec',
+    'u64',
+    'OUT path of the program that execve has just begun, NUL-terminated; 0 = another stop',
+  ],
 ] as const satisfies readonly Field[];
 
 /** One thread of a stopped program: an element of debug_threads. */

@@ -26,6 +26,7 @@ export class Debuggee {
   /** After each stop. Whether it was one of our breakpoints: then the thread is put back to before it. */
   refresh(): boolean {
     this.#process = new StoppedProcess(this.#machine.shared, this.#machine.addressSpace);
+    if (this.#process.began !== undefined) this.#breakpoints.clear(); // they went with the memory
     const thread = this.#process.current;
     if (thread === undefined || thread.registers.vector !== BREAKPOINT) return false;
     const at = thread.registers.rip - 1n;

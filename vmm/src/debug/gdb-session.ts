@@ -57,7 +57,9 @@ export function gdbSignal(signal: number): string {
 
 export class GdbSession {
   readonly #debuggee: Debuggee;
-  readonly #program: string;
+  #program: string;
+  /** The debugger wants to be told of an execve. */
+  #execEvents = false;
   /** The thread that `g`, `p` and the like mean: 0 for the one that stopped. */
   #selected = 0;
   #stopReply = '';
@@ -73,7 +75,11 @@ export class GdbSession {
     const breakpoint = this.#debuggee.refresh();
     this.#selected = 0;
     const tid = this.#debuggee.process.current?.tid ?? 1;
-    const why = breakpoint && signal === SIGTRAP ? 'swbreak:;' : '';
+    const { began } = this.#debuggee.process;
+    if (began !== undefined) this.#program = began;
+    const exec = began !== undefined && this.#execEvents;
+    const swbreak = breakpoint && signal === SIGTRAP ? 'swbreak:;' : '';
+    const why = exec ? `exec:${Buffer.from(began).toString('hex')};` : swbreak;
     this.#stopReply = `T${gdbSignal(signal)}thread:${tid.toString(16)};${why}`;
     return this.#stopReply;
   }
@@ -234,7 +240,9 @@ export class GdbSession {
 
   #query(data: string): string {
     if (data.startsWith('qSupported')) {
-      const offered = ['QStartNoAckMode', 'swbreak', 'vContSupported'].map((f) => `${f}+`);
+      this.#execEvents = /[:;]exec-events\+/.test(data);
+      const features = ['QStartNoAckMode', 'swbreak', 'exec-events', 'vContSupported'];
+      const offered = features.map((f) => `${f}+`);
       const objects = ['features', 'auxv', 'exec-file'].map((o) => `qXfer:${o}:read+`);
       return [`PacketSize=${PACKET_MAX.toString(16)}`, ...offered, ...objects].join(';');
     }

@@ -73,6 +73,7 @@ const MAPS_BYTES_MAX = 16 << 20;
 const XSAVE_BYTES_MAX = 16384;
 const AUXV_ENTRIES_MAX = 64;
 const TRAMPOLINE_BYTES = 32;
+const PATH_MAX = 4096;
 const MAX_MAPPING_BYTES = 1n << 46n;
 const MINUS_ONE = 0xffff_ffff_ffff_ffffn;
 /** Of struct regs: a system call that came in by a patched site or by its instruction; nothing that can begin again. */
@@ -88,6 +89,8 @@ export class StoppedProcess {
   /** Of a program that a fault killed. */
   readonly fault: Fault | undefined;
   readonly auxv: Buffer;
+  /** Path of the program that has just taken the place of another one; undefined at every other stop. */
+  readonly began: string | undefined;
   readonly #shared: SharedPage;
 
   constructor(shared: SharedPage, memory: AddressSpace) {
@@ -97,6 +100,7 @@ export class StoppedProcess {
     this.mappings = this.#readMappings();
     this.fault = this.#readFault();
     this.auxv = this.#readAuxv();
+    this.began = this.#readBegan();
     const tid = Number(shared.field('debug_tid'));
     this.current = this.threads.find((t) => t.tid === tid) ?? this.threads[0];
   }
@@ -216,6 +220,13 @@ export class StoppedProcess {
       if (entry.readBigUInt64LE(0) === 0n) break;
     }
     return Buffer.concat(entries);
+  }
+
+  #readBegan(): string | undefined {
+    const at = this.#shared.field('debug_exec');
+    const bytes = at === 0n ? undefined : this.read(at, PATH_MAX);
+    const end = bytes?.indexOf(0) ?? -1;
+    return end > 0 ? bytes?.toString('utf8', 0, end) : undefined;
   }
 
   #readMappings(): Mapping[] {

@@ -51,6 +51,7 @@ static void signals(void) {
 
 int main(int argc, char **argv) {
   struct point p = {argc, 40};
+  if (argc > 2 && strcmp(argv[1], "exec") == 0) execl(argv[2], "after", NULL);
   pthread_t threads[2];
   pthread_mutex_lock(&held);
   pthread_barrier_init(&there, NULL, 3);

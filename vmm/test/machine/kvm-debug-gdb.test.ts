@@ -1,9 +1,10 @@
 /** The real gdb, attached to guests. */
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import { debugged, gdb, INTERRUPT, lineOf } from './debugged.js';
-import { type Outcome, runInGuest } from './guest.js';
+import { compile, imageDir, type Outcome, runInGuest } from './guest.js';
 
 t.setTimeout(240_000);
 
@@ -20,12 +21,16 @@ async function session(
   program: string,
   args: readonly string[],
   commands: readonly string[],
+  images?: readonly string[],
 ): Promise<Session> {
   let gdbOutput: Promise<string> | undefined;
   const onDebugger = (port: number) => {
     gdbOutput = gdb(program, [`target remote :${port}`, ...commands]);
   };
-  const outcome = await runInGuest(program, args, { gdbPort: 0, onDebugger, timeoutMs: 60_000 });
+  const outcome = await runInGuest(program, args, {
+    ...(images && { images }),
+    ...{ gdbPort: 0, onDebugger, timeoutMs: 60_000 },
+  });
   return { ...outcome, gdb: (await gdbOutput) ?? '' };
 }
 
@@ -86,6 +91,34 @@ t.test('shared libraries are found, and stopped in', async (t) => {
   t.match(gdb, /Breakpoint 2, .*usleep/);
   t.match(gdb, /#1 .* main \(/);
   t.equal(exitCode, 137, 'kill ends it');
+});
+
+const successor = fileURLToPath(new URL('../../../test/machine/successor.c', import.meta.url));
+
+t.test('a program that takes the place of another is shown with its own symbols', async (t) => {
+  for (const flags of [['-static'], ['-fPIE', '-pie']]) {
+    const after = compile(successor, `successor${flags.length}`, ['-g', '-O0', ...flags]);
+    const store = await ImageStore.open(imageDir);
+    const image = await store.build(await treeFromPrograms([{ path: fixed }, { path: after }]));
+    const { gdb, stdout, exitCode } = await session(
+      fixed,
+      ['exec', after],
+      [
+        ...['set sysroot /', 'catch exec', 'break main', 'continue', 'continue'],
+        ...['info auxv', 'break inherited', 'continue', 'continue', 'bt', 'print what'],
+        ...['delete', 'continue'],
+      ],
+      [image.path],
+    );
+    t.match(gdb, `is executing new program: ${after}`);
+    t.match(gdb, `Catchpoint 1 (exec'd ${after})`);
+    t.match(gdb, new RegExp(`AT_EXECFN .*"${after}"`), 'the auxiliary vector is read anew');
+    t.match(gdb, /Breakpoint 2, main .*successor\.c/, 'breakpoints are set again');
+    t.match(gdb, /#0 +inherited .*successor\.c:\d+\n#1 .* main /);
+    t.match(gdb, '= 43');
+    t.equal(stdout, 'successor\n');
+    t.equal(exitCode, 3);
+  }
 });
 
 t.test('registers are read and changed', async (t) => {
