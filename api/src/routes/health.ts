@@ -1,4 +1,5 @@
 /** How the server is: /healthz, /readyz, /metrics and /v1/stats. */
+import { VERSION } from '@mayfly/protocol';
 import { FunctionStats, Health, Readiness, Stats } from '@mayfly/protocol/api';
 import { Type } from '@mayfly/schema';
 import type { FastifyInstance } from 'fastify';
@@ -27,7 +28,12 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
         response: answers(200, Health, 'it does'),
       },
     },
-    (): Health => ({ status: 'ok', functions: registry.size, inFlight: invoker.inFlight }),
+    (): Health => ({
+      status: 'ok',
+      version: VERSION,
+      functions: registry.size,
+      inFlight: invoker.inFlight,
+    }),
   );
 
   app.get(

@@ -87,6 +87,8 @@ function closed(reply: FastifyReply): AbortSignal {
 }
 
 /** @throws ApiError MAYFLY_REQUEST_INVALID */
+const TIMES = 'milliseconds since 1970, one like 2026-01-31T12:00Z, or how long ago, like 10m';
+
 function sinceMs(text: string): number {
   const [, digits, unit] = /^(\d+)(ms|s|m|h|d)?$/.exec(text) ?? [];
   if (digits !== undefined) {
@@ -94,7 +96,7 @@ function sinceMs(text: string): number {
       ? Number(digits)
       : Date.now() - Number(digits) * UNITS[unit as keyof typeof UNITS];
   }
-  const time = Date.parse(text);
+  const time = /^\d{4}-/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(time)) return time;
-  throw new ApiError('MAYFLY_REQUEST_INVALID', `since: "${text}" is no time`);
+  throw new ApiError('MAYFLY_REQUEST_INVALID', `since: "${text}" is no time: ${TIMES}`);
 }

@@ -4,6 +4,7 @@ import { join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionFiles, FunctionManifest, FunctionSource } from '@mayfly/protocol/api';
 import { filesOf } from './folder-files.js';
+import { unreadable } from './output.js';
 
 const MANIFEST = 'mayfly.json';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
@@ -54,7 +55,7 @@ async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (cause) {
-    throw new MayflyError('MAYFLY_FILE', `cannot read ${path}`, { cause });
+    throw unreadable(path, cause);
   }
 }
 
@@ -97,7 +98,7 @@ async function defaultEntry(folder: string): Promise<string> {
 
 async function bundled(file: string, warn: Warn): Promise<string> {
   await stat(file).catch((cause: unknown) => {
-    throw new MayflyError('MAYFLY_FILE', `cannot read ${file}`, { cause });
+    throw unreadable(file, cause);
   });
   const { bundleFile } = await import('@mayfly/api/bundle');
   const { module, warnings } = await bundleFile(file);

@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionFiles } from '@mayfly/protocol/api';
+import { unreadable } from './output.js';
 
 /** What tools leave behind, and what is bundled instead. */
 const LEFT_OUT = new Set(['node_modules', '__pycache__', '.git', '.venv', 'mayfly.json']);
@@ -17,14 +18,22 @@ export async function filesOf(folder: string): Promise<FunctionFiles> {
   for (const path of await pathsBelow(folder, '')) {
     const place = join(folder, path);
     const { mode } = await stat(place);
-    files[path] = contentOf(await readFile(place), (mode & 0o111) !== 0);
+    const bytes = await readFile(place).catch((cause: unknown) => {
+      throw unreadable(place, cause);
+    });
+    files[path] = contentOf(bytes, (mode & 0o111) !== 0);
   }
   return files;
 }
 
 async function pathsBelow(folder: string, path: string): Promise<string[]> {
   const found: string[] = [];
-  for (const entry of await readdir(join(folder, path), { withFileTypes: true })) {
+  const entries = await readdir(join(folder, path), { withFileTypes: true }).catch(
+    (cause: unknown) => {
+      throw unreadable(join(folder, path), cause);
+    },
+  );
+  for (const entry of entries) {
     const { name } = entry;
     if (LEFT_OUT.has(name)) continue;
     const below = path === '' ? name : `${path}/${name}`;

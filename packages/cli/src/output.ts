@@ -31,11 +31,42 @@ export function table(rows: string[][]): string {
   return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
 }
 
+/**
+ * Removes what can be removed, as rm(1) does: an error is told, and the others are removed all the same.
+ *
+ * @returns the names of those that are gone
+ */
+export async function removeEach(
+  names: readonly string[],
+  io: Io,
+  remove: (name: string) => Promise<void>,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of names) {
+    try {
+      await remove(name);
+      removed.push(name);
+    } catch (error) {
+      printError(io, error);
+      process.exitCode = 1;
+    }
+  }
+  return removed;
+}
+
+/** MAYFLY_FILE, with the system's reason. */
+export function unreadable(path: string, cause: unknown): MayflyError {
+  const [, why = cause] = /^[A-Z]+: (.*?)(, \w+.*)?$/.exec((cause as Error).message) ?? [];
+  return new MayflyError('MAYFLY_FILE', `cannot read ${path}: ${why}`, { cause });
+}
+
 /** What to do about an error, where the command line knows. */
 function adviceFor(code: string): string | undefined {
   if (code === 'MAYFLY_CONNECT')
     return 'start a server with `mayfly serve`, or name one with --url';
+  if (code === 'MAYFLY_NOT_MAYFLY') return 'check --url, MAYFLY_URL and what lies between';
   if (code === 'MAYFLY_FUNCTION_UNKNOWN') return '`mayfly ls` lists the functions';
+  if (code === 'MAYFLY_VERSION_UNKNOWN') return '`mayfly versions NAME` lists them';
   if (code === 'MAYFLY_LISTEN') return 'choose another port with --port, or 0 for any free one';
   if (code.startsWith('MAYFLY_KVM_')) return '`mayfly doctor` says what this host lacks';
   if (code === 'MAYFLY_KERNEL_MISSING' || code === 'MAYFLY_AGENT_MISSING') {

@@ -1,7 +1,7 @@
 /** The options that say which program is run in a machine, and how: for every command that boots one. */
 import type { ImportProgress } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Io } from './output.js';
 import type { FolderMapping } from './run-root.js';
 import { parseDir, parseDuration, parseEnv, parseSize, repeated } from './units.js';
@@ -19,20 +19,22 @@ export interface ProgramFlags {
 
 export function addProgramOptions(command: Command): Command {
   return command
-    .option(
-      '--image <image>',
-      'run a program of this image (repeatable, bottom first)',
-      repeated,
-      [],
+    .addOption(
+      new Option('--image <image>', 'run a program of this image (repeatable, bottom first)')
+        .argParser(repeated)
+        .default([], 'none: a program of this host'),
     )
-    .option(
-      '--dir <host:guest>',
-      'copy a folder of this host into the guest (repeatable)',
-      parseDir,
-      [],
+    .addOption(
+      new Option('--dir <host:guest>', 'copy a folder of this host into the guest (repeatable)')
+        .argParser(parseDir)
+        .default([], 'none'),
     )
     .option('--timeout <duration>', 'stop it after this time, for example 10s', parseDuration)
-    .option('--memory <size>', 'guest memory', parseSize, MEMORY_BYTES_DEFAULT)
+    .addOption(
+      new Option('--memory <size>', 'guest memory')
+        .argParser(parseSize)
+        .default(MEMORY_BYTES_DEFAULT, '256M'),
+    )
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
     .option('--cwd <dir>', 'working directory in the guest');
 }

@@ -1,4 +1,5 @@
 /** The command line as a whole: commands, help, exit codes. */
+import { VERSION } from '@mayfly/protocol';
 import { Command, CommanderError } from 'commander';
 import { addCheckpoint } from './commands/checkpoint.js';
 import { addClone } from './commands/clone.js';
@@ -41,7 +42,7 @@ export async function runCommandLine(args: string[], io: Io): Promise<number> {
 function buildProgram(io: Io): Command {
   const program = new Command('mayfly')
     .description('Functions in microVMs that live for one request.')
-    .version('0.1.0')
+    .version(VERSION)
     .enablePositionalOptions()
     .configureOutput({
       writeOut: io.stdout,

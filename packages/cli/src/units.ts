@@ -3,7 +3,9 @@ import { posix, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 
 const SIZE_UNITS: Record<string, number> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
-const TIME_UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000 };
+const TIME_UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** What a timer can wait for: 2^31 - 1 milliseconds. */
+const TIMER_MS_MAX = 2_147_483_647;
 
 /** '256M' → bytes. Units are K, M and G, powers of 1024. */
 export function parseSize(text: string): number {
@@ -15,13 +17,14 @@ export function parseSize(text: string): number {
   return Math.round(Number(digits) * scale);
 }
 
-/** '10s' → milliseconds. Units are ms, s and m; no unit means seconds. */
+/** '10s' → milliseconds. Units are ms, s, m and h; no unit means seconds. */
 export function parseDuration(text: string): number {
-  const [, digits, unit = 's'] = /^(\d{1,9}(?:\.\d+)?)(ms|s|m)?$/.exec(text) ?? [];
+  const [, digits, unit = 's'] = /^(\d{1,9}(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
   const ms = Math.round(Number(digits) * (TIME_UNITS[unit] ?? Number.NaN));
   if (!(ms > 0)) {
-    throw new InvalidArgumentError('A duration is a number with ms, s or m, for example 10s.');
+    throw new InvalidArgumentError('A duration is a number with ms, s, m or h, for example 10s.');
   }
+  if (ms > TIMER_MS_MAX) throw new InvalidArgumentError('No duration is longer than 596h.');
   return ms;
 }
 

@@ -1,8 +1,19 @@
 /** Command lines against the real server, whose pool answers from memory. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { startServer } from '@mayfly/api';
 import type { HostHead } from '@mayfly/protocol';
 import type { InvokeFrame, Pool } from '@mayfly/vmm';
@@ -199,7 +210,7 @@ t.test('status of a server, and all about a function', async (t) => {
   await mayfly('invoke', 'i');
   t.match(await mayfly('status'), {
     code: 0,
-    stdout: /^server +http.*\nstate +ready\nfunctions +1\n/,
+    stdout: /^server +http.*\nversion +\d+\.\d+\.\d+\nstate +ready\nfunctions +1\n/,
   });
   t.match(JSON.parse((await mayfly('status', '--json')).stdout), { state: 'ready', inFlight: 0 });
   t.match(await mayfly('status', '--url', 'http://127.0.0.1:1'), {
@@ -293,6 +304,77 @@ t.test('errors are one clear line and what to do', async (t) => {
     stderr: /^mayfly: MAYFLY_CONNECT: .*\n {2}start a server with `mayfly serve`/,
   });
   t.match(await mayfly('ls', '--url', 'x'), { code: 1, stderr: /MAYFLY_URL/ });
+  t.match(await mayfly('deploy', 'f', 'no-such-file'), {
+    stderr: 'mayfly: MAYFLY_FILE: cannot read no-such-file: no such file or directory\n',
+  });
+  t.match(await mayfly('deploy', 'Bad Name', bad), { stderr: /MAYFLY_FUNCTION_NAME|bad\.mjs/ });
+});
+
+t.test('logs: a time that is none', async (t) => {
+  await mayfly('deploy', 'l', file('l.js', 'export const handler = () => 1;'));
+  for (const since of ['soon', '10', '10m', '2026-01-31', '2026-01-31T12:00:00+01:00']) {
+    t.match(await mayfly('logs', 'l', '--since', since), { code: since === 'soon' ? 1 : 0 }, since);
+  }
+  for (const since of ['soon', 'may 1', '2026-13-99', '']) {
+    t.match(await mayfly('logs', 'l', '--since', since), {
+      code: 1,
+      stderr: /MAYFLY_REQUEST_INVALID: since: ".*" is no time: .*2026-01-31T12:00Z.* 10m\n/,
+    });
+  }
+  await mayfly('rm', 'l');
+});
+
+t.test('rm removes what is there, whatever is not', async (t) => {
+  await mayfly('deploy', 'r', file('r.js', 'export const handler = () => 1;'));
+  const removed = await mayfly('rm', 'none', 'r', '--json');
+  t.match(removed, { code: 1, stderr: /MAYFLY_FUNCTION_UNKNOWN: .*"none"/ });
+  t.same(JSON.parse(removed.stdout), { removed: ['r'] });
+  t.match(await mayfly('ls'), { stdout: 'no functions\n' });
+});
+
+t.test('output that nobody takes ends a command without a stack', async (t) => {
+  await mayfly('deploy', 'o', file('o.js', 'export const handler = () => 1;'));
+  const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url));
+  const env = { ...process.env, MAYFLY_URL: server.url };
+  const ended = async (stdout: 'pipe' | number) => {
+    const child = spawn(process.execPath, [bin, 'logs', 'o', '--follow'], {
+      env,
+      stdio: ['ignore', stdout, 'pipe'],
+    });
+    child.stdout?.destroy();
+    let said = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said += chunk;
+    });
+    const invoking = setInterval(() => mayfly('invoke', 'o'), 100);
+    const [code] = await once(child, 'close');
+    clearInterval(invoking);
+    return { code, said };
+  };
+  t.same(await ended('pipe'), { code: 141, said: '' }, 'a closed pipe');
+  const full = openSync('/dev/full', 'w');
+  t.match(await ended(full), { code: 1, said: /^mayfly: MAYFLY_OUTPUT_CLOSED: .*ENOSPC.*\n$/ });
+  closeSync(full);
+  await mayfly('rm', 'o');
+});
+
+t.test('the version is that of the package', async (t) => {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  t.equal((await mayfly('--version')).stdout, `${JSON.parse(text).version}\n`);
+});
+
+t.test('variables that are empty count as none', async (t) => {
+  const out: string[] = [];
+  const io = {
+    stdout: (text: string) => void out.push(text),
+    stderr: () => {},
+    env: { MAYFLY_URL: '', XDG_DATA_HOME: '' },
+  };
+  await runCommandLine(['ls', '--help'], io);
+  await runCommandLine(['serve', '--help'], io);
+  process.exitCode = 0;
+  t.match(out.join(''), /http:\/\/127\.0\.0\.1:7070/);
+  t.match(out.join(''), /"\/\S+\/\.local\/share\/mayfly"/);
 });
 
 t.test('a command line that makes no sense exits with 2', async (t) => {
@@ -305,7 +387,8 @@ t.test('a command line that makes no sense exits with 2', async (t) => {
     ['deploy', 'f', 'x', '--env', 'A'],
     ['serve', '--port', '65536'],
     ['run'],
-    ['run', '--timeout', '1h', '--', 'true'],
+    ['run', '--timeout', '1d', '--', 'true'],
+    ['run', '--timeout', '597h', '--', 'true'],
   ]) {
     t.match(await mayfly(...args), { code: 2, stderr: /^mayfly: MAYFLY_USAGE: / }, args.join(' '));
   }

@@ -61,21 +61,28 @@ export interface FunctionResponse {
  */
 export class MayflyClient {
   readonly url: string;
+  /** Of all paths: what lies between may have the server below one. */
+  readonly #prefix: string;
   readonly #pool: Pool;
 
-  /** @param url of the server, for example http://127.0.0.1:7070; throws MAYFLY_URL for what is none */
+  /**
+   * @param url of the server, for example http://127.0.0.1:7070 or https://example.com/mayfly; throws MAYFLY_URL for
+   *   what is none
+   */
   constructor(url: string) {
     const parsed = URL.canParse(url) ? new URL(url) : undefined;
     if (!parsed || !/^https?:$/.test(parsed.protocol)) {
-      throw new MayflyError('MAYFLY_URL', `"${url}" is no URL of a server`);
+      const message = `"${url}" is no URL of a server, which is like http://127.0.0.1:7070`;
+      throw new MayflyError('MAYFLY_URL', message);
     }
-    this.url = parsed.origin;
+    this.#prefix = parsed.pathname.replace(/\/+$/, '');
+    this.url = parsed.origin + this.#prefix;
     // A function may take minutes; its own time limit ends it, not this client's.
-    this.#pool = new Pool(this.url, { headersTimeout: 0, bodyTimeout: 0 });
+    this.#pool = new Pool(parsed.origin, { headersTimeout: 0, bodyTimeout: 0 });
   }
 
   health(): Promise<Health> {
-    return this.#json('GET', '/healthz');
+    return this.#json('GET', '/healthz', 'status');
   }
 
   /** Whether requests are welcome; a server that drains says so. */
@@ -84,23 +91,27 @@ export class MayflyClient {
     const answered = await this.#whole(answer.body.text());
     const isDraining = answer.statusCode === 503 && answered.startsWith('{"status":');
     if (isRefusal(answer) && !isDraining) throw failureOf(answer, answered);
-    return JSON.parse(answered) as Readiness;
+    return this.#parsed<Readiness>(answered, 'status');
   }
 
   async list(): Promise<FunctionInfo[]> {
-    const { functions } = await this.#json<FunctionList>('GET', '/v1/functions');
+    const { functions } = await this.#json<FunctionList>('GET', '/v1/functions', 'functions');
     return functions;
   }
 
   get(name: string): Promise<FunctionInfo> {
-    return this.#json('GET', functionPath(name));
+    return this.#json('GET', functionPath(name), 'name');
   }
 
-  /** Resolves when the function serves: its template is made and stored. `onStep` is told of each step that begins. */
+  /**
+   * Resolves when the function serves: its template is made and stored. `onStep` is told of each step that begins. The
+   * signal ends the waiting, not the deployment.
+   */
   async deploy(
     name: string,
     source: FunctionSource | Uint8Array,
     onStep: (step: DeploymentStep) => void = () => {},
+    signal?: AbortSignal,
   ): Promise<FunctionInfo> {
     const isArchive = source instanceof Uint8Array;
     const type = isArchive ? 'application/x-tar' : 'application/json';
@@ -111,6 +122,7 @@ export class MayflyClient {
       path: functionPath(name),
       headers,
       body,
+      ...(signal && { signal }),
     })) {
       if ('function' in line) return line.function;
       if ('error' in line) throw new ApiFailure(line.status, line.error);
@@ -120,38 +132,50 @@ export class MayflyClient {
   }
 
   async remove(name: string): Promise<void> {
-    await this.#json('DELETE', functionPath(name));
+    const answer = await this.#send({ method: 'DELETE', path: functionPath(name) });
+    const answered = await this.#whole(answer.body.text());
+    if (isRefusal(answer)) throw failureOf(answer, answered);
+    if (answer.statusCode !== 204) throw this.#stranger();
   }
 
   /** Newest first. */
   async versions(name: string): Promise<VersionInfo[]> {
-    const { versions } = await this.#json<VersionList>('GET', `${functionPath(name)}/versions`);
+    const { versions } = await this.#json<VersionList>(
+      'GET',
+      `${functionPath(name)}/versions`,
+      'versions',
+    );
     return versions;
   }
 
   /** Serves another version: the one before the current one, if left out. */
   rollback(name: string, version?: number): Promise<FunctionInfo> {
-    return this.#json('POST', `${functionPath(name)}/rollback`, version ? { version } : {});
+    return this.#json(
+      'POST',
+      `${functionPath(name)}/rollback`,
+      'version',
+      version ? { version } : {},
+    );
   }
 
   environment(name: string): Promise<EnvironmentInfo> {
-    return this.#json('GET', `${functionPath(name)}/env`);
+    return this.#json('GET', `${functionPath(name)}/env`, 'variables');
   }
 
   /** What is not named goes. */
   replaceEnvironment(name: string, environment: Environment): Promise<EnvironmentInfo> {
-    return this.#json('PUT', `${functionPath(name)}/env`, environment);
+    return this.#json('PUT', `${functionPath(name)}/env`, 'variables', environment);
   }
 
   /** null removes a variable; what is not named stays. */
   changeEnvironment(name: string, changes: EnvironmentPatch): Promise<EnvironmentInfo> {
-    return this.#json('PATCH', `${functionPath(name)}/env`, changes);
+    return this.#json('PATCH', `${functionPath(name)}/env`, 'variables', changes);
   }
 
   /** The newest console lines, oldest first. */
   async logs(name: string, query: Omit<LogQuery, 'follow'> = {}): Promise<LogEntry[]> {
     const path = `${functionPath(name)}/logs${queryText(query)}`;
-    const { logs } = await this.#json<FunctionLogs>('GET', path);
+    const { logs } = await this.#json<FunctionLogs>('GET', path, 'logs');
     return logs;
   }
 
@@ -171,7 +195,8 @@ export class MayflyClient {
     event: unknown = null,
     { version }: { version?: number | undefined } = {},
   ): Promise<InvocationRecord> {
-    return this.#json('POST', `${functionPath(name)}/invocations${queryText({ version })}`, event);
+    const query = queryText({ version });
+    return this.#json('POST', `${functionPath(name)}/invocations${query}`, 'id', event);
   }
 
   /** The same, later; resolves when the server will not forget it. invocation() tells what came of it. */
@@ -181,26 +206,26 @@ export class MayflyClient {
     { version }: { version?: number | undefined } = {},
   ): Promise<InvocationRecord> {
     const query = queryText({ version, async: true });
-    return this.#json('POST', `${functionPath(name)}/invocations${query}`, event);
+    return this.#json('POST', `${functionPath(name)}/invocations${query}`, 'id', event);
   }
 
   invocation(id: string): Promise<InvocationRecord> {
-    return this.#json('GET', `/v1/invocations/${encodeURIComponent(id)}`);
+    return this.#json('GET', `/v1/invocations/${encodeURIComponent(id)}`, 'id');
   }
 
   /** Newest first. */
   async invocations(name: string, limit?: number): Promise<InvocationList['invocations']> {
     const path = `${functionPath(name)}/invocations${queryText({ limit })}`;
-    const { invocations } = await this.#json<InvocationList>('GET', path);
+    const { invocations } = await this.#json<InvocationList>('GET', path, 'invocations');
     return invocations;
   }
 
   stats(): Promise<Stats> {
-    return this.#json('GET', '/v1/stats');
+    return this.#json('GET', '/v1/stats', 'functions');
   }
 
   functionStats(name: string): Promise<FunctionStats> {
-    return this.#json('GET', `${functionPath(name)}/stats`);
+    return this.#json('GET', `${functionPath(name)}/stats`, 'invocations');
   }
 
   /** One HTTP request to a function; an answer of any status is an answer, not a failure. */
@@ -226,7 +251,13 @@ export class MayflyClient {
     return this.#pool.destroy();
   }
 
-  async #json<T>(method: Dispatcher.HttpMethod, path: string, body?: unknown): Promise<T> {
+  /** @param field that the answer of a Mayfly server has */
+  async #json<T>(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    field: keyof T & string,
+    body?: unknown,
+  ): Promise<T> {
     const json =
       body === undefined
         ? undefined
@@ -234,7 +265,19 @@ export class MayflyClient {
     const answer = await this.#send({ method, path, ...json });
     const answered = await this.#whole(answer.body.text());
     if (isRefusal(answer)) throw failureOf(answer, answered);
-    return (answered === '' ? undefined : JSON.parse(answered)) as T;
+    return this.#parsed(answered, field);
+  }
+
+  #parsed<T>(text: string, field: keyof T & string): T {
+    const value = parsedObject(text);
+    if (value === undefined || !Object.hasOwn(value, field)) throw this.#stranger();
+    return value as T;
+  }
+
+  /** Something else than Mayfly listens there, or a proxy answers for it. */
+  #stranger(): MayflyError {
+    const message = `what answers at ${this.url} is no Mayfly server`;
+    return new MayflyError('MAYFLY_NOT_MAYFLY', message);
   }
 
   async *#lines<T>(
@@ -242,6 +285,10 @@ export class MayflyClient {
   ): AsyncGenerator<T> {
     const answer = await this.#send(outgoing);
     if (isRefusal(answer)) throw failureOf(answer, await this.#whole(answer.body.text()));
+    if (!/^application\/x-ndjson\b/.test(String(answer.headers['content-type']))) {
+      answer.body.on('error', () => {}).destroy();
+      throw this.#stranger();
+    }
     // Whoever has what it wants goes before the answer ends, which undici reports as an error: nobody listens by then.
     answer.body.on('error', () => {});
     try {
@@ -260,7 +307,8 @@ export class MayflyClient {
   #send(
     options: Dispatcher.RequestOptions & { signal?: AbortSignal },
   ): Promise<Dispatcher.ResponseData> {
-    return this.#whole(this.#pool.request(options), options.signal);
+    const path = this.#prefix + options.path;
+    return this.#whole(this.#pool.request({ ...options, path }), options.signal);
   }
 
   async #whole<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -278,7 +326,17 @@ export class MayflyClient {
   }
 }
 
-const isRefusal = ({ statusCode }: Dispatcher.ResponseData) => statusCode >= 400;
+/** Redirections as well: a Mayfly server has none. */
+const isRefusal = ({ statusCode }: Dispatcher.ResponseData) => statusCode >= 300;
+
+function parsedObject(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 function queryText(fields: Record<string, string | number | boolean | undefined>): string {
   const query = new URLSearchParams();
@@ -293,12 +351,10 @@ function functionPath(name: string): string {
 }
 
 function failureOf({ statusCode: status }: Dispatcher.ResponseData, text: string): ApiFailure {
-  try {
-    const body = JSON.parse(text) as Partial<ErrorBody>;
+  const body = parsedObject(text) as Partial<ErrorBody> | undefined;
+  if (typeof body?.code === 'string') {
     const { code, message = text, hint = '' } = body;
-    if (typeof code === 'string') return new ApiFailure(status, { ...body, code, message, hint });
-  } catch {
-    // Not Mayfly's answer; said below.
+    return new ApiFailure(status, { ...body, code, message, hint });
   }
   const message = `the server answered ${status} with something that is not Mayfly's`;
   const hint = 'check the URL and what lies between';

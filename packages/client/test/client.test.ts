@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { MayflyClient } from '../src/index.js';
 
+const NDJSON = { 'content-type': 'application/x-ndjson' };
+
 interface Seen {
   line: string;
   type: string | undefined;
@@ -14,6 +16,7 @@ async function serverAnswering(
   t: { teardown(end: () => void): void },
   status: number,
   body: string,
+  type = body.includes('}\n') ? 'application/x-ndjson' : 'application/json',
 ): Promise<{ client: MayflyClient; seen: Seen[] }> {
   const seen: Seen[] = [];
   const server = createServer(async (request, response) => {
@@ -22,7 +25,9 @@ async function serverAnswering(
       type: request.headers['content-type'],
       body: await textOf(request),
     });
-    response.writeHead(status, { 'x-a': '1' }).end(body);
+    const isRemoval = request.method === 'DELETE' && body.startsWith('{');
+    response.writeHead(isRemoval ? 204 : status, { 'x-a': '1', 'content-type': type });
+    response.end(isRemoval ? undefined : body);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
@@ -49,10 +54,13 @@ t.test('a server that drains is an answer, another refusal is none', async (t) =
 });
 
 t.test('methods become requests', async (t) => {
+  const fields =
+    '{"functions":[],"logs":[],"status":"","name":"","version":1,"variables":{},"invocations":1,"id":"",';
   const { client, seen } = await serverAnswering(
     t,
     200,
-    '{"functions":[],"logs":[],"function":{}}',
+    `${fields}"function":{}}`,
+    'application/x-ndjson',
   );
   await client.health();
   t.same(await client.list(), []);
@@ -130,9 +138,63 @@ t.test('an answer that is not Mayfly is said to be none', async (t) => {
   await t.rejects(client.health(), { code: 'MAYFLY_NOT_MAYFLY', status: 500 });
 });
 
+t.test('what answers with success and is not Mayfly is told apart by every method', async (t) => {
+  for (const [status, body] of [
+    [200, '<html>It works</html>'],
+    [200, '{"hello":1}'],
+    [200, '[]'],
+    [200, 'null'],
+    [200, ''],
+    [204, ''],
+    [302, ''],
+  ] as const) {
+    const { client } = await serverAnswering(t, status, body);
+    const drain = async () => {
+      for await (const _ of client.followLogs('f'));
+    };
+    const calls: (() => Promise<unknown>)[] = [
+      () => client.health(),
+      () => client.readiness(),
+      () => client.list(),
+      () => client.get('f'),
+      () => client.deploy('f', { source: 's' }),
+      () => client.versions('f'),
+      () => client.rollback('f'),
+      () => client.environment('f'),
+      () => client.changeEnvironment('f', {}),
+      () => client.logs('f'),
+      drain,
+      () => client.invoke('f'),
+      () => client.invocation('i'),
+      () => client.invocations('f'),
+      () => client.stats(),
+      () => client.functionStats('f'),
+    ];
+    for (const call of calls) {
+      await t.rejects(
+        call() as Promise<void>,
+        { code: 'MAYFLY_NOT_MAYFLY' },
+        `${status} ${body}: ${call}`,
+      );
+    }
+    if (status !== 200 || body !== '') continue;
+    await t.rejects(client.remove('f'), { code: 'MAYFLY_NOT_MAYFLY' }, 'nothing was removed');
+  }
+});
+
+t.test('a server below a path', async (t) => {
+  const { client, seen } = await serverAnswering(t, 200, '{"functions":[]}');
+  const below = new MayflyClient(`${client.url}/some/where/`);
+  t.teardown(() => below.close());
+  t.equal(below.url, `${client.url}/some/where`);
+  await below.list();
+  await below.request('f', { path: '/x' });
+  t.match(seen, [{ line: 'GET /some/where/v1/functions' }, { line: 'GET /some/where/fn/f/x' }]);
+});
+
 t.test('a server that goes away in the middle of its answer', async (t) => {
   const server = createServer((request, response) => {
-    response.writeHead(200).write('{"sequence":1}\n{"seq', () => request.socket.destroy());
+    response.writeHead(200, NDJSON).write('{"sequence":1}\n{"seq', () => request.socket.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
@@ -148,7 +210,9 @@ t.test('a server that goes away in the middle of its answer', async (t) => {
 });
 
 t.test('a caller that has enough', async (t) => {
-  const server = createServer((_request, response) => response.writeHead(200).write('{}\n'));
+  const server = createServer((_request, response) =>
+    response.writeHead(200, NDJSON).write('{}\n'),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = new MayflyClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   t.teardown(() => server.close());
@@ -171,7 +235,7 @@ t.test('no server, no URL', async (t) => {
 t.test('a deployment is over with its last line, however late the answer ends', async (t) => {
   let answered: (() => void) | undefined;
   const server = createServer((_request, response) => {
-    response.write('{"step":"image","ms":1}\n{"func');
+    response.writeHead(200, NDJSON).write('{"step":"image","ms":1}\n{"func');
     setTimeout(() => response.write('tion":{"name":"f"}}\n'), 20);
     answered = () => response.end();
   });

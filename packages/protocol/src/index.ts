@@ -12,3 +12,4 @@ export {
   type FrameLimits,
 } from './frames.js';
 export type * from './messages.js';
+export { VERSION } from './version.js';

@@ -77,7 +77,7 @@ const isBroken = (m: Manifest | Broken): m is Broken => 'reason' in m;
 
 /** Where checkpoints go when nobody says otherwise. */
 export function defaultCheckpointDir(): string {
-  const base = process.env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share');
+  const base = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share');
   return join(base, 'mayfly', 'checkpoints');
 }
 

@@ -1,6 +1,5 @@
 /** mayfly checkpoint create: runs a program up to a moment, and stores its machine. */
 import { readFile } from 'node:fs/promises';
-import { MayflyError } from '@mayfly/protocol';
 import type { CheckpointStore, Manifest, Origin } from '@mayfly/vmm/checkpoint';
 import type { Machine } from '@mayfly/vmm/machine';
 import type { WayOut } from '@mayfly/vmm/network';
@@ -17,7 +16,7 @@ import {
   checkpointNetwork,
   networkOptions,
 } from '../network-option.js';
-import { type Io, printJson } from '../output.js';
+import { type Io, printJson, unreadable } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
 import { formatSize, parseDuration } from '../units.js';
@@ -226,8 +225,7 @@ async function readInput(file: string): Promise<Uint8Array> {
     if (file !== '-') return await readFile(file);
     return Buffer.concat(await process.stdin.toArray());
   } catch (cause) {
-    const message = `cannot read ${file}: ${(cause as Error).message}`;
-    throw new MayflyError('MAYFLY_FILE', message, { cause });
+    throw unreadable(file, cause);
   }
 }
 

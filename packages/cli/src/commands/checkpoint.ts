@@ -9,7 +9,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type { CheckpointDiff, CheckpointStore, Manifest, TreeNode } from '@mayfly/vmm/checkpoint';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printError, printJson, table } from '../output.js';
+import { type Io, plain, printError, printJson, removeEach, table, unreadable } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize } from '../units.js';
 import { addCreate } from './checkpoint-create.js';
@@ -42,20 +42,20 @@ export function addCheckpoint(program: Command, io: Io): void {
   examples(
     ofStore(
       checkpoint.command('revert').argument('<name>').argument('[to]', 'default: its parent'),
-    ),
+    ).addHelpText('after', '\nWhat was taken from it keeps its content.'),
     'mayfly checkpoint revert libs py',
   )
     .description('Make a checkpoint again what another one is.')
-    .addHelpText('after', '\nWhat was taken from it keeps its content.\n')
     .action((name: string, to: string | undefined, flags: StoreFlags) =>
       revert(name, to, flags, io),
     );
   examples(
-    ofStore(checkpoint.command('rm').alias('remove').argument('<names...>', 'names or ids')),
+    ofStore(
+      checkpoint.command('rm').alias('remove').argument('<names...>', 'names or ids'),
+    ).addHelpText('after', '\nClones that run go on.'),
     'mayfly checkpoint rm libs py',
   )
     .description('Remove checkpoints. What was taken from one is merged with it first.')
-    .addHelpText('after', '\nClones that run go on.\n')
     .action((names: string[], flags: StoreFlags) => remove(names, flags, io));
   examples(
     ofStore(checkpoint.command('verify').argument('[names...]', 'names or ids')),
@@ -246,12 +246,10 @@ async function revert(
 
 async function remove(names: string[], flags: StoreFlags, io: Io): Promise<void> {
   const store = await openStore(flags, io);
-  const removed: string[] = [];
-  for (const name of names) {
+  const removed = await removeEach(names, io, async (name) => {
     await withProgress((progress) => store.remove(name, progress.counter(`merging ${name}`)));
-    removed.push(name);
     if (!flags.json) io.stdout(`removed ${plain(name)}\n`);
-  }
+  });
   if (flags.json) printJson(io, { removed });
 }
 
@@ -374,13 +372,15 @@ async function toFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<
 
 function addImport(checkpoint: Command, io: Io): void {
   examples(
-    ofStore(checkpoint.command('import').argument('<file>', '"-" is stdin')),
+    ofStore(checkpoint.command('import').argument('<file>', '"-" is stdin')).addHelpText(
+      'after',
+      '\nAll of it is checked before any of it appears.',
+    ),
     'mayfly checkpoint import py.checkpoint --name py2',
     'ssh host mayfly checkpoint export py - | mayfly checkpoint import -',
   )
     .description('Take in a file of `mayfly checkpoint export`, gzip and zstd too.')
     .option('--name <name>', 'another name than it had')
-    .addHelpText('after', '\nAll of it is checked before any of it appears.\n')
     .action((file: string, flags: StoreFlags & { name?: string }) => importFrom(file, flags, io));
 }
 
@@ -412,7 +412,6 @@ async function* bytesOf(file: string): AsyncGenerator<Uint8Array> {
   try {
     yield* file === '-' ? process.stdin : createReadStream(file);
   } catch (cause) {
-    const message = `cannot read ${file}: ${(cause as Error).message}`;
-    throw new MayflyError('MAYFLY_FILE', message, { cause });
+    throw unreadable(file, cause);
   }
 }

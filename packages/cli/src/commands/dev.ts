@@ -41,8 +41,11 @@ async function develop(
   try {
     let following: Promise<void> | undefined;
     for await (const _ of saves(path, end.signal)) {
-      const deployed = await deployOnce(client, name, path, options, io);
-      if (deployed && !options.json) following ??= follow(client, name, io, end.signal);
+      const deployed = await deployOnce(client, name, path, options, io, end.signal);
+      if (!deployed || options.json) continue;
+      following ??= follow(client, name, io, end.signal).then(() => {
+        following = undefined; // the next deployment may have a server again
+      });
     }
     await following;
   } finally {
@@ -57,14 +60,15 @@ async function deployOnce(
   path: string,
   options: DeployOptions,
   io: Io,
+  signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const info = await deployFrom(client, name, path, options, io);
+    const info = await deployFrom(client, name, path, options, io, signal);
     if (options.json) printJson(io, info);
     else io.stdout(deployedText(client, info));
     return true;
   } catch (error) {
-    printError(io, error);
+    if (!signal.aborted) printError(io, error);
     return false;
   }
 }

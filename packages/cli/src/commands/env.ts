@@ -6,7 +6,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type { EnvironmentInfo } from '@mayfly/protocol/api';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printJson } from '../output.js';
+import { type Io, plain, printJson, unreadable } from '../output.js';
 import { type Remote, remote, withClient } from './remote.js';
 
 type Values = Record<string, string>;
@@ -90,7 +90,7 @@ async function valuesOf(path: string | undefined): Promise<Values> {
   if (path === undefined) return {};
   const content = path === '-' ? text(process.stdin) : readFile(path, 'utf8');
   const lines = await content.catch((cause: unknown) => {
-    throw new MayflyError('MAYFLY_FILE', `cannot read ${path}`, { cause });
+    throw unreadable(path, cause);
   });
   return util.parseEnv(lines) as Values;
 }

@@ -1,15 +1,19 @@
 /** mayfly deploy, invoke, ls, rm. */
 import { readFileSync } from 'node:fs';
 import type { MayflyClient } from '@mayfly/client';
-import { MayflyError } from '@mayfly/protocol';
-import type { FunctionInfo, FunctionSource, InvocationRecord } from '@mayfly/protocol/api';
+import type {
+  DeploymentStep,
+  FunctionInfo,
+  FunctionSource,
+  InvocationRecord,
+} from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { archiveOf } from '../archive.js';
 import { readDeployment } from '../deployment.js';
 import { DeploymentSteps } from '../deployment-steps.js';
 import { examples } from '../examples.js';
 import { addNetworkOption, type NetworkFlags } from '../network-option.js';
-import { type Io, logText, printJson, table } from '../output.js';
+import { type Io, logText, printJson, removeEach, table, unreadable } from '../output.js';
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
 
@@ -32,11 +36,11 @@ export function addListAndRemove(program: Command, io: Io): void {
     .description('Remove functions, with all their versions.')
     .action((names: string[], options: Remote) =>
       withClient(options, async (client) => {
-        for (const name of names) {
+        const removed = await removeEach(names, io, async (name) => {
           await client.remove(name);
           if (!options.json) io.stdout(`removed ${name}\n`);
-        }
-        if (options.json) printJson(io, { removed: names });
+        });
+        if (options.json) printJson(io, { removed });
       }),
     );
 }
@@ -89,6 +93,7 @@ export async function deployFrom(
   path: string,
   { memory, timeout, env, warmup, allowNet, json }: DeployOptions,
   io: Io,
+  signal?: AbortSignal,
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
   steps?.begin('bundle');
@@ -107,10 +112,11 @@ export async function deployFrom(
   const sent = source.files ? await archiveOf(deployment) : deployment;
   steps?.made(bytes);
   steps?.begin('upload', sent instanceof Uint8Array ? sent.byteLength : bytes);
-  const info = await client.deploy(name, sent, ({ step, imageBytes }) => {
+  const onStep = ({ step, imageBytes }: DeploymentStep) => {
     if (imageBytes !== undefined) steps?.made(imageBytes);
     steps?.begin(step);
-  });
+  };
+  const info = await client.deploy(name, sent, onStep, signal);
   steps?.end();
   return info;
 }
@@ -182,8 +188,8 @@ function parseEvent(text: string): unknown {
 function contentOf(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
-  } catch {
-    throw new MayflyError('MAYFLY_FILE', `cannot read ${path}`);
+  } catch (cause) {
+    throw unreadable(path, cause);
   }
 }
 

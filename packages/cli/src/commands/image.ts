@@ -1,8 +1,8 @@
 /** mayfly image: build, list, look into and remove the images that `mayfly run --image` takes. */
 import type { ImageLibrary, ImageRecord, NamedImage } from '@mayfly/image';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printJson, table } from '../output.js';
+import { type Io, plain, printJson, removeEach, table } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize, repeated } from '../units.js';
 
@@ -28,21 +28,24 @@ export function addImage(program: Command, io: Io): void {
     .description('Show layers, size, entry point and environment of an image.')
     .option('--json', 'print JSON')
     .action((reference: string, flags: Flags) => inspect(reference, flags, io));
-  examples(image.command('rm'), 'mayfly image rm alpine', 'mayfly image rm --unnamed')
+  examples(
+    image
+      .command('rm')
+      .addHelpText('after', '\nMachines that run keep what they have open until they end.'),
+    'mayfly image rm alpine',
+    'mayfly image rm --unnamed',
+  )
     .alias('remove')
-    .argument('[image]', 'a name, or a digest or its beginning')
-    .description('Remove an image, and its layers unless another image has them.')
+    .argument('[images...]', 'names, or digests or their beginnings')
+    .description('Remove images, and their layers unless another image has them.')
     .option('--unnamed', 'remove the layers that no named image has: what runs made for themselves')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nMachines that run keep what they have open until they end.\n')
-    .action(
-      (reference: string | undefined, flags: Flags & { unnamed?: boolean }, command: Command) => {
-        if ((reference === undefined) !== (flags.unnamed === true)) {
-          command.error('error: name one image, or give --unnamed');
-        }
-        return remove(reference, flags, io);
-      },
-    );
+    .action((images: string[], flags: Flags & { unnamed?: boolean }, command: Command) => {
+      if ((images.length === 0) !== (flags.unnamed === true)) {
+        command.error('error: name images, or give --unnamed');
+      }
+      return flags.unnamed ? removeUnnamed(flags, io) : remove(images, flags, io);
+    });
 }
 
 const BUILD_HELP = `
@@ -66,7 +69,11 @@ function addBuild(image: Command, io: Io): void {
     .argument('<name>', 'letters, digits and . _ : -')
     .argument('[source]', 'a folder or a file')
     .description('Build an image and give it a name.')
-    .option('--program <program>', 'a program of this host (repeatable)', repeated, [])
+    .addOption(
+      new Option('--program <program>', 'a program of this host (repeatable)')
+        .argParser(repeated)
+        .default([], 'none'),
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', BUILD_HELP)
     .action((name: string, source: string | undefined, flags: BuildFlags, command: Command) => {
@@ -175,15 +182,26 @@ function layerText({
   return size === undefined ? '(removed)' : `${formatSize(size)}, ${files} files`;
 }
 
-async function remove(reference: string | undefined, flags: Flags, io: Io): Promise<void> {
+async function remove(images: string[], flags: Flags, io: Io): Promise<void> {
   const library = await open();
-  const removed =
-    reference === undefined
-      ? (await library.removeUnnamed()).map(({ digest }) => digest)
-      : await library.removeImage(reference);
-  if (flags.json) return printJson(io, { removed: reference ?? null, layers: removed });
-  if (reference !== undefined) io.stdout(`removed ${reference}\n`);
-  for (const digest of removed) io.stdout(`removed layer ${short(digest)}\n`);
+  const layers: string[] = [];
+  const removed = await removeEach(images, io, async (image) => {
+    const gone = await library.removeImage(image);
+    layers.push(...gone);
+    if (!flags.json) io.stdout(`removed ${image}\n${layerLines(gone)}`);
+  });
+  if (flags.json) printJson(io, { removed, layers });
+}
+
+async function removeUnnamed(flags: Flags, io: Io): Promise<void> {
+  const library = await open();
+  const layers = (await library.removeUnnamed()).map(({ digest }) => digest);
+  if (flags.json) printJson(io, { removed: [], layers });
+  else io.stdout(layerLines(layers));
+}
+
+function layerLines(digests: string[]): string {
+  return digests.map((digest) => `removed layer ${short(digest)}\n`).join('');
 }
 
 /** A record with what is known of its layers; a layer that is gone has no size. */

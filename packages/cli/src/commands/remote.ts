@@ -15,7 +15,7 @@ export function remote(command: Command, io: Io): Command {
     .option(
       '--url <url>',
       'the server (MAYFLY_URL)',
-      io.env.MAYFLY_URL ?? `http://127.0.0.1:${PORT_DEFAULT}`,
+      io.env.MAYFLY_URL || `http://127.0.0.1:${PORT_DEFAULT}`,
     )
     .option('--json', 'print JSON');
 }

@@ -75,5 +75,5 @@ export async function serveUntilSignal(server: RunningServer, io: Io): Promise<v
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 function dataDirDefault(env: Io['env']): string {
-  return join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'mayfly');
+  return join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'mayfly');
 }

@@ -1,5 +1,6 @@
 /** mayfly status, inspect: how a server is, and all that it knows of a function. */
 import type { MayflyClient } from '@mayfly/client';
+import { VERSION } from '@mayfly/protocol';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import { type Io, plain, printJson, table } from '../output.js';
@@ -21,6 +22,7 @@ export function addStatus(program: Command, io: Io): void {
         io.stdout(
           fields([
             ['server', status.url],
+            ['version', versionText(status.version)],
             ['state', status.state],
             ['functions', String(status.functions)],
             ['in flight', String(status.inFlight)],
@@ -48,12 +50,17 @@ export function addInspect(program: Command, io: Io): void {
 }
 
 async function statusOf(client: MayflyClient) {
-  const [{ functions, inFlight }, { status: state }, { startedAt }] = await Promise.all([
+  const [{ version, functions, inFlight }, { status: state }, { startedAt }] = await Promise.all([
     client.health(),
     client.readiness(),
     client.stats(),
   ]);
-  return { url: client.url, state, functions, inFlight, startedAt };
+  return { url: client.url, version, state, functions, inFlight, startedAt };
+}
+
+/** Commands of another version than the server's may want what it does not have. */
+function versionText(version: string): string {
+  return version === VERSION ? version : `${version}; this command is ${VERSION}`;
 }
 
 type Inspected = Awaited<ReturnType<typeof inspected>>;

@@ -21,7 +21,7 @@ const SOURCE_FORMAT = 'mayfly source 1';
 
 /** Where images go when nobody says otherwise. */
 export function defaultImageDir(): string {
-  const base = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
   return join(base, 'mayfly', 'images');
 }
 

@@ -42,7 +42,7 @@ export const LogQuery = Type.Object(
     ),
     since: Type.Optional(
       Type.String({
-        pattern: '^([0-9]+|[0-9]+(ms|s|m|h|d)|[0-9]{4}-[0-9]{2}-[0-9]{2}[0-9T:.Z+-]*)$',
+        maxLength: 64,
         description: 'milliseconds since 1970, an ISO 8601 time, or how long ago (90s, 10m, 2h)',
       }),
     ),

@@ -6,6 +6,7 @@ import { CLOSED, count, FunctionName, millis, time, Version, words } from './typ
 export const Health = Type.Object(
   {
     status: words(['ok'], 'it answers, so it is'),
+    version: Type.String({ description: 'of the server' }),
     functions: count('deployed'),
     inFlight: count('invocations that were admitted and not answered yet'),
   },
