@@ -144,7 +144,7 @@ async function benchPrograms() {
 /** Like the agent's, but for what this host's processes load. */
 async function schemas() {
   const inputs = [at('pnpm-lock.yaml'), ...filesBelow(at('packages/schema'))];
-  return unlessDone('schemas', inputs, at('packages/schema/dist/bundle.js'), () =>
+  return unlessDone('schemas', inputs, at('packages/schema/dist/stringify.cjs'), () =>
     run('npm', ['run', '-s', 'build'], { cwd: at('packages/schema') }),
   );
 }

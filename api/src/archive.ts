@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { decompress } from '@mayfly/image';
 import { FunctionManifest } from '@mayfly/protocol/api';
 import { Compile } from '@mayfly/schema';
-import { extract, type Header } from 'tar-stream';
+import type { Header } from 'tar-stream';
 import { checkPath, fileAndFolder } from './deployment.js';
 import { ApiError } from './errors.js';
 import type { Deployment } from './registry.js';
@@ -18,9 +18,10 @@ const ENTRIES_MAX = 10_000;
 const LINKS_MAX = 8;
 const MANIFEST = 'mayfly.json';
 
-export const ARCHIVE_TYPES = ['application/x-tar', 'application/gzip', 'application/zstd'] as const;
+const compileManifest = () => Compile(FunctionManifest);
+let validator: ReturnType<typeof compileManifest> | undefined;
 
-const manifestValidator = Compile(FunctionManifest);
+export const ARCHIVE_TYPES = ['application/x-tar', 'application/gzip', 'application/zstd'] as const;
 
 /**
  * @param bytes a tar archive, plain or behind gzip or zstd, whatever its content type says
@@ -36,6 +37,7 @@ export async function deploymentFromArchive(bytes: Uint8Array): Promise<Deployme
 }
 
 async function readFiles(bytes: Uint8Array): Promise<Map<string, SourceFile>> {
+  const { extract } = await import('tar-stream'); // nothing but such a deployment needs it
   const archive = extract();
   const input = Readable.from(bounded(decompress(once(bytes))));
   input.on('error', (error) => archive.destroy(error));
@@ -135,8 +137,9 @@ function parseManifest(bytes: Uint8Array): FunctionManifest {
   } catch (error) {
     throw invalid(`${MANIFEST} is not JSON: ${(error as Error).message}`);
   }
-  if (manifestValidator.Check(manifest)) return manifest;
-  const [error] = manifestValidator.Errors(manifest);
+  validator ??= compileManifest();
+  if (validator.Check(manifest)) return manifest;
+  const [error] = validator.Errors(manifest);
   throw invalid(`${MANIFEST}: ${error ? problemOf(error, 'manifest') : 'it is no manifest'}`);
 }
 

@@ -8,7 +8,6 @@ import { pino } from 'pino';
 import { Invoker, type Observer } from './invoker.js';
 import { LaterInvocations } from './later.js';
 import { ImageLayers, type Layers } from './layers.js';
-import { InvocationMetrics } from './metrics.js';
 import { Registry } from './registry.js';
 import { defaultLimits, ScheduledPool, type SharedLimits } from './scheduler/index.js';
 import { buildServer, type Services } from './server.js';
@@ -115,15 +114,13 @@ function assemble(
   const registry = new Registry(templates, new FunctionStore(database));
   const invocations = new InvocationStore(database);
   const statistics = new Statistics();
-  const metrics = new InvocationMetrics();
   const observe: Observer = (trace, rewindMicros) => {
     if (!registry.has(trace.function)) return; // It was removed, and is not to come back as a label.
-    statistics.of(trace.function).add(trace);
-    metrics.add(trace, rewindMicros);
+    statistics.of(trace.function).add(trace, rewindMicros);
   };
   const invoker = new Invoker(registry, pool, invocations, observe, inFlightMax);
   const later = new LaterInvocations(registry, invoker, invocations);
-  return { registry, invoker, later, invocations, statistics, metrics, onDrain };
+  return { registry, invoker, later, invocations, statistics, onDrain };
 }
 
 /** Machines are loaded on demand: a server with another pool needs neither KVM nor the native addon. */

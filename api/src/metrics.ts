@@ -1,21 +1,11 @@
-/** What Prometheus reads: histograms that each invocation adds to, and counts that are looked up when it asks. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Metrics } from 'prom-client';
+/** What Prometheus reads. All of it is counted elsewhere and looked up when it asks. */
+import type { Metric } from 'prom-client';
+import type { Distribution } from './distribution.js';
 import type { FunctionLoad } from './scheduler/index.js';
 import type { Services } from './server.js';
 import type { FunctionStatistics } from './statistics.js';
-import type { Trace } from './trace.js';
 
-const SECONDS = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-  30, 60,
-];
-const REWIND_SECONDS = [
-  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
-];
-const PAGES = [0, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
-
-type PerFunction = 'function';
-type Looked<From> = { name: string; help: string; look: (from: From) => number };
+type Looked<From, What = number> = { name: string; help: string; look: (from: From) => What };
 
 /** All that is looked up of one function. */
 interface Seen {
@@ -24,50 +14,26 @@ interface Seen {
   linesDropped: number;
 }
 
-export class InvocationMetrics {
-  readonly registry = new Metrics();
-  readonly #total = this.#histogram('invocation_seconds', 'From admission to the end', SECONDS);
-  readonly #queue = this.#histogram('queue_seconds', 'Waiting for a clone', SECONDS);
-  readonly #clone = this.#histogram(
-    'clone_seconds',
-    'Making a clone, or finishing its rewind, while the invocation waited',
-    SECONDS,
-  );
-  readonly #guest = this.#histogram('guest_seconds', 'In the guest', SECONDS);
-  readonly #rewind = this.#histogram('rewind_seconds', 'Rewinding a clone', REWIND_SECONDS);
-  readonly #pages = this.#histogram('dirty_pages', 'Pages put back by a rewind', PAGES);
-
-  /** Adds an invocation that ended. */
-  add({ function: name, timing, rewoundPages }: Trace, rewindMicros: number | undefined): void {
-    if (timing) {
-      this.#total.observe({ function: name }, timing.totalMs / 1000);
-      this.#queue.observe({ function: name }, timing.queueMs / 1000);
-      this.#clone.observe({ function: name }, timing.cloneMs / 1000);
-      this.#guest.observe({ function: name }, timing.guestMs / 1000);
-    }
-    if (rewoundPages !== undefined) this.#pages.observe({ function: name }, rewoundPages);
-    if (rewindMicros !== undefined) this.#rewind.observe({ function: name }, rewindMicros / 1e6);
-  }
-
-  forget(name: string): void {
-    for (const histogram of [
-      this.#total,
-      this.#queue,
-      this.#clone,
-      this.#guest,
-      this.#rewind,
-      this.#pages,
-    ]) {
-      histogram.remove({ function: name });
-    }
-  }
-
-  #histogram(name: string, help: string, buckets: number[]): Histogram<PerFunction> {
-    const registers = [this.registry];
-    const labelNames = ['function'] as const;
-    return new Histogram({ name: `mayfly_${name}`, help, labelNames, buckets, registers });
-  }
-}
+const DISTRIBUTIONS: Looked<FunctionStatistics, Distribution>[] = [
+  {
+    name: 'invocation_seconds',
+    help: 'From admission to the end',
+    look: ({ totalSeconds }) => totalSeconds,
+  },
+  {
+    name: 'queue_seconds',
+    help: 'Waiting for a clone',
+    look: ({ queueSeconds }) => queueSeconds,
+  },
+  {
+    name: 'clone_seconds',
+    help: 'Making a clone, or finishing its rewind, while the invocation waited',
+    look: ({ cloneSeconds }) => cloneSeconds,
+  },
+  { name: 'guest_seconds', help: 'In the guest', look: ({ guestSeconds }) => guestSeconds },
+  { name: 'rewind_seconds', help: 'Rewinding a clone', look: ({ rewindSeconds }) => rewindSeconds },
+  { name: 'dirty_pages', help: 'Pages put back by a rewind', look: ({ dirtyPages }) => dirtyPages },
+];
 
 const COUNTS: Looked<Seen>[] = [
   {
@@ -158,36 +124,66 @@ const WHOLE_LOADS: Looked<Services>[] = [
   },
 ];
 
-/**
- * Adds what is looked up to the histograms. Once for each server.
- *
- * @returns what Prometheus reads, looked up anew at each call: all of a function at once
- */
-export function describeMetrics(
-  { registry: metrics }: InvocationMetrics,
-  services: Services,
-): () => Promise<string> {
-  const make =
-    <From>(Kind: typeof Counter | typeof Gauge) =>
-    ({ name, help, look }: Looked<From>) => {
-      const of = { name: `mayfly_${name}`, help, labelNames: ['function'], registers: [metrics] };
-      return { metric: new Kind(of), look };
-    };
-  const perFunction = [...COUNTS.map(make<Seen>(Counter)), ...LOADS.map(make<Seen>(Gauge))];
-  const whole = [
-    ...WHOLE_COUNTS.map(make<Services>(Counter)),
-    ...WHOLE_LOADS.map(make<Services>(Gauge)),
-  ];
-  collectDefaultMetrics({ register: metrics });
-  return () => {
-    for (const { metric } of [...perFunction, ...whole]) metric.reset(); // what was removed is forgotten
-    for (const name of services.registry.names) {
-      const seen = seenOf(name, services);
-      for (const { metric, look } of perFunction) metric.inc({ function: name }, look(seen));
-    }
-    for (const { metric, look } of whole) metric.inc({}, look(services));
-    return metrics.metrics();
+/** The text for Prometheus, and its media type. */
+export interface MetricsText {
+  contentType: string;
+  /** Looked up anew at each call. */
+  text(): Promise<string>;
+}
+
+/** Once for each server, when it is asked first: what it tells of the process is counted from then on. */
+export async function describeMetrics(services: Services): Promise<MetricsText> {
+  const { collectDefaultMetrics, Registry } = await import('prom-client');
+  const metrics = new Registry();
+  const add = (type: Type, { name: short, help }: Looked<never, unknown>, look: Look) => {
+    const name = `mayfly_${short}`;
+    const get = async () => ({ name, help, type, values: look(name) });
+    metrics.registerMetric({ name, get } as unknown as Metric); // no more of it is used
   };
+  const perFunction = (valuesOf: (seen: Seen, labels: Labels, name: string) => Value[]): Look => {
+    const { registry } = services;
+    return (name) =>
+      registry.names.flatMap((of) => valuesOf(seenOf(of, services), { function: of }, name));
+  };
+  const counted = (type: Type) => (looked: Looked<Seen>) =>
+    add(
+      type,
+      looked,
+      perFunction((seen, labels) => [{ value: looked.look(seen), labels }]),
+    );
+  const whole = (type: Type) => (looked: Looked<Services>) =>
+    add(type, looked, () => [{ value: looked.look(services), labels: {} }]);
+  for (const looked of DISTRIBUTIONS) {
+    const values = ({ statistics }: Seen, labels: Labels, name: string) =>
+      histogram(name, looked.look(statistics), labels);
+    add('histogram', looked, perFunction(values));
+  }
+  COUNTS.forEach(counted('counter'));
+  LOADS.forEach(counted('gauge'));
+  WHOLE_COUNTS.forEach(whole('counter'));
+  WHOLE_LOADS.forEach(whole('gauge'));
+  collectDefaultMetrics({ register: metrics });
+  return { contentType: metrics.contentType, text: () => metrics.metrics() };
+}
+
+type Type = 'counter' | 'gauge' | 'histogram';
+type Labels = Record<string, string | number>;
+type Value = { value: number; labels: Labels; metricName?: string };
+/** What is to be told now of the metric of this name. */
+type Look = (name: string) => Value[];
+
+function histogram(name: string, distribution: Distribution, labels: Labels): Value[] {
+  const counts = distribution.cumulative();
+  const buckets = counts.map((value, at) => ({
+    value,
+    labels: { le: distribution.bounds[at] ?? '+Inf', ...labels },
+    metricName: `${name}_bucket`,
+  }));
+  return [
+    ...buckets,
+    { value: distribution.sum, labels, metricName: `${name}_sum` },
+    { value: counts.at(-1) as number, labels, metricName: `${name}_count` },
+  ];
 }
 
 function seenOf(name: string, { registry, statistics }: Services): Seen {

@@ -11,7 +11,6 @@ import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
 import { lingerBeforeClose } from './lingering.js';
 import { answerOddRequests, misframed, refuseMalformed } from './malformed.js';
-import type { InvocationMetrics } from './metrics.js';
 import type { Registry } from './registry.js';
 import { parseBodies, takeBodiesAsTheyCome } from './routes/bodies.js';
 import { environmentRoutes } from './routes/environment.js';
@@ -22,11 +21,11 @@ import { INVOCATION_HEADER } from './routes/invocation.js';
 import { eventRoutes, recordRoutes } from './routes/invocations.js';
 import { invokeRoutes } from './routes/invoke.js';
 import { logRoutes } from './routes/logs.js';
-import { describeRoutes } from './routes/openapi.js';
+import { describeRoutes, descriptionRoutes } from './routes/openapi.js';
 import type { Statistics } from './statistics.js';
 import type { InvocationStore } from './store/invocations.js';
 import { type RequestTiming, serverTiming, startTiming } from './timing.js';
-import { validatorCompiler } from './validation.js';
+import { schemaController } from './validation.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -40,7 +39,6 @@ export interface Services {
   later: LaterInvocations;
   invocations: InvocationStore;
   statistics: Statistics;
-  metrics: InvocationMetrics;
   /** Aborted when requests should go elsewhere: the server is about to close. */
   onDrain: AbortSignal;
 }
@@ -74,13 +72,13 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     },
     requestTimeout: REQUEST_MS,
     routerOptions: { maxParamLength: 100 },
+    schemaController,
     // Refusals before routing run no hooks.
     frameworkErrors: (error, _request, reply: FastifyReply) => {
       const { status, body } = errorAnswer(error);
       reply.header('server-timing', serverTiming(startTiming())).code(status).send(body);
     },
   });
-  app.setValidatorCompiler(validatorCompiler);
   app.decorateRequest('timing', null as unknown as RequestTiming);
   let closing = false;
   app.addHook('preClose', async () => {
@@ -111,18 +109,26 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
   });
   answerOddRequests(app.server);
-  describeRoutes(app);
-  app.register(async (scope) => {
-    parseBodies(scope);
-    healthRoutes(scope, services);
-    functionRoutes(scope, services);
-    environmentRoutes(scope, services.registry);
-    recordRoutes(scope, services);
-    logRoutes(scope, services.registry);
-  });
-  app.register(async (scope) => eventRoutes(scope, services));
-  app.register(async (scope) => {
-    invokeRoutes(scope, services.invoker, options.bodyBytesMax ?? BODY_BYTES_MAX);
+  const addRoutes = (to: FastifyInstance) => {
+    to.register(async (scope) => {
+      parseBodies(scope);
+      healthRoutes(scope, services);
+      functionRoutes(scope, services);
+      environmentRoutes(scope, services.registry);
+      recordRoutes(scope, services);
+      logRoutes(scope, services.registry);
+    });
+    to.register(async (scope) => eventRoutes(scope, services));
+    to.register(async (scope) => {
+      invokeRoutes(scope, services.invoker, options.bodyBytesMax ?? BODY_BYTES_MAX);
+    });
+  };
+  addRoutes(app);
+  descriptionRoutes(app, async () => {
+    const described = Fastify({ schemaController });
+    await describeRoutes(described);
+    addRoutes(described);
+    return described;
   });
   return app;
 }

@@ -2,14 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname } from 'node:path';
-import {
-  type BuildFailure,
-  type BuildOptions,
-  type BuildResult,
-  build,
-  type Location,
-  type Plugin,
-} from 'esbuild';
+import type { BuildFailure, BuildOptions, BuildResult, Location, Plugin } from 'esbuild';
 import { ApiError } from './errors.js';
 import { nativePackages } from './native-packages.js';
 
@@ -109,6 +102,7 @@ async function bundleLocal(
 
 async function built(options: BuildOptions & { write: false }): Promise<BuildResult> {
   try {
+    const { build } = await import('esbuild'); // nothing but a deployment needs it
     return await build(options);
   } catch (error) {
     throw sourceError(error as BuildFailure);

@@ -1,20 +1,49 @@
-/** Requests checked against the schemas of the API. */
-
+/** Requests checked against the schemas of the API, and answers written by them. Each is compiled when it is needed first. */
+import { createRequire } from 'node:module';
 import { Compile, type TLocalizedValidationError, type TSchema } from '@mayfly/schema';
-import type { FastifySchemaCompiler } from 'fastify';
+import type * as Stringify from '@mayfly/schema/stringify';
+import type {
+  FastifySchemaCompiler,
+  FastifySerializerCompiler,
+  FastifyServerOptions,
+} from 'fastify';
 import { ApiError, type ApiErrorCode } from './errors.js';
 
 /** Text of a URL is converted to numbers and booleans where the schema wants them; bodies are taken as they are. */
-export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const validator = Compile(schema);
+const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  let compiled: ReturnType<typeof Compile> | undefined;
   const isText = httpPart !== 'body';
   return (data: unknown) => {
+    compiled ??= Compile(schema);
+    const validator = compiled;
     const value = isText ? validator.Convert(data) : (data ?? {});
     if (validator.Check(value)) return { value };
     const [error] = validator.Errors(value);
     return { error: error ? refusal(error, httpPart) : new ApiError('MAYFLY_REQUEST_INVALID') };
   };
 };
+
+/** What an answer's schema does not know stays out of it. */
+const serializerCompiler: FastifySerializerCompiler<TSchema> = ({ schema }) => {
+  let stringify: ((data: unknown) => string) | undefined;
+  return (data: unknown) => {
+    stringify ??= loadStringify().build(schema as Stringify.Schema);
+    return stringify(data);
+  };
+};
+
+/** What Fastify asks for compilers. With its own, several hundred modules were loaded at the start. */
+export const schemaController: FastifyServerOptions['schemaController'] = {
+  compilersFactory: {
+    buildValidator: () => validatorCompiler as never, // it is typed for Ajv
+    buildSerializer: () => serializerCompiler as never,
+  },
+};
+
+/** Only answers need it. */
+function loadStringify(): typeof Stringify {
+  return createRequire(import.meta.url)('@mayfly/schema/stringify');
+}
 
 function refusal(error: TLocalizedValidationError, httpPart = ''): ApiError {
   const isName = httpPart === 'params' && error.instancePath === '/name';

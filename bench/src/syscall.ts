@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { runProgram } from '@mayfly/vmm';
+import { runProgram } from '@mayfly/vmm/run';
 import type { Benchmark, Measurement } from './benchmark.js';
 import { scaled } from './scale.js';
 

@@ -1,10 +1,5 @@
 export type { Dialect } from './dialects/dialect.js';
 export * as kvm from './kvm/index.js';
-export {
-  type RunOptions,
-  type RunResult,
-  runProgram,
-} from './machine/run-program.js';
 export { MachinePool, type MachinePoolOptions } from './pool/machine-pool.js';
 export { MachineProcesses, type MachineProcessesOptions } from './pool/machine-processes.js';
 export type * from './pool/types.js';

@@ -32,10 +32,7 @@ const source = {
   },
 };
 
-export function functionRoutes(
-  app: FastifyInstance,
-  { registry, statistics, metrics }: Services,
-): void {
+export function functionRoutes(app: FastifyInstance, { registry, statistics }: Services): void {
   app.get(
     '/v1/functions',
     {
@@ -102,7 +99,6 @@ export function functionRoutes(
     async ({ params }, reply) => {
       await registry.remove(params.name);
       statistics.forget(params.name);
-      metrics.forget(params.name);
       return reply.code(204).send();
     },
   );

@@ -3,7 +3,7 @@ import { VERSION } from '@mayfly/protocol';
 import { FunctionStats, Health, Readiness, Stats } from '@mayfly/protocol/api';
 import { Type } from '@mayfly/schema';
 import type { FastifyInstance } from 'fastify';
-import { describeMetrics } from '../metrics.js';
+import { describeMetrics, type MetricsText } from '../metrics.js';
 import type { Services } from '../server.js';
 import { answers, NameParams } from './schemas.js';
 
@@ -11,8 +11,8 @@ const tags = ['server'];
 const text = { description: 'metrics', content: { 'text/plain': { schema: Type.String() } } };
 
 export function healthRoutes(app: FastifyInstance, services: Services): void {
-  const { registry, invoker, statistics, metrics } = services;
-  const metricsText = describeMetrics(metrics, services);
+  const { registry, invoker, statistics } = services;
+  let metrics: Promise<MetricsText> | undefined;
   let draining = false;
   services.onDrain.addEventListener('abort', () => {
     draining = true;
@@ -67,8 +67,10 @@ export function healthRoutes(app: FastifyInstance, services: Services): void {
       },
     },
     async (_request, reply) => {
-      reply.type(metrics.registry.contentType);
-      return metricsText();
+      metrics ??= describeMetrics(services);
+      const { contentType, text } = await metrics;
+      reply.type(contentType);
+      return text();
     },
   );
 

@@ -1,8 +1,11 @@
-/** /openapi.json and the page to browse it at /docs, both from the schemas of the routes. Before all other routes. */
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
+/**
+ * /openapi.json and the page to browse it at /docs, both from the schemas of the routes. They are made at the first request
+ * for them, since making them takes longer than everything else at the start of a server: by another server, which has the
+ * same routes and never listens.
+ */
 import { Type } from '@mayfly/schema';
-import type { FastifyInstance, FastifySchema } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
+import { ApiError } from '../errors.js';
 import { errors } from './schemas.js';
 
 const INFO = {
@@ -53,7 +56,12 @@ function documented(schema: FastifySchema | undefined, url: string) {
   return { schema: schema ?? {}, url };
 }
 
-export function describeRoutes(app: FastifyInstance): void {
+/** Has a server describe the routes that are added to it afterwards. */
+export async function describeRoutes(app: FastifyInstance): Promise<void> {
+  const [{ default: swagger }, { default: swaggerUi }] = await Promise.all([
+    import('@fastify/swagger'),
+    import('@fastify/swagger-ui'),
+  ]);
   app.register(swagger, {
     openapi: { openapi: '3.1.0', info: INFO, tags: TAGS },
     transform: ({ schema, url }) => documented(schema, url),
@@ -69,6 +77,33 @@ export function describeRoutes(app: FastifyInstance): void {
     theme: { title: 'Mayfly API' },
   });
   app.register(async (scope) => {
-    scope.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+    let text: string | undefined; // the same for as long as the server runs
+    scope.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
+      text ??= JSON.stringify(app.swagger());
+      return reply.type('application/json; charset=utf-8').send(text);
+    });
   });
+}
+
+/** @param describe makes the server that answers, once */
+export function descriptionRoutes(
+  app: FastifyInstance,
+  describe: () => Promise<FastifyInstance>,
+): void {
+  let described: Promise<FastifyInstance> | undefined;
+  const answer = async ({ url, headers }: FastifyRequest, reply: FastifyReply) => {
+    described ??= describe();
+    const {
+      statusCode,
+      headers: told,
+      rawPayload,
+    } = await (await described).inject({ url, headers });
+    if (statusCode === 404) throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no GET ${url}`);
+    const { connection: _, ...rest } = told;
+    return reply.code(statusCode).headers(rest).send(rawPayload);
+  };
+  for (const url of ['/openapi.json', '/docs', '/docs/*']) {
+    app.get(url, { schema: { hide: true } }, answer);
+  }
+  app.addHook('onClose', async () => (await described)?.close());
 }

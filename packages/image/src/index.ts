@@ -1,19 +1,10 @@
 export type { ImageConfig } from './archive/container.js';
 export { decompress } from './archive/decompress.js';
-export * as durable from './cache/durable.js';
 export { hashFile } from './cache/file-digests.js';
 export { defaultImageDir, ImageLibrary, type ImportProgress } from './cache/library.js';
 export { checkName as checkImageName, type ImageRecord, type NamedImage } from './cache/names.js';
 export { ImageStore, type ProgramImage, type StoredImage } from './cache/store.js';
-export { type Elf, type ProgramHeader, parseElf, parseElfFile } from './elf/parser.js';
-export { readSection } from './elf/sections.js';
-export {
-  type ElfSymbol,
-  readSymbols,
-  type SymbolisedAddress,
-  symbolise,
-  symbolValues,
-} from './elf/symbols.js';
+export * from './elf/index.js';
 export { treeFromErofs } from './erofs/image-tree.js';
 export { ErofsReader, type ListedEntry } from './erofs/reader.js';
 export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer.js';

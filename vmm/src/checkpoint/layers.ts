@@ -1,7 +1,7 @@
 /** The images that the checkpoints of a store need, by digest: hard links, or copies from another file system. */
 import { copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { durable, hashFile } from '@mayfly/image';
+import * as durable from '@mayfly/image/durable';
 import { damaged, type Layer } from './manifest.js';
 
 const { createFile, removeAbandoned, sync } = durable;
@@ -87,4 +87,8 @@ export class LayerFolder {
       });
     }
   }
+}
+
+async function hashFile(path: string): Promise<string> {
+  return (await import('@mayfly/image')).hashFile(path); // all of that package, which few need
 }

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { durable } from '@mayfly/image';
+import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
 import type { LayerFolder } from './layers.js';
 import {

@@ -15,7 +15,7 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { durable } from '@mayfly/image';
+import * as durable from '@mayfly/image/durable';
 import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
 import { KernelImage } from '../machine/kernel-image.js';

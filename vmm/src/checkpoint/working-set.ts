@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { durable } from '@mayfly/image';
+import * as durable from '@mayfly/image/durable';
 import type { Manifest } from './manifest.js';
 import { areRuns } from './pages.js';
 import { digestOf, WORKING_SET, writeFileSynced } from './parts.js';

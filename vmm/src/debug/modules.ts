@@ -1,12 +1,6 @@
 /** The ELF files that a stopped program has mapped, found in its images: for names and for unwinding. */
-import {
-  type ElfSymbol,
-  ErofsReader,
-  parseElf,
-  readSection,
-  readSymbols,
-  symbolise,
-} from '@mayfly/image';
+import { type ElfSymbol, parseElf, readSection, readSymbols, symbolise } from '@mayfly/image/elf';
+import { ErofsReader } from '@mayfly/image/erofs-reader';
 import { CallFrames, type FrameRule } from './call-frames.js';
 import type { Mapping } from './stopped-process.js';
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type ElfSymbol, parseElf, readSymbols, symbolise, symbolValues } from '@mayfly/image';
+import { type ElfSymbol, parseElf, readSymbols, symbolise, symbolValues } from '@mayfly/image/elf';
 import { abi, MayflyError } from '@mayfly/protocol';
 
 export interface Segment {

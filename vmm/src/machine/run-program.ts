@@ -1,12 +1,5 @@
 /** Runs one Linux program, of the host or of images, in a machine of its own, as if it ran here. */
-import {
-  defaultImageDir,
-  findStart,
-  ImageRoot,
-  ImageStore,
-  type ProgramStart,
-  type WriteOptions,
-} from '@mayfly/image';
+import type { ProgramStart, WriteOptions } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import type { GdbServer } from '../debug/gdb-server.js';
 import type { EgressOptions, EgressStats } from '../network/egress.js';
@@ -128,7 +121,8 @@ export type BootOptions = Omit<RunOptions, keyof DriveOptions> &
 /** A machine about to start the program. Throws as runProgram() does for what the host finds wrong. */
 export async function bootProgram(options: BootOptions): Promise<Booted> {
   const started = now();
-  const { images, start } = await rootOf(options);
+  const { programRoot } = await import('./program-root.js'); // workers run no program of the host
+  const { images, start } = await programRoot(options);
   const built = now();
   const machine = bootMachine({
     ...start,
@@ -197,34 +191,6 @@ export async function openWayOut(
   if (network.allow.length > 0) (await import('../network/egress.js')).checkRules(network.allow);
   const { vsock } = machine.devices;
   return new WayOut(vsock, { hostname: () => machine.shared.hostname, ...network });
-}
-
-interface Root {
-  images: readonly string[];
-  start: ProgramStart;
-}
-
-async function rootOf(options: BootOptions): Promise<Root> {
-  const { program, args, onBuild } = options;
-  let { images, startsAsItIs = false } = options;
-  if (images === undefined) {
-    const store = await ImageStore.open(options.imageDir ?? defaultImageDir());
-    const image = await store.buildProgram(program, { ...(onBuild && { onProgress: onBuild }) });
-    images = [image.path];
-    startsAsItIs = image.isElf;
-  }
-  const start = startsAsItIs ? { program, argv: [program, ...args] } : startIn(images, options);
-  return { images, start };
-}
-
-function startIn(images: readonly string[], options: BootOptions): ProgramStart {
-  const root = new ImageRoot(images);
-  try {
-    const { program, args, env, cwd } = options;
-    return findStart(root, program, args, { path: env.PATH, ...(cwd !== undefined && { cwd }) });
-  } finally {
-    root.close();
-  }
 }
 
 /** Input that the guest does not read yet waits where it comes from. */

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { abi } from '@mayfly/protocol';
-import { CheckpointStore, type Loaded, type Manifest } from '../checkpoint/index.js';
+import type { Manifest } from '../checkpoint/manifest.js';
+import { CheckpointStore, type Loaded } from '../checkpoint/store.js';
 import { checkSource } from '../machine/cpl0.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { TemplateSpec } from './types.js';

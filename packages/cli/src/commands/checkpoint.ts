@@ -354,7 +354,7 @@ async function toStdout(chunks: AsyncIterable<Uint8Array>): Promise<number> {
 
 /** The name appears with the whole file behind it, or the old one stays. */
 async function toFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<number> {
-  const { durable } = await import('@mayfly/image');
+  const durable = await import('@mayfly/image/durable');
   const zip = /\.(gz|tgz)$/.test(path) ? createGzip() : new PassThrough();
   try {
     await durable.createFile(dirname(path), async (temporary) => {
