@@ -147,10 +147,15 @@ export class Invoker {
     }
   }
 
-  #admit(trace: Trace, target: Target, { onAdmitted }: InvokerOptions): Trace {
-    const deployed = this.#registry.get(target.name);
-    const version = this.#registry.version(deployed, target.version);
+  /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_VERSION_UNKNOWN, MAYFLY_OVERLOADED: what would be refused now */
+  check({ name, version }: Target): Version {
+    const found = this.#registry.version(this.#registry.get(name), version);
     if (this.#inFlight >= this.#inFlightMax) throw new ApiError('MAYFLY_OVERLOADED');
+    return found;
+  }
+
+  #admit(trace: Trace, target: Target, { onAdmitted }: InvokerOptions): Trace {
+    const version = this.check(target);
     this.#inFlight++;
     trace.version = version.record.version;
     trace.status = 'running';

@@ -7,6 +7,7 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import { ApiError, errorAnswer } from './errors.js';
+import { continueWhenRead, waitsForContinue } from './expectation.js';
 import type { Invoker } from './invoker.js';
 import type { LaterInvocations } from './later.js';
 import { lingerBeforeClose } from './lingering.js';
@@ -92,6 +93,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
   });
   app.addHook('onSend', (request, reply, _payload, done) => {
     if (!request.raw.complete) lingerBeforeClose(request.raw.socket);
+    if (waitsForContinue(request.raw)) reply.header('connection', 'close');
     const own = reply.getHeader('server-timing');
     const timing = serverTiming(request.timing);
     reply.header('server-timing', own === undefined ? timing : `${own}, ${timing}`);
@@ -109,6 +111,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
     throw new ApiError('MAYFLY_ROUTE_UNKNOWN', `there is no ${request.method} ${request.url}`);
   });
   answerOddRequests(app.server);
+  continueWhenRead(app.server);
   const addRoutes = (to: FastifyInstance) => {
     to.register(async (scope) => {
       parseBodies(scope);

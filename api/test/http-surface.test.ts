@@ -89,6 +89,78 @@ t.test('what can be got has a head', async (t) => {
   t.equal((await fetch(`${url}/v1/functions/none`, { method: 'HEAD' })).status, 404);
 });
 
+t.test('a body is asked for when it will be read, and not when it is refused', async (t) => {
+  const PUT = 'PUT /v1/functions/asked HTTP/1.1\r\nhost: h\r\ncontent-type: text/javascript\r\n';
+  const expects = 'expect: 100-continue\r\n\r\n';
+  const refused: [what: string, head: string, status: number][] = [
+    ['too long for a function', `${POST}content-length: 9999999999\r\n`, 413],
+    ['too long for a deployment', `${PUT}content-length: 99999999\r\n`, 413],
+    [
+      'too long for an event',
+      'POST /v1/functions/good/invocations HTTP/1.1\r\nhost: h\r\ncontent-length: 99999999\r\n',
+      413,
+    ],
+    ['no such function', 'POST /fn/none HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n', 404],
+    ['no such route', 'POST /none HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n', 404],
+    [
+      'no such route, in chunks',
+      'POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n',
+      404,
+    ],
+  ];
+  await Promise.all(
+    refused.map(async ([what, head, status]) => {
+      const answer = await ask(head + expects, 10_000);
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), what);
+      t.match(
+        answer,
+        /^connection: close\r$/m,
+        `${what}: the client may send it all the same, or not`,
+      );
+      t.equal(answer.match(/HTTP\/1\.1 \d/g)?.length, 1, what);
+    }),
+  );
+  const read: [what: string, head: string, body: string, answer: RegExp][] = [
+    ['with a length', `${POST}content-length: 4\r\n`, 'body', / 200 OK[\s\S]*POST http/],
+    ['in chunks', CHUNKED, '4\r\nbody\r\n0\r\n\r\n', / 200 OK[\s\S]*POST http/],
+    ['empty', `${POST}content-length: 0\r\n`, '', / 200 OK[\s\S]*POST http/],
+    [
+      'of an event',
+      'POST /v1/functions/good/invocations HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n',
+      'null',
+      / (?:200|502) /,
+    ],
+    ['of a deployment', `${PUT}content-length: 1\r\n`, 'x', / 200 OK/],
+  ];
+  pool.behave = async (head, body, ...rest) => {
+    if (!(body instanceof Uint8Array)) for await (const _ of body);
+    return echo(head, body, ...rest);
+  };
+  for (const [what, head, body, expected] of read) {
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    const seen = async (wanted: RegExp) => {
+      for (let tries = 0; tries < 500 && !wanted.test(text); tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return wanted.test(text);
+    };
+    socket.write(head + expects);
+    if (body !== '') {
+      t.ok(await seen(/^HTTP\/1\.1 100 Continue\r\n\r\n$/), `${what}: it is asked for`);
+      socket.write(body);
+    }
+    t.ok(await seen(expected), `${what}: it is answered`);
+    t.equal(text.match(/ 100 Continue/g)?.length ?? 0, body === '' ? 0 : 1, what);
+    socket.destroy();
+  }
+  pool.behave = echo;
+  await othersNoticeNothing(t);
+});
+
 t.test('what is HTTP, and rare', async (t) => {
   const many = Array.from({ length: 2200 }, (_, i) => `h${i.toString(36)}:\r\n`).join('');
   const cases: [what: string, bytes: string, body: RegExp][] = [

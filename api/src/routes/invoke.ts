@@ -21,6 +21,7 @@ export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: n
   const handler = async (request: FastifyRequest<NameParams>, reply: FastifyReply) => {
     const target = targetOf(request.params.name);
     refuseUpgrade(request);
+    invoker.check(target); // before its body comes
     const message = request.body instanceof IncomingMessage ? request.body : undefined;
     const body = await requestBody(message, bytesMax);
     return send(
