@@ -1,6 +1,7 @@
 /* Boot order: one line each. */
 #include "arch.h"
 #include "file.h"
+#include "identity.h"
 #include "lib.h"
 #include "mm.h"
 #include "sched.h"
@@ -20,5 +21,6 @@ void kernel_main(void) {
   console_init();
   fs_init();      /* image layers, tmpfs, /proc, /dev */
   fd_init();      /* 0, 1, 2 */
+  identity_init(); /* user and groups; what was made so far is root's */
   exec_program(); /* does not return */
 }

@@ -1,6 +1,5 @@
 /* fs/inode.c: the life of an inode. */
 #include "inode.h"
-#include "identity.h"
 
 static u64 next_ino = 1; /* image inodes have their layer in the high bits and never collide */
 

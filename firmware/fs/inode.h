@@ -12,6 +12,7 @@
 #pragma once
 #include "errno.h"
 #include "file.h"
+#include "identity.h"
 #include "lib.h"
 #include "list.h"
 
@@ -145,6 +146,18 @@ void inode_put(struct inode *inode);
 void inode_changed(struct inode *inode);  /* ctime */
 void inode_modified(struct inode *inode); /* mtime and ctime */
 struct inode *inode_link(u32 dev, const char *target, size_t n);
+
+/* fs/permission.c: 0, -EACCES or -EPERM */
+enum { MAY_EXECUTE = 1, MAY_WRITE = 2, MAY_READ = 4 };
+i64 inode_denied(const struct inode *inode, u32 wanted);
+static inline i64 inode_permission(const struct inode *inode, u32 wanted) {
+  if (capable(CAP_DAC_OVERRIDE) && (is_dir(inode) || !(wanted & MAY_EXECUTE))) return 0; /* root's every step asks this */
+  return inode_denied(inode, wanted);
+}
+i64 inode_removable(const struct inode *dir, const struct inode *inode); /* its name in dir */
+i64 inode_extendable(const struct inode *dir);                           /* by a new name */
+bool inode_owned(const struct inode *inode);                             /* its mode and times may be changed */
+struct inode *inode_new_in(const struct inode *dir, u32 mode, const struct inode_ops *ops);
 
 /* fs/dentry.c */
 extern struct dentry *root_dentry;

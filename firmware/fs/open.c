@@ -119,8 +119,21 @@ struct file *open_dentry(struct dentry *d, u32 flags, i64 *error) {
   return f;
 }
 
+/* Whether a file that was there already may be opened so. What is wrong with its type is open_dentry's to say. */
+static i64 open_denied(const struct inode *inode, u32 flags) {
+  enum { O_NOATIME = 01000000 };
+  static const u8 wanted[4] = {MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE};
+  u32 want = wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? MAY_WRITE : 0);
+  if ((flags & O_PATH) || is_link(inode)) return 0;
+  if (is_dir(inode) ? want & MAY_WRITE : flags & O_DIRECTORY) return 0;
+  i64 error = inode_permission(inode, want);
+  return error == 0 && (flags & O_NOATIME) && !inode_owned(inode) ? -EPERM : error;
+}
+
 static struct dentry *create_file(const struct place *p, u32 mode, i64 *error) {
-  struct inode *inode = inode_new(p->dir->inode->dev, S_IFREG | (mode & 07777 & ~fs_umask), &regular_ops);
+  *error = inode_extendable(p->dir->inode);
+  if (*error != 0) return NULL;
+  struct inode *inode = inode_new_in(p->dir->inode, S_IFREG | (mode & 07777 & ~fs_umask), &regular_ops);
   *error = inode == NULL ? -ENOSPC : directory_add(p->dir, p->name, p->name_size, inode);
   inode_put(inode);
   return *error == 0 ? directory_lookup(p->dir, p->name, p->name_size, error) : NULL;
@@ -139,6 +152,7 @@ static struct file *open_temporary(struct dentry *dir, u32 flags, u32 mode, i64 
   *error = -ENOTDIR;
   if (!is_dir(dir->inode)) return NULL;
   *error = (flags & O_ACCMODE) == O_RDONLY ? -EINVAL : dir->inode->ops->frozen ? -EOPNOTSUPP : 0;
+  if (*error == 0) *error = inode_permission(dir->inode, MAY_WRITE | MAY_EXECUTE);
   if (*error != 0) return NULL;
   return open_anonymous(dir->inode->dev, "/#temporary", flags & ~(u32)O_TMPFILE, mode & ~fs_umask, error);
 }
@@ -155,10 +169,11 @@ struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, u32 resol
   *error = path_walk(dirfd, path, how | (creates ? WALK_PARENT | WALK_CREATE : 0), &place);
   if (*error != 0) return NULL;
   struct file *f = NULL;
+  bool old = place.entry != NULL;
   struct dentry *d = creates ? find_or_create(&place, flags, mode, error) : dentry_get(place.entry);
   place_put(&place);
   if (d != NULL && (flags & O_TMPFILE) == O_TMPFILE && !(flags & O_PATH)) f = open_temporary(d, flags, mode, error);
-  else if (d != NULL) f = open_dentry(d, flags, error);
+  else if (d != NULL && (!old || (*error = open_denied(d->inode, flags)) == 0)) f = open_dentry(d, flags, error);
   dentry_put(d);
   return f;
 }
@@ -240,10 +255,10 @@ i64 file_make_socket(const char *path) {
   struct place p;
   i64 error = path_walk(AT_FDCWD, path, WALK_PARENT, &p);
   if (error != 0) return error;
-  if (p.entry != NULL || p.slash) {
-    error = p.entry != NULL ? -EADDRINUSE : -ENOENT;
-  } else {
-    struct inode *inode = inode_new(p.dir->inode->dev, S_IFSOCK | (0777 & ~fs_umask), &node_ops);
+  if (p.entry != NULL || p.slash) error = p.entry != NULL ? -EADDRINUSE : -ENOENT;
+  else error = inode_extendable(p.dir->inode);
+  if (error == 0) {
+    struct inode *inode = inode_new_in(p.dir->inode, S_IFSOCK | (0777 & ~fs_umask), &node_ops);
     error = inode == NULL ? -ENOSPC : directory_add(p.dir, p.name, p.name_size, inode);
     inode_put(inode);
   }

@@ -60,6 +60,7 @@ static i64 step(const struct walk *w, struct dentry *dir, const char *name, size
   bool up = n == 2 && is_dots(name, n);
   *next = NULL;
   if (!is_dir(dir->inode)) return -ENOTDIR;
+  if ((error = inode_permission(dir->inode, MAY_EXECUTE)) != 0) return error;
   if (n > NAME_MAX) return -ENAMETOOLONG;
   if (up && dir == w->root && (w->how & WALK_BENEATH)) return -EXDEV;
   if (n == 1 && name[0] == '.') *next = dentry_get(dir);

@@ -201,6 +201,16 @@ void proc_set_program(struct dentry *d) {
   dentry_put(old);
 }
 
+void proc_own(void) {
+  process_dentry->inode->uid = user_ids.effective;
+  process_dentry->inode->gid = group_ids.effective;
+  LIST_EACH(&process_dentry->inode->dir.children, item) {
+    struct inode *inode = CONTAINER(item, struct dentry, siblings)->inode;
+    inode->uid = user_ids.effective;
+    inode->gid = group_ids.effective;
+  }
+}
+
 ssize_t proc_program(char *path, size_t size) {
   return program_dentry == NULL ? -ENOENT : dentry_path(program_dentry, path, size);
 }

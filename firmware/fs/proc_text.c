@@ -125,7 +125,9 @@ static void print_status(struct text *out, const struct thread *t) {
   text_print(out, "Pid:\t%d\nPPid:\t0\nTracerPid:\t0\n", t->tid);
   print_ids(out, "Uid", &user_ids);
   print_ids(out, "Gid", &group_ids);
-  text_print(out, "FDSize:\t%d\nGroups:\t0\n", FD_MAX);
+  text_print(out, "FDSize:\t%d\nGroups:\t", FD_MAX);
+  for (u32 i = 0; i < group_count; i++) text_print(out, "%s%u", i == 0 ? "" : " ", groups[i]);
+  text_print(out, " \n");
   text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()), kib(mapped_bytes()));
   text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()), kib(resident_bytes()));
   text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->pending.bits, t->signal_mask);

@@ -29,7 +29,10 @@ enum {
   S_IFBLK = 0060000,
   S_IFDIR = 0040000,
   S_IFCHR = 0020000,
-  S_IFIFO = 0010000
+  S_IFIFO = 0010000,
+  S_ISUID = 04000,
+  S_ISGID = 02000,
+  S_ISVTX = 01000
 };
 enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, AT_REMOVEDIR = 0x200, AT_EMPTY_PATH = 0x1000 };
 enum { FIONREAD = 0x541b };
@@ -91,6 +94,7 @@ void *file_page(struct file *f, u64 index, bool make);
 void file_count_mapping(struct file *f, int change); /* shared mappings are told when pages go: space_file_shrunk */
 ssize_t file_read_at(struct file *f, void *buf, size_t n, off_t pos);
 i64 file_make_socket(const char *path);          /* for bind(): the name in the tree; -EADDRINUSE when it is taken */
+void proc_own(void);                             /* /proc/PID belongs to the program's user */
 void proc_set_auxv(const void *bytes, size_t n); /* what /proc/self/auxv tells */
 ssize_t proc_program(char *path, size_t size);   /* where /proc/self/exe leads; its length, or -errno */
 void fs_init(void);                              /* mounts images, tmpfs, proc, dev; working directory */

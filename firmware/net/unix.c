@@ -1,5 +1,6 @@
 /* AF_UNIX: sockets with a name. A path name is a file in the tree, so that the program can see, rename and unlink it:
  * who connects finds the socket by that file. Abstract names are compared byte by byte. */
+#include "../fs/inode.h"
 #include "errno.h"
 #include "lib.h"
 #include "socket.h"
@@ -35,9 +36,10 @@ static struct socket *find_name_error(const struct address *a, i64 *error) {
   if (!is_path(a)) return found;
   struct file *f = file_open(a->un.path, O_PATH, error);
   if (f == NULL) return NULL;
-  *error = -ECONNREFUSED;
+  *error = inode_permission(f->inode, MAY_WRITE);
+  if (*error == 0) *error = -ECONNREFUSED;
   LIST_EACH(&bound, link)
-  if (socket_of(link)->name != NULL && socket_of(link)->name->inode == f->inode) found = socket_of(link);
+  if (*error == -ECONNREFUSED && socket_of(link)->name != NULL && socket_of(link)->name->inode == f->inode) found = socket_of(link);
   file_put(f);
   return found;
 }

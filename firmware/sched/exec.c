@@ -61,6 +61,7 @@ enum {
 #define STACK_SIZE (8 * MiB)
 
 u64 stack_top;
+static bool secure; /* AT_SECURE: the program has more rights than who started it */
 struct start started;
 
 struct loaded {
@@ -75,13 +76,29 @@ static _Noreturn void refuse(const char *path, const char *why) {
   process_exit(126 << 8);
 }
 
-/* `path` as it is said, NULL `program`: where that leads. */
+/* A program needs no permission to be read for being started. */
+static i64 exec_permission(const struct inode *inode) {
+  return is_regular(inode) ? inode_permission(inode, MAY_EXECUTE) : -EACCES;
+}
+
+static _Noreturn void refuse_for(const char *path, i64 error) {
+  const char *why = error == -ENOENT ? "not found" : error == -EACCES ? "permission denied" : "cannot be opened";
+  kprint("mayfly: %s: %s\n", path, why);
+  process_exit((error == -ENOENT ? 127 : 126) << 8);
+}
+
+static struct dentry *find_program(const char *path) {
+  i64 error;
+  struct dentry *d = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
+  if (d != NULL && (error = exec_permission(d->inode)) == 0) return d;
+  refuse_for(path, error);
+}
+
 static struct file *open_program(const char *path, struct dentry *program) {
   i64 error;
-  struct file *f = program != NULL ? open_dentry(program, O_RDONLY, &error) : file_open(path, O_RDONLY, &error);
-  if (f != NULL) return f;
-  kprint("mayfly: %s: %s\n", path, error == -ENOENT ? "not found" : "cannot be opened");
-  process_exit((error == -ENOENT ? 127 : 126) << 8);
+  struct file *f = open_dentry(program, O_RDONLY, &error);
+  if (f == NULL) refuse_for(path, error);
+  return f;
 }
 
 static u32 protection_of(u32 flags) {
@@ -196,11 +213,11 @@ static u64 build_stack(const struct loaded *program, u64 base) {
       {AT_BASE, base},
       {AT_FLAGS, 0},
       {AT_ENTRY, program->entry},
-      {AT_UID, 0},
-      {AT_EUID, 0},
-      {AT_GID, 0},
-      {AT_EGID, 0},
-      {AT_SECURE, 0},
+      {AT_UID, user_ids.real},
+      {AT_EUID, user_ids.effective},
+      {AT_GID, group_ids.real},
+      {AT_EGID, group_ids.effective},
+      {AT_SECURE, secure},
       {AT_RANDOM, random_at},
       {AT_HWCAP, leaf1[3]},
       {AT_HWCAP2, 2},
@@ -238,6 +255,9 @@ static void name_thread(const char *path) {
 
 /* Maps the program and builds what the running thread goes on with. */
 static void begin(struct dentry *file) {
+  const struct inode *inode = file->inode;
+  secure = identity_exec(inode->mode, inode->uid, inode->gid);
+  proc_own();
   struct loaded program, interpreter = {0};
   const char *name = started.strings + started.execfn;
   name_thread(name);
@@ -245,7 +265,9 @@ static void begin(struct dentry *file) {
   brk_setup(program.end);
   u64 entry = program.entry;
   if (program.interpreter[0] != 0) {
-    load(program.interpreter, NULL, &interpreter);
+    struct dentry *d = find_program(program.interpreter);
+    load(program.interpreter, d, &interpreter);
+    dentry_put(d);
     entry = interpreter.entry;
   }
   struct regs r = {.vector = NO_VECTOR, .rip = entry, .cs = USER_CS, .ss = USER_DS, .rflags = 0x202};
@@ -257,7 +279,9 @@ void exec_program(void) {
   const char *strings = (const char *)(WINDOW_VA + STRINGS_GPA);
   if (BOOT->strings_size > STRINGS_SIZE || BOOT->strings_size > STACK_SIZE / 4) panic("arguments too large");
   started = (struct start){strings, BOOT->strings_size, BOOT->argc, BOOT->envc, BOOT->execfn};
-  begin(NULL);
+  struct dentry *program = find_program(strings + BOOT->execfn);
+  begin(program);
+  dentry_put(program);
   debug_start(false);
   start_program(thread_regs(current));
 }
@@ -269,16 +293,17 @@ static i64 check_interpreter(struct file *f, const struct program_header *p) {
   size_t n = MIN(p->filesz, sizeof path - 1);
   if (file_read_at(f, path, n, (off_t)p->offset) != (ssize_t)n) return -ENOEXEC;
   i64 error;
-  struct file *interpreter = file_open(path, O_RDONLY, &error);
-  if (interpreter != NULL) file_put(interpreter);
-  return interpreter == NULL ? error : 0;
+  struct dentry *interpreter = path_entry(AT_FDCWD, path, WALK_FOLLOW, &error);
+  if (interpreter != NULL) error = exec_permission(interpreter->inode);
+  dentry_put(interpreter);
+  return error;
 }
 
 i64 exec_check(struct dentry *program) {
   struct elf_header h;
   struct program_header p[MAX_HEADERS];
   i64 error;
-  if (!is_regular(program->inode) || (program->inode->mode & 0111) == 0) return -EACCES;
+  if ((error = exec_permission(program->inode)) != 0) return error;
   struct file *f = open_dentry(program, O_RDONLY, &error);
   if (f == NULL) return error;
   error = read_headers(f, &h, p) == NULL ? 0 : -ENOEXEC;

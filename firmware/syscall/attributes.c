@@ -14,7 +14,10 @@ static i64 do_chmod(u64 dirfd, u64 path, u64 mode, u64 flags) {
   struct inode *inode = target_inode(&t);
   if (error == 0 && inode != NULL && is_link(inode)) {
     error = -EOPNOTSUPP;
+  } else if (error == 0 && inode != NULL && !inode_owned(inode)) {
+    error = -EPERM;
   } else if (error == 0 && inode != NULL) {
+    if (!in_group(inode->gid) && !capable(CAP_FSETID)) mode &= ~(u64)S_ISGID;
     inode->mode = (inode->mode & S_IFMT) | ((u32)mode & 07777);
     inode_changed(inode);
   }
@@ -30,12 +33,21 @@ i64 sys_fchmodat(const u64 *a) { return do_chmod(a[0], a[1], a[2], 0); }
 
 i64 sys_fchmodat2(const u64 *a) { return do_chmod(a[0], a[1], a[2], a[3]); }
 
+/* Only root gives files away; who owns one may give it to a group of his. */
+static i64 chown_denied(const struct inode *inode, u32 uid, u32 gid) {
+  bool owner = user_ids.files == inode->uid;
+  bool user = uid == ~0u || (owner && uid == inode->uid);
+  bool group = gid == ~0u || (owner && (in_group(gid) || gid == inode->gid));
+  return (user && group) || capable(CAP_CHOWN) ? 0 : -EPERM;
+}
+
 /* -1 leaves an id as it is. Changing the owner takes the set-id bits from programs. */
 static i64 do_chown(u64 dirfd, u64 path, u64 uid, u64 gid, u64 flags) {
   struct target t;
   if (flags & ~(u64)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return -EINVAL;
   i64 error = target_find(dirfd, path, flags, how_of(flags), &t);
   struct inode *inode = target_inode(&t);
+  if (error == 0 && inode != NULL) error = chown_denied(inode, (u32)uid, (u32)gid);
   if (error == 0 && inode != NULL) {
     inode->uid = (u32)uid == ~0u ? inode->uid : (u32)uid;
     inode->gid = (u32)gid == ~0u ? inode->gid : (u32)gid;
@@ -79,11 +91,19 @@ static bool valid_nsec(i64 nsec) {
   return nsec == UTIME_NOW || nsec == UTIME_OMIT || (nsec >= 0 && nsec < (i64)NS_PER_SEC);
 }
 
+/* Whoever may write may say that it is now. */
+static i64 times_denied(const struct inode *inode, const struct times *t) {
+  if (inode_owned(inode) || (t->atime_nsec == UTIME_OMIT && t->mtime_nsec == UTIME_OMIT)) return 0;
+  if (t->atime_nsec != UTIME_NOW || t->mtime_nsec != UTIME_NOW) return -EPERM;
+  return inode_permission(inode, MAY_WRITE);
+}
+
 static i64 set_times(u64 dirfd, u64 path, u64 flags, const struct times *t) {
   struct target target;
   if (!valid_nsec(t->atime_nsec) || !valid_nsec(t->mtime_nsec)) return -EINVAL;
   i64 error = target_find(dirfd, path, flags, how_of(flags), &target);
   struct inode *inode = target_inode(&target);
+  if (error == 0 && inode != NULL) error = times_denied(inode, t);
   if (error == 0 && inode != NULL) {
     inode->atime = time_value(t->atime_sec, t->atime_nsec, inode->atime);
     inode->mtime = time_value(t->mtime_sec, t->mtime_nsec, inode->mtime);

@@ -32,8 +32,9 @@ i64 sys_getdents(const u64 *a) {
 
 static i64 enter(const struct target *t) {
   if (t->dentry == NULL || !is_dir(t->dentry->inode)) return -ENOTDIR;
-  cwd_set(t->dentry);
-  return 0;
+  i64 error = inode_permission(t->dentry->inode, MAY_EXECUTE);
+  if (error == 0) cwd_set(t->dentry);
+  return error;
 }
 
 i64 sys_chdir(const u64 *a) {
@@ -56,6 +57,8 @@ i64 sys_chroot(const u64 *a) {
   struct target t;
   i64 error = target_find((u64)AT_FDCWD, a[0], 0, WALK_FOLLOW, &t);
   if (error == 0 && !is_dir(t.dentry->inode)) error = -ENOTDIR;
+  if (error == 0) error = inode_permission(t.dentry->inode, MAY_EXECUTE);
+  if (error == 0 && !capable(CAP_SYS_CHROOT)) error = -EPERM;
   if (error == 0) process_root_set(t.dentry);
   target_put(&t);
   return error;

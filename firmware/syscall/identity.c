@@ -1,7 +1,8 @@
-/* Who the program is: user and group ids, capabilities, the machine's name. It starts as a container's root and may give
- * that up; files do not look at any of it. */
+/* Who the program is: user and group ids, capabilities, the machine's name. It starts as a container's root, who may give
+ * that up, or as the user whom the boot page names. */
 #include "identity.h"
 #include "arch.h"
+#include "file.h"
 #include "lib.h"
 #include "mm.h"
 #include "sched.h"
@@ -9,13 +10,34 @@
 
 struct ids user_ids, group_ids;
 
-enum { CAP_SETGID = 6, CAP_SETUID = 7, CAP_SETPCAP = 8, CAP_SYS_ADMIN = 21, CAP_LAST = 40 };
 #define CAPS_OF_CONTAINER 0xa80425fbull
 
 struct capabilities capabilities = {
     .permitted = CAPS_OF_CONTAINER, .effective = CAPS_OF_CONTAINER, .bounding = CAPS_OF_CONTAINER};
 
-static bool capable(u32 capability) { return capabilities.effective >> capability & 1; }
+/* Those that files ask for: they follow the id that files see. */
+#define CAPS_OF_FILES 0x18000001full
+
+void identity_init(void) {
+  if (BOOT->group_count > GROUPS_KEPT) panic("%lu groups: at most %d", BOOT->group_count, GROUPS_KEPT);
+  user_ids = (struct ids){BOOT->uid, BOOT->uid, BOOT->uid, BOOT->uid};
+  group_ids = (struct ids){BOOT->gid, BOOT->gid, BOOT->gid, BOOT->gid};
+  group_count = (u32)BOOT->group_count;
+  memcpy(groups, (const void *)BOOT->groups, group_count * sizeof *groups);
+  if (BOOT->uid != 0) capabilities.permitted = capabilities.effective = 0;
+}
+
+bool identity_exec(u32 mode, u32 uid, u32 gid) {
+  if (!no_new_privileges && (mode & S_ISUID)) user_ids.effective = uid;
+  if (!no_new_privileges && (mode & S_ISGID) && (mode & 0010)) group_ids.effective = gid;
+  user_ids.saved = user_ids.files = user_ids.effective;
+  group_ids.saved = group_ids.files = group_ids.effective;
+  bool root = user_ids.real == 0 || user_ids.effective == 0;
+  capabilities.permitted = root ? capabilities.bounding | capabilities.inheritable : capabilities.ambient;
+  capabilities.effective = user_ids.effective == 0 ? capabilities.permitted : capabilities.ambient;
+  capabilities.keep = false;
+  return user_ids.effective != user_ids.real || group_ids.effective != group_ids.real;
+}
 
 /* ---- Ids -------------------------------------------------------------------------------------
  */
@@ -75,7 +97,24 @@ static i64 set_three(struct ids *ids, const u64 *a, u32 capability) {
 static i64 set_files(struct ids *ids, u32 id, u32 capability) {
   u32 old = ids->files;
   if (id != KEEP && (capable(capability) || one_of(ids, id, true) || id == old)) ids->files = id;
+  if (ids == &user_ids && old == 0 && ids->files != 0) capabilities.effective &= ~CAPS_OF_FILES;
+  if (ids == &user_ids && old != 0 && ids->files == 0)
+    capabilities.effective |= capabilities.permitted & CAPS_OF_FILES;
   return old;
+}
+
+struct file_view view_as_real(void) {
+  struct file_view view = {user_ids.files, group_ids.files, capabilities.effective};
+  user_ids.files = user_ids.real;
+  group_ids.files = group_ids.real;
+  capabilities.effective = user_ids.real == 0 ? capabilities.permitted : 0;
+  return view;
+}
+
+void view_restore(struct file_view view) {
+  user_ids.files = view.user;
+  group_ids.files = view.group;
+  capabilities.effective = view.effective;
 }
 
 static i64 get_three(const struct ids *ids, const u64 *a) {
@@ -105,9 +144,15 @@ i64 sys_getresgid(const u64 *a) { return get_three(&group_ids, a); }
 /* ---- Groups ----------------------------------------------------------------------------------
  */
 
-enum { GROUPS_KEPT = 256, GROUPS_MAX = 65536 };
-static u32 groups[GROUPS_KEPT];
-static u32 group_count;
+enum { GROUPS_MAX = 65536 };
+u32 groups[GROUPS_KEPT], group_count;
+
+bool in_group(u32 gid) {
+  if (gid == group_ids.files) return true;
+  for (u32 i = 0; i < group_count; i++)
+    if (groups[i] == gid) return true;
+  return false;
+}
 
 i64 sys_getgroups(const u64 *a) {
   i32 room = (i32)a[0];

@@ -15,7 +15,8 @@ static i64 find_free_place(u64 dirfd, u64 path, bool directory, struct place *p)
     return error;
   }
   if (p->entry != NULL) return -EEXIST;
-  return p->slash && !directory ? -ENOENT : 0;
+  if (p->slash && !directory) return -ENOENT;
+  return inode_extendable(p->dir->inode);
 }
 
 /* Gives the place a new inode; takes over its reference. NULL: there was no memory for it. */
@@ -29,7 +30,7 @@ static i64 do_mkdir(u64 dirfd, u64 path, u64 mode) {
   struct place p;
   i64 error = find_free_place(dirfd, path, true, &p);
   if (error == 0)
-    error = add_at(&p, inode_new(p.dir->inode->dev, S_IFDIR | ((u32)mode & 01777 & ~fs_umask), &directory_ops));
+    error = add_at(&p, inode_new_in(p.dir->inode, S_IFDIR | ((u32)mode & 01777 & ~fs_umask), &directory_ops));
   place_put(&p);
   return error;
 }
@@ -44,7 +45,11 @@ static i64 do_symlink(u64 text, u64 dirfd, u64 path) {
   i64 error = path_arg(text, &target);
   if (error == 0 && target[0] == '\0') error = -ENOENT;
   if (error == 0) error = find_free_place(dirfd, path, false, &p);
-  if (error == 0) error = add_at(&p, inode_link(p.dir->inode->dev, target, strlen(target)));
+  if (error == 0) {
+    struct inode *inode = inode_link(p.dir->inode->dev, target, strlen(target));
+    if (inode != NULL && (p.dir->inode->mode & S_ISGID)) inode->gid = p.dir->inode->gid;
+    error = add_at(&p, inode);
+  }
   place_put(&p);
   return error;
 }
@@ -61,7 +66,7 @@ static i64 do_mknod(u64 dirfd, u64 path, u64 mode) {
   if (type != S_IFREG && type != S_IFSOCK) return -EINVAL;
   i64 error = find_free_place(dirfd, path, false, &p);
   if (error == 0)
-    error = add_at(&p, inode_new(p.dir->inode->dev, type | ((u32)mode & 07777 & ~fs_umask),
+    error = add_at(&p, inode_new_in(p.dir->inode, type | ((u32)mode & 07777 & ~fs_umask),
                                  type == S_IFREG ? &regular_ops : &node_ops));
   place_put(&p);
   return error;
@@ -129,14 +134,16 @@ i64 sys_readlinkat(const u64 *a) { return do_readlink(a[0], a[1], a[2], a[3]); }
 static i64 check_rmdir(const struct place *p) {
   if (p->dots) return p->name_size == 1 ? (p->entry == process_root() ? -EBUSY : -EINVAL) : -ENOTEMPTY;
   if (p->entry == NULL) return -ENOENT;
-  return is_dir(p->entry->inode) ? 0 : -ENOTDIR;
+  i64 error = inode_removable(p->dir->inode, p->entry->inode);
+  return error != 0 || is_dir(p->entry->inode) ? error : -ENOTDIR;
 }
 
 static i64 check_unlink(const struct place *p) {
   if (p->dots) return -EISDIR;
   if (p->entry == NULL) return -ENOENT;
-  if (is_dir(p->entry->inode)) return -EISDIR;
-  return p->slash ? -ENOTDIR : 0;
+  if (p->slash) return is_dir(p->entry->inode) ? -EISDIR : -ENOTDIR;
+  i64 error = inode_removable(p->dir->inode, p->entry->inode);
+  return error == 0 && is_dir(p->entry->inode) ? -EISDIR : error;
 }
 
 static i64 do_unlink(u64 dirfd, u64 path, bool directory) {
@@ -164,6 +171,22 @@ i64 sys_unlinkat(const u64 *a) {
 
 enum { RENAME_NOREPLACE = 1, RENAME_EXCHANGE = 2 };
 
+/* A directory that moves is changed too: its `..`. */
+static i64 move_denied(const struct place *from, const struct place *to) {
+  i64 error = inode_removable(from->dir->inode, from->entry->inode);
+  if (error != 0 || !is_dir(from->entry->inode) || from->dir->inode == to->dir->inode) return error;
+  return inode_permission(from->entry->inode, MAY_WRITE);
+}
+
+static i64 rename_denied(const struct place *from, const struct place *to, bool exchange) {
+  if (to->entry != NULL && to->entry->inode == from->entry->inode) return 0;
+  i64 error = move_denied(from, to);
+  if (error == 0 && to->entry == NULL) error = inode_permission(to->dir->inode, MAY_WRITE | MAY_EXECUTE);
+  if (error == 0 && to->entry != NULL)
+    error = exchange ? move_denied(to, from) : inode_removable(to->dir->inode, to->entry->inode);
+  return error;
+}
+
 static i64 rename_places(const struct place *from, const struct place *to, u64 flags) {
   bool exchange = flags & RENAME_EXCHANGE, keep = flags & RENAME_NOREPLACE;
   if (from->dots || to->dots) return !from->dots && keep ? -EEXIST : -EBUSY;
@@ -171,6 +194,8 @@ static i64 rename_places(const struct place *from, const struct place *to, u64 f
   if (to->entry != NULL && keep) return -EEXIST;
   if (exchange && to->slash && !is_dir(to->entry->inode)) return -ENOTDIR;
   if ((from->slash || (to->slash && !exchange)) && !is_dir(from->entry->inode)) return -ENOTDIR;
+  i64 error = rename_denied(from, to, exchange);
+  if (error != 0) return error;
   if (exchange) return directory_exchange(from->entry, to->entry);
   return directory_rename(from->entry, to->dir, to->name, to->name_size, to->entry);
 }

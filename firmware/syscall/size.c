@@ -45,6 +45,7 @@ static i64 truncate_inode(struct inode *inode, u64 size) {
 i64 sys_truncate(const u64 *a) {
   struct target t;
   i64 error = target_find((u64)AT_FDCWD, a[0], 0, WALK_FOLLOW, &t);
+  if (error == 0 && is_regular(t.dentry->inode)) error = inode_permission(t.dentry->inode, MAY_WRITE);
   if (error == 0) error = truncate_inode(t.dentry->inode, a[1]);
   target_put(&t);
   return error;

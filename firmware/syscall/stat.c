@@ -136,14 +136,19 @@ i64 sys_statx(const u64 *a) {
 
 /* ---- access ---------------------------------------------------------------------------------- */
 
-/* The program is root: only execution needs a permission bit. */
+enum { AT_EACCESS = 0x200 };
+
+/* Its modes are MAY_*, and it asks for the real user. */
 static i64 do_access(u64 dirfd, u64 path, u64 mode, u64 flags) {
-  enum { X_OK = 1, MODES = 7 };
+  enum { MODES = 7 };
   struct target t;
   if (mode & ~(u64)MODES) return -EINVAL;
+  struct file_view view = view_as_real();
+  if (flags & AT_EACCESS) view_restore(view);
   i64 error = target_find(dirfd, path, flags, flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW, &t);
-  if (error == 0 && (mode & X_OK) && t.dentry != NULL && is_regular(t.dentry->inode) && !(t.dentry->inode->mode & 0111))
-    error = -EACCES;
+  struct inode *inode = target_inode(&t);
+  if (error == 0 && mode != 0 && inode != NULL && !is_link(inode)) error = inode_permission(inode, (u32)mode);
+  view_restore(view);
   target_put(&t);
   return error;
 }
@@ -153,7 +158,6 @@ i64 sys_access(const u64 *a) { return do_access((u64)AT_FDCWD, a[0], (u32)a[1], 
 i64 sys_faccessat(const u64 *a) { return do_access(a[0], a[1], (u32)a[2], 0); }
 
 i64 sys_faccessat2(const u64 *a) {
-  enum { AT_EACCESS = 0x200 };
   if (a[3] & ~(u64)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_EACCESS)) return -EINVAL;
   return do_access(a[0], a[1], (u32)a[2], a[3]);
 }

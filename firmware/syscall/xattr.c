@@ -20,9 +20,11 @@ static bool starts(const char *name, const char *prefix) {
 
 /* user.* belongs to files and directories; trusted.* and security.* to everything. */
 static i64 check_name(const struct inode *inode, const char *name, bool writes) {
-  bool user = starts(name, "user.");
-  if (!user && !starts(name, "trusted.") && !starts(name, "security.")) return -EOPNOTSUPP;
-  if (user && !is_regular(inode) && !is_dir(inode)) return writes ? -EPERM : -ENODATA;
+  bool user = starts(name, "user."), trusted = starts(name, "trusted.");
+  if (user && (is_regular(inode) || is_dir(inode))) return inode_permission(inode, writes ? MAY_WRITE : MAY_READ);
+  if (trusted && capabilities.effective == 0) return writes ? -EPERM : -ENODATA;
+  if (!user && !trusted && !starts(name, "security.")) return -EOPNOTSUPP;
+  if (user) return writes ? -EPERM : -ENODATA;
   return 0;
 }
 

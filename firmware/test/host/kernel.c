@@ -19,8 +19,6 @@ int vsnprintf(char *, size_t, const char *, va_list);
 int vprintf(const char *, va_list);
 _Noreturn void abort(void);
 
-struct ids user_ids, group_ids;
-struct capabilities capabilities;
 bool no_new_privileges;
 u64 thread_cpu_time(const struct thread *t) { return 0; }
 u64 process_cpu_time(void) { return 0; }

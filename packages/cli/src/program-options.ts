@@ -4,7 +4,7 @@ import { MayflyError } from '@mayfly/protocol';
 import { type Command, Option } from 'commander';
 import type { Io } from './output.js';
 import type { FolderMapping } from './run-root.js';
-import { parseDir, parseDuration, parseEnv, parseSize, repeated } from './units.js';
+import { parseDir, parseDuration, parseEnv, parseSize, parseUser, repeated } from './units.js';
 
 const MEMORY_BYTES_DEFAULT = 256 * 2 ** 20;
 
@@ -15,6 +15,7 @@ export interface ProgramFlags {
   timeout?: number;
   env?: Record<string, string>;
   cwd?: string;
+  user?: string;
 }
 
 export function addProgramOptions(command: Command): Command {
@@ -36,7 +37,8 @@ export function addProgramOptions(command: Command): Command {
         .default(MEMORY_BYTES_DEFAULT, '256M'),
     )
     .option('--env <key=value>', 'environment variable (repeatable)', parseEnv)
-    .option('--cwd <dir>', 'working directory in the guest');
+    .option('--cwd <dir>', 'working directory in the guest')
+    .option('--user <user[:group]>', 'run it as this user, by name or number', parseUser);
 }
 
 /** What runProgram() and bootProgram() want to know of the program. Makes images that are not there yet. */
@@ -52,6 +54,7 @@ export async function programSpec(
   const root = await imageRoot({
     images: flags.image,
     dirs: flags.dir,
+    user: flags.user,
     hostProgram: () => findHostProgram(name!, io.env.PATH ?? PATH_DEFAULT),
     onProgress,
   });
@@ -61,13 +64,16 @@ export async function programSpec(
     throw new MayflyError('MAYFLY_IMAGE_NO_ENTRY', message);
   }
   const cwd = flags.cwd ?? root.cwd;
+  const { user } = root;
+  const HOME = user?.home ?? '/root';
   return {
     program,
     args: rest,
     startsAsItIs: root.startsAsItIs,
     images: root.images,
-    env: { PATH: PATH_DEFAULT, HOME: '/root', LANG: 'C.UTF-8', ...root.env, ...flags.env },
+    env: { PATH: PATH_DEFAULT, HOME, LANG: 'C.UTF-8', ...root.env, ...flags.env },
     ...(cwd !== undefined && { cwd }),
+    ...(user && { user }),
     memoryBytes: flags.memory,
   };
 }

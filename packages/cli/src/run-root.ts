@@ -3,8 +3,11 @@ import { statSync } from 'node:fs';
 import {
   addFolder,
   defaultImageDir,
+  findUser,
+  type GuestUser,
   type ImageConfig,
   ImageLibrary,
+  ImageRoot,
   type ImportProgress,
   Tree,
 } from '@mayfly/image';
@@ -20,6 +23,8 @@ interface Wanted {
   /** As `--image` names them, bottom first. None: the program comes from this host. */
   images: string[];
   dirs: FolderMapping[];
+  /** As `--user` names it; undefined: what the image says. */
+  user: string | undefined;
   hostProgram: () => string;
   onProgress: (progress: ImportProgress) => void;
 }
@@ -35,10 +40,13 @@ export interface Root {
   command: string[];
   env: Record<string, string>;
   cwd?: string;
+  /** Absent: root. */
+  user?: GuestUser;
 }
 
-/** Finds or makes the images. Throws MAYFLY_IMAGE_*, MAYFLY_PROGRAM_* and MAYFLY_ELF_*. */
-export async function imageRoot({ images, dirs, hostProgram, onProgress }: Wanted): Promise<Root> {
+/** Finds or makes the images. Throws MAYFLY_IMAGE_*, MAYFLY_PROGRAM_*, MAYFLY_ELF_* and MAYFLY_USER_UNKNOWN. */
+export async function imageRoot(wanted: Wanted): Promise<Root> {
+  const { images, dirs, hostProgram, onProgress } = wanted;
   const program = images.length === 0 ? hostProgram() : undefined;
   for (const { host } of dirs) checkFolder(host);
   const library = await ImageLibrary.open(defaultImageDir());
@@ -57,12 +65,14 @@ export async function imageRoot({ images, dirs, hostProgram, onProgress }: Wante
     digests.push(...record.layers);
     config = record.config ?? config;
   }
+  const user = userOf(await pathsOf(library, digests), wanted.user ?? config?.user ?? '');
   for (const { host, guest } of dirs) {
-    const tree = await folderTree(host, guest);
+    const tree = await folderTree(host, guest, user ?? { uid: 0, gid: 0 });
     digests.push((await library.store.build(tree, { onProgress: onBuild })).digest);
   }
   return {
-    images: await Promise.all(digests.map((digest) => pathOf(library, digest))),
+    images: await pathsOf(library, digests),
+    ...(user !== undefined && { user }),
     ...(program !== undefined && { program }),
     startsAsItIs,
     command: [...(config?.entrypoint ?? []), ...(config?.cmd ?? [])],
@@ -71,16 +81,35 @@ export async function imageRoot({ images, dirs, hostProgram, onProgress }: Wante
   };
 }
 
-/** The guest's program is root there, so what it is given belongs to root. */
-async function folderTree(host: string, guest: string): Promise<Tree> {
+/** Who starts the program; undefined: nobody is named, so it is root. */
+function userOf(images: readonly string[], text: string): GuestUser | undefined {
+  if (text === '') return undefined;
+  const root = new ImageRoot(images);
+  try {
+    return findUser(root, text);
+  } finally {
+    root.close();
+  }
+}
+
+/** What the guest's program is given belongs to it. */
+async function folderTree(
+  host: string,
+  guest: string,
+  { uid, gid }: { uid: number; gid: number },
+): Promise<Tree> {
   const tree = new Tree();
-  await addFolder(tree, host, { at: guest, owner: { uid: 0, gid: 0 } });
+  await addFolder(tree, host, { at: guest, owner: { uid, gid } });
   return tree;
 }
 
 function checkFolder(host: string): void {
   if (statSync(host, { throwIfNoEntry: false })?.isDirectory()) return;
   throw new MayflyError('MAYFLY_IMAGE_NO_FILE', `--dir: there is no folder ${host}`);
+}
+
+function pathsOf(library: ImageLibrary, digests: readonly string[]): Promise<string[]> {
+  return Promise.all(digests.map((digest) => pathOf(library, digest)));
 }
 
 async function pathOf(library: ImageLibrary, digest: string): Promise<string> {

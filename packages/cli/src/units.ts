@@ -42,6 +42,14 @@ export function parsePort(text: string): number {
   return port;
 }
 
+/** USER or USER:GROUP, each a name or a number; looked up in the guest's root. */
+export function parseUser(text: string): string {
+  if (/^[^:\0]+(:[^:\0]+)?$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    'A user is USER or USER:GROUP, for example 1000:1000 or www-data.',
+  );
+}
+
 /** Collects repeated KEY=VALUE options. */
 export function parseEnv(
   text: string,

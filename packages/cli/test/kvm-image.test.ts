@@ -1,5 +1,6 @@
 /** `mayfly image`, images of `mayfly run`, and what both say of mistakes. */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -51,6 +52,61 @@ t.test("an image's entry point, environment and folder", { skip }, (t) => {
   });
   t.match(run('--image', 'tools', '--env', 'A=1'), { status: 0, stdout: /^A=1$/m });
   t.match(run('--image', 'tools', '--', 'sh', '-c', 'echo $0'), { stdout: 'sh\n' });
+  t.end();
+});
+
+/** An archive as `docker save` writes it, of a folder. */
+function dockerArchive(name: string, root: string, config: object): string {
+  const folder = join(dir, `${name}-archive`);
+  mkdirSync(folder);
+  const layer = join(folder, 'layer.tar');
+  spawnSync('tar', ['-C', root, '--owner=0', '--group=0', '-cf', layer, '.']);
+  const sha256 = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest('hex');
+  const text = JSON.stringify({
+    ...{ os: 'linux', architecture: 'amd64', config },
+    rootfs: { type: 'layers', diff_ids: [`sha256:${sha256(readFileSync(layer))}`] },
+  });
+  const Config = `${sha256(text)}.json`;
+  writeFileSync(join(folder, Config), text);
+  const manifest = [{ Config, RepoTags: [`${name}:latest`], Layers: ['layer.tar'] }];
+  writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest));
+  spawnSync('tar', ['-C', folder, '-cf', join(dir, `${name}.tar`), '.']);
+  return `./${name}.tar`;
+}
+
+t.test('the user of an image and of --user', { skip }, (t) => {
+  const root = join(dir, 'user-root');
+  for (const folder of ['bin', 'etc', 'srv']) mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, 'bin/busybox'), readFileSync('/usr/bin/busybox'), { mode: 0o755 });
+  writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/root:\napp:x:1000:1001::/srv/app:\n');
+  writeFileSync(join(root, 'etc/group'), 'root:x:0:\napps:x:1001:\nstaff:x:50:app\n');
+  writeFileSync(join(root, 'srv/secret'), 'secret\n', { mode: 0o600 });
+  const image = dockerArchive('users', root, { User: 'app', Cmd: ['/bin/busybox', 'id'] });
+  const id = (...options: string[]) => run('--image', image, ...options);
+  t.match(id(), {
+    status: 0,
+    stdout: 'uid=1000(app) gid=1001(apps) groups=1001(apps),50(staff)\n',
+  });
+  t.match(id('--user', 'root'), { stdout: /^uid=0\(root\) gid=0\(root\)/ });
+  t.match(id('--user', '4711:staff'), { stdout: 'uid=4711 gid=50(staff) groups=50(staff)\n' });
+  const sh = (script: string, ...options: string[]) =>
+    run('--image', image, ...options, '--', '/bin/busybox', 'sh', '-c', script);
+  t.match(sh('echo $HOME; cd /srv; read x < secret'), {
+    status: 1,
+    stdout: '/srv/app\n',
+    stderr: /secret: Permission denied/,
+  });
+  t.match(sh('read x < /srv/secret; echo $x', '--user', '0'), { stdout: 'secret\n' });
+  t.match(sh('echo > /new'), { stderr: /can't create \/new: Permission denied/ });
+  t.match(sh('echo 1 > /tmp/new; echo out > /dev/stdout'), { status: 0, stdout: 'out\n' });
+  const mine = ['--dir', `${join(dir, 'user-root/srv')}:/work`, '--cwd', '/work'];
+  t.match(sh('read x < secret; echo $x > new; echo done', ...mine), { stdout: 'done\n' });
+  t.match(id('--user', 'nosuch'), {
+    status: 126,
+    stderr: /^mayfly: MAYFLY_USER_UNKNOWN: there is no user nosuch .*\n$/,
+  });
+  t.match(id('--user', ''), { status: 2, stderr: /USER:GROUP/ });
+  t.match(run('--user', '1000', '--', '/usr/bin/busybox', 'id', '-u'), { stdout: '1000\n' });
   t.end();
 });
 

@@ -11,6 +11,7 @@ export { type WriteOptions, type WrittenImage, writeErofs } from './erofs/writer
 export { findHostProgram } from './root/host-program.js';
 export { ImageRoot } from './root/image-root.js';
 export { findStart, PATH_DEFAULT, type ProgramStart } from './root/program-start.js';
+export { findUser, type GuestUser } from './root/user.js';
 export { addFolder, type FolderOptions, type Owner, treeFromFolder } from './tree/folder.js';
 export {
   type Extra,

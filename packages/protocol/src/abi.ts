@@ -113,7 +113,7 @@ export const network = {
   NET_DATAGRAM_MAX: 4096,
 } as const;
 
-type FieldType = 'u32' | 'u64' | `u8[${number}]` | `u64[${number}]`;
+type FieldType = 'u32' | 'u64' | `${'u8' | 'u32' | 'u64'}[${number}]`;
 export type Field = readonly [name: string, type: FieldType, comment: string];
 
 /** The shared page: IN is written by the VMM, OUT by the guest. */
@@ -224,6 +224,10 @@ export const bootFields = [
   ['image_gpa', 'u64[16]', ''],
   ['image_size', 'u64[16]', 'bytes'],
   ['hostname', 'u8[64]', 'NUL-terminated'],
+  ['uid', 'u32', 'user that the program begins as'],
+  ['gid', 'u32', 'its group'],
+  ['group_count', 'u64', 'supplementary groups'],
+  ['groups', 'u32[256]', ''],
 ] as const satisfies readonly Field[];
 
 function sizeOf(type: FieldType): [size: number, align: number] {

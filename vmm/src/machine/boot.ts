@@ -9,6 +9,14 @@ import { TSS_LIMIT } from './vcpu-state.js';
 
 const { layout, selectors, boot } = abi;
 
+/** Who the program is in its guest. */
+export interface BootUser {
+  uid: number;
+  gid: number;
+  /** Supplementary groups, at most 256. */
+  groups: readonly number[];
+}
+
 export interface BootOptions {
   /** Absolute path of the program in the guest. */
   program: string;
@@ -16,6 +24,8 @@ export interface BootOptions {
   env: Readonly<Record<string, string>>;
   cwd: string;
   hostname: string;
+  /** Absent: root. */
+  user?: BootUser | undefined;
   /** Bytes of each EROFS image, bottom first; all multiples of 2 MiB. */
   imageSizes: readonly number[];
   deviceCount: number;
@@ -25,6 +35,7 @@ export interface BootOptions {
 }
 
 const MAX_IMAGES = 16;
+const GROUPS_MAX = 256;
 const BLOCK = 0x200000;
 
 /** Guest-physical address of each image: one after the other from IMAGE_GPA on. */
@@ -156,5 +167,11 @@ function writeBootPage(
     put(boot.image_gpa + 8 * i, gpa);
     put(boot.image_size + 8 * i, options.imageSizes[i] ?? 0);
   }
+  const { uid, gid, groups } = options.user ?? { uid: 0, gid: 0, groups: [] };
+  const kept = Uint32Array.from(groups.slice(0, GROUPS_MAX));
+  view.setUint32(layout.BOOT_GPA + boot.uid, uid, true);
+  view.setUint32(layout.BOOT_GPA + boot.gid, gid, true);
+  put(boot.group_count, kept.length);
+  bytes.set(new Uint8Array(kept.buffer), layout.BOOT_GPA + boot.groups);
   bytes.set(Buffer.from(options.hostname).subarray(0, 63), layout.BOOT_GPA + boot.hostname);
 }

@@ -5,7 +5,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
 import { GuestMemory, Kvm, REGS_SIZE, regsView, type Vcpu, type Vm } from '../kvm/index.js';
 import { GuestRam } from '../memory/index.js';
-import { imageAddresses, writeBootMemory } from './boot.js';
+import { type BootUser, imageAddresses, writeBootMemory } from './boot.js';
 import { createDevices, DEVICE_COUNT } from './devices.js';
 import { guestCpuid } from './guest-cpuid.js';
 import { NESTED_PAGING, startError } from './host-cpu.js';
@@ -32,6 +32,8 @@ export interface MachineSpec {
   argv: readonly string[];
   env: Readonly<Record<string, string>>;
   cwd: string;
+  /** Absent: root. */
+  user?: BootUser;
   /** Paths of EROFS images, bottom first. */
   images: readonly string[];
   memoryBytes: number;
@@ -131,6 +133,7 @@ export function bootMachine(spec: MachineSpec): Machine {
     env: spec.env,
     cwd: spec.cwd,
     hostname: 'mayfly',
+    user: spec.user,
     imageSizes: images.map((i) => i.size),
     deviceCount: DEVICE_COUNT,
     strace: spec.strace ?? false,

@@ -4,6 +4,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type { GdbServer } from '../debug/gdb-server.js';
 import type { EgressOptions, EgressStats } from '../network/egress.js';
 import { WayOut } from '../network/way-out.js';
+import type { BootUser } from './boot.js';
 import { bootMachine } from './factory.js';
 import type { Machine, Stop } from './machine.js';
 import type { GuestStats } from './shared-page.js';
@@ -18,6 +19,8 @@ export interface RunOptions {
   startsAsItIs?: boolean;
   env: Readonly<Record<string, string>>;
   cwd?: string;
+  /** Absent: root. */
+  user?: BootUser;
   memoryBytes: number;
   timeoutMs?: number;
   strace?: boolean;
@@ -128,6 +131,7 @@ export async function bootProgram(options: BootOptions): Promise<Booted> {
     ...start,
     env: options.env,
     cwd: options.cwd ?? '/',
+    ...(options.user && { user: options.user }),
     images,
     memoryBytes: options.memoryBytes,
     console: {

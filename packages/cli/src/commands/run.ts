@@ -69,8 +69,11 @@ Its network is closed but for what --allow-net opens: example.com:443, *.example
 own; this host's is host.mayfly, as in --allow-net host.mayfly:5432. What is refused is told
 on stderr. See docs/networking.md.
 
-The program runs as root of its guest. Of this host's environment it gets nothing; PATH, HOME
-and LANG (C.UTF-8) are set, then the image's variables, then those of --env.
+The program runs as root of its guest, or as the user that the image names; --user says
+otherwise: a name or number of the guest's /etc/passwd, and :GROUP of its /etc/group, as in
+--user 1000:1000. A folder of --dir belongs to that user. Of this host's environment it gets
+nothing; PATH, HOME (that of the user) and LANG (C.UTF-8) are set, then the image's variables,
+then those of --env.
 
 --json prints {exitCode, signal?, stdout, stdoutEncoding, stderr, stderrEncoding, stats?,
 error?}; an encoding is "utf8", or "base64" for output that is not UTF-8.
@@ -204,6 +207,7 @@ function isClosedOutput(error: unknown): boolean {
 const EXIT_CODES: Readonly<Record<string, number>> = {
   MAYFLY_PROGRAM_UNKNOWN: EXIT.notFound,
   MAYFLY_PROGRAM_NOT_EXECUTABLE: EXIT.notExecutable,
+  MAYFLY_USER_UNKNOWN: EXIT.notExecutable,
   MAYFLY_ELF_NOT_ELF: EXIT.notExecutable,
   MAYFLY_ELF_WRONG_ARCH: EXIT.notExecutable,
   MAYFLY_ELF_DAMAGED: EXIT.notExecutable,
