@@ -50,6 +50,7 @@ int fd_close(int fd) {
   if (f == NULL) return -EBADF;
   files[fd] = NULL;
   set_bit(used, fd, false);
+  locks_process_closed(f->inode);
   file_put(f);
   return 0;
 }
@@ -61,6 +62,7 @@ i64 fd_replace(int fd, struct file *f, bool close_on_exec) {
   }
   struct file *old = files[fd];
   put_at(fd, f, close_on_exec);
+  if (old != NULL) locks_process_closed(old->inode);
   file_put(old);
   return fd;
 }

@@ -25,6 +25,7 @@ static void close_opening(struct file *f) {
 void file_put(struct file *f) {
   if (f == NULL || --f->refs > 0) return;
   epoll_forget(f);
+  locks_file_closed(f);
   if (f->ops->close != NULL) f->ops->close(f);
   if (f->inode != NULL) close_opening(f);
   kfree(f);

@@ -35,6 +35,7 @@ void inode_put(struct inode *inode) {
   else if (is_regular(inode) && inode->ops == &regular_ops) content_free(inode);
   else if (is_dir(inode)) kfree(inode->dir.sources);
   xattr_free(inode);
+  locks_free(inode);
   kfree(inode);
 }
 

@@ -97,6 +97,7 @@ struct inode {
   u64 atime, mtime, ctime; /* ns since 1970 */
   const struct inode_ops *ops;
   struct list xattrs;       /* fs/xattr.c; zero = none */
+  struct locks *locks;      /* fs/locks.c; NULL: none yet */
   struct inode *cache_next; /* image inodes with several names: one inode for all of them */
   union {
     struct content content; /* regular files */
@@ -277,6 +278,20 @@ i64 xattr_get(const struct inode *inode, const char *name, const void **value); 
 i64 xattr_remove(struct inode *inode, const char *name);
 void xattr_list(const struct inode *inode, struct text *out); /* each with its NUL */
 void xattr_free(struct inode *inode);
+
+/* fs/locks.c */
+enum { F_RDLCK, F_WRLCK, F_UNLCK };
+struct lock {
+  const struct file *owner; /* NULL: the process */
+  bool whole;               /* flock's, from 0 to FILE_SIZE_MAX */
+  i32 type;
+  i64 start, end; /* both within */
+};
+bool lock_find(const struct file *f, struct lock *wanted); /* what is in its way, into it */
+i64 lock_set(struct file *f, const struct lock *wanted, bool wait);
+void locks_process_closed(struct inode *inode); /* a descriptor of it: the process's go */
+void locks_file_closed(const struct file *f);   /* and those of an open file with its last reference */
+void locks_free(struct inode *inode);
 
 /* fs/pipe.c */
 i64 pipe_new(u32 flags, struct file *ends[2]);

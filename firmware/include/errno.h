@@ -35,6 +35,7 @@ enum {
   EDOM = 33,
   ERANGE = 34,
   EDEADLK = 35,
+  ENOLCK = 37,
   ENAMETOOLONG = 36,
   ENOSYS = 38,
   ENOTEMPTY = 39,

@@ -1,4 +1,4 @@
-/* syscall/fcntl.c: switches of descriptors and files. Locks succeed: there is no other process. */
+/* syscall/fcntl.c: switches of descriptors and files. */
 #include "path.h"
 #include "syscall.h"
 
@@ -21,9 +21,6 @@ enum {
   F_SETPIPE_SZ,
   F_GETPIPE_SZ,
   FD_CLOEXEC = 1,
-  F_RDLCK = 0,
-  F_WRLCK,
-  F_UNLCK,
   O_ASYNC = 020000,
   O_DIRECT = 040000,
   O_NOATIME = 01000000,
@@ -39,29 +36,6 @@ static i64 duplicate(struct file *f, u64 from, bool cloexec) {
 static i64 set_flags(struct file *f, u64 flags) {
   const u32 changeable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
   f->flags = (f->flags & ~changeable) | ((u32)flags & changeable);
-  return 0;
-}
-
-struct flock {
-  i16 type, whence;
-  i64 start, length;
-  i32 pid;
-};
-_Static_assert(sizeof(struct flock) == 32, "Linux's");
-
-/* Locks are checked as Linux checks them, and then nobody else holds one. */
-static i64 lock(const struct file *f, u64 address, bool asks, bool open_file_description) {
-  if (!user_readable(address, sizeof(struct flock)) || (asks && !user_writable(address, sizeof(struct flock))))
-    return -EFAULT;
-  struct flock *l = (struct flock *)address;
-  if (l->type < F_RDLCK || l->type > F_UNLCK || (asks && l->type == F_UNLCK)) return -EINVAL;
-  if (l->whence < 0 || l->whence > 2 || (open_file_description && l->pid != 0)) return -EINVAL;
-  i64 start = l->whence == 1 ? f->pos : l->whence == 2 ? (i64)file_size((struct file *)(uintptr_t)f) : 0;
-  if (__builtin_add_overflow(start, l->start, &start)) return -EOVERFLOW;
-  if (start < 0 || (l->length < 0 && start + l->length < 0)) return -EINVAL;
-  if (!asks && l->type == F_RDLCK && !open_for_reading(f)) return -EBADF;
-  if (!asks && l->type == F_WRLCK && !open_for_writing(f)) return -EBADF;
-  if (asks) l->type = F_UNLCK;
   return 0;
 }
 
@@ -82,11 +56,11 @@ i64 sys_fcntl(const u64 *a) {
     case F_GETFL: return f->flags & ~(u32)O_CLOEXEC;
     case F_SETFL: return set_flags(f, a[2]);
     case F_GETLK:
-    case F_OFD_GETLK: return lock(f, a[2], true, command == F_OFD_GETLK);
+    case F_OFD_GETLK: return fcntl_lock_ask(f, a[2], command == F_OFD_GETLK);
     case F_SETLK:
-    case F_SETLKW: return lock(f, a[2], false, false);
+    case F_SETLKW: return fcntl_lock_set(a[0], a[2], false, command == F_SETLKW);
     case F_OFD_SETLK:
-    case F_OFD_SETLKW: return lock(f, a[2], false, true);
+    case F_OFD_SETLKW: return fcntl_lock_set(a[0], a[2], true, command == F_OFD_SETLKW);
     case F_GETLEASE: return F_UNLCK;
     case F_SETOWN:
     case F_GETOWN: return 0;
@@ -94,13 +68,6 @@ i64 sys_fcntl(const u64 *a) {
     case F_GETPIPE_SZ: return pipe_size(f);
     default: return -EINVAL;
   }
-}
-
-i64 sys_flock(const u64 *a) {
-  enum { LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8 };
-  u32 operation = (u32)a[1] & ~(u32)LOCK_NB;
-  if (operation != LOCK_SH && operation != LOCK_EX && operation != LOCK_UN) return -EINVAL;
-  return open_file(a[0]) == NULL ? -EBADF : 0;
 }
 
 static i64 bytes_readable(struct file *f, u64 arg) {

@@ -29,6 +29,10 @@ void target_put(struct target *t);
 /* The inode, NULL for a file without one. */
 static inline struct inode *target_inode(const struct target *t) { return t->dentry != NULL ? t->dentry->inode : NULL; }
 
+/* syscall/lock.c: fcntl's, of the struct flock at address */
+i64 fcntl_lock_ask(struct file *f, u64 address, bool open_file);
+i64 fcntl_lock_set(u64 fd, u64 address, bool open_file, bool wait);
+
 /* syscall/io.c */
 #define TRANSFER_MAX 0x7ffff000ull /* Linux moves no more in one call */
 typedef i64 transfer_fn(struct file *f, u64 buf, u64 n, off_t *pos);
