@@ -21,13 +21,16 @@ export class LaterInvocations {
   readonly #store: InvocationStore;
   readonly #waiting: Trace[] = [];
   readonly #running = new Set<Promise<void>>();
+  readonly #bytesMax: number;
   #accepting = 0;
   #closing = false;
 
-  constructor(registry: Registry, invoker: Invoker, store: InvocationStore) {
+  /** @param bytesMax of all events that were accepted and whose invocations have not ended; beyond them: MAYFLY_OVERLOADED */
+  constructor(registry: Registry, invoker: Invoker, store: InvocationStore, bytesMax: number) {
     this.#registry = registry;
     this.#invoker = invoker;
     this.#store = store;
+    this.#bytesMax = bytesMax;
   }
 
   /** Goes on with what was accepted before the server ended. */
@@ -40,6 +43,11 @@ export class LaterInvocations {
     return this.#waiting.length;
   }
 
+  /** Of the events of those that have not ended. */
+  get bytes(): number {
+    return this.#store.eventBytes;
+  }
+
   /**
    * Resolves when the invocation is on disk. It runs in the version that is meant now.
    *
@@ -49,6 +57,10 @@ export class LaterInvocations {
     const version = this.#registry.version(this.#registry.get(target.name), target.version);
     if (this.#waiting.length + this.#accepting >= WAITING_MAX) {
       throw new ApiError('MAYFLY_OVERLOADED', 'too many invocations wait already');
+    }
+    if (this.bytes + event.byteLength > this.#bytesMax) {
+      const message = `the events of invocations that wait may have ${this.#bytesMax} bytes together`;
+      throw new ApiError('MAYFLY_OVERLOADED', message);
     }
     const trace = newTrace(target.name, { type: 'event' });
     trace.version = version.record.version;

@@ -21,6 +21,8 @@ import { Templates } from './templates.js';
 export interface Limits {
   /** Invocations admitted at once, of all functions and whatever they wait for: what memory has to hold. */
   inFlightMax: number;
+  /** Bytes of all events that were accepted to run later: what the disk has to hold. */
+  laterBytesMax: number;
   bootTimeoutMs: number;
   /** For a client to write the headers of a request in. */
   headersMs: number;
@@ -29,6 +31,7 @@ export interface Limits {
 const LIMITS: Readonly<Limits> = Object.freeze({
   // Each may hold a request and an answer of 16 MiB, but typically holds kilobytes.
   inFlightMax: 4096,
+  laterBytesMax: 1024 ** 3,
   bootTimeoutMs: 60_000,
   headersMs: 20_000,
 });
@@ -109,7 +112,7 @@ function assemble(
   { limits }: StartOptions,
   onDrain: AbortSignal,
 ): Services {
-  const { inFlightMax, bootTimeoutMs } = { ...LIMITS, ...limits };
+  const { inFlightMax, laterBytesMax, bootTimeoutMs } = { ...LIMITS, ...limits };
   const templates = new Templates(pool, layers, bootTimeoutMs);
   const registry = new Registry(templates, new FunctionStore(database));
   const invocations = new InvocationStore(database);
@@ -119,7 +122,7 @@ function assemble(
     statistics.of(trace.function).add(trace, rewindMicros);
   };
   const invoker = new Invoker(registry, pool, invocations, observe, inFlightMax);
-  const later = new LaterInvocations(registry, invoker, invocations);
+  const later = new LaterInvocations(registry, invoker, invocations, laterBytesMax);
   return { registry, invoker, later, invocations, statistics, onDrain };
 }
 

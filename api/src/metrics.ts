@@ -122,6 +122,11 @@ const WHOLE_LOADS: Looked<Services>[] = [
     help: 'Accepted invocations that wait to run',
     look: ({ later }) => later.waiting,
   },
+  {
+    name: 'later_bytes',
+    help: 'Bytes of the events of accepted invocations that have not ended',
+    look: ({ later }) => later.bytes,
+  },
 ];
 
 /** The text for Prometheus, and its media type. */

@@ -18,6 +18,7 @@ export function recordOf({
   endedMs,
   attempts,
   deployedAt,
+  eventBytes,
   ...rest
 }: Trace): InvocationRecord {
   const record = { ...rest, receivedAt: new Date(receivedMs).toISOString() };

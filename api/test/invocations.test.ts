@@ -178,6 +178,46 @@ t.test('later: what finds no room waits, what finds no function fails', async (t
   });
 });
 
+t.test('later: what waits is bounded in bytes, after the next start too', async (t) => {
+  const dataDir = folder(t);
+  let finish = () => {};
+  const life = async () => {
+    const wait = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const pool = new MemoryPool(async (...asked) => {
+      await wait;
+      return echo(...asked);
+    });
+    const limits = { laterBytesMax: 100 };
+    const options = { port: 0, dataDir, pool, layers: noLayers, limits, drainMs: 0 };
+    const server = await startServer({ ...options, logLevel: 'silent' });
+    t.teardown(() => server.close());
+    return { ...server, json: jsonOf(server.url) };
+  };
+  const accept = ({ json }: Awaited<ReturnType<typeof life>>) =>
+    json(`${INVOKE}?async=true`, event('x'.repeat(43)));
+  const bytes = async (url: string) =>
+    /^mayfly_later_bytes (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
+  const first = await life();
+  await deploy(first.url);
+  const ids = [(await accept(first)).body.id, (await accept(first)).body.id];
+  t.equal(await bytes(first.url), '90');
+  const refused = await accept(first);
+  t.match(refused, { status: 429, body: { code: 'MAYFLY_OVERLOADED', message: /100 bytes/ } });
+  t.ok(refused.headers.get('retry-after'));
+  await first.close();
+  const second = await life();
+  t.equal((await accept(second)).status, 429);
+  finish();
+  for (const id of ids) t.match(await ended(second.url, id), { status: 'succeeded' });
+  for (let tries = 0; tries < 200 && (await bytes(second.url)) !== '0'; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  t.equal(await bytes(second.url), '0');
+  t.equal((await accept(second)).status, 202);
+});
+
 t.test(
   'kill -9: what was accepted runs at the next start; what ends the server each time is given up',
   async (t) => {

@@ -15,6 +15,8 @@ export type Trace = Omit<InvocationRecord, 'receivedAt' | 'endedAt'> & {
   attempts?: number;
   /** When its version was deployed, for what runs later: numbers of versions come again when a function was removed. */
   deployedAt?: string;
+  /** Of its event, for what runs later. */
+  eventBytes?: number;
 };
 
 const FLUSH_MS = 250;
@@ -36,6 +38,7 @@ export class InvocationStore {
   #written: Promise<void> = Promise.resolve();
   #count: number;
   #dropped = 0;
+  #eventBytes = 0;
   #closed = false;
 
   constructor(database: Database, recordsMax = RECORDS_MAX) {
@@ -45,11 +48,17 @@ export class InvocationStore {
     this.#events = database.table('events');
     this.#recordsMax = recordsMax;
     this.#count = this.#traces.getKeysCount();
+    for (const trace of this.unfinished()) this.#eventBytes += trace.eventBytes ?? 0;
   }
 
   /** Ended invocations that have no record, since too many ended at once. */
   get dropped(): number {
     return this.#dropped;
+  }
+
+  /** Of all events that are kept, since their invocations have not ended or nothing is on disk of their ends. */
+  get eventBytes(): number {
+    return this.#eventBytes;
   }
 
   get(id: string): Trace | undefined {
@@ -78,10 +87,17 @@ export class InvocationStore {
 
   /** Resolves when the invocation and its event are on disk. */
   async accept(trace: Trace, event: Uint8Array): Promise<void> {
-    await this.#database.transaction(() => {
-      this.#put(trace);
-      this.#events.put(trace.id, event);
-    });
+    trace.eventBytes = event.byteLength;
+    this.#eventBytes += event.byteLength;
+    try {
+      await this.#database.transaction(() => {
+        this.#put(trace);
+        this.#events.put(trace.id, event);
+      });
+    } catch (error) {
+      this.#eventBytes -= event.byteLength;
+      throw error;
+    }
     this.#count++;
   }
 
@@ -167,6 +183,7 @@ export class InvocationStore {
       }
     });
     this.#count += added - old.length;
+    for (const { eventBytes = 0 } of traces) this.#eventBytes -= eventBytes;
     this.#writing = new Map();
   }
 
