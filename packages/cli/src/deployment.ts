@@ -2,8 +2,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import type { FunctionFiles, FunctionManifest, FunctionSource } from '@mayfly/protocol/api';
-import { filesOf } from './folder-files.js';
+import type { FunctionManifest } from '@mayfly/protocol/api';
+import { filesOf, type LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
 
 const MANIFEST = 'mayfly.json';
@@ -12,43 +12,56 @@ const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
 /** Told what does not keep a deployment from being made. */
 export type Warn = (warning: string) => void;
 
+/** One source file, or files; and how they run. */
+export interface LocalDeployment {
+  settings: FunctionManifest;
+  code: { source: string } | { files: LocalFiles };
+  /** Bytes of the code. */
+  size: number;
+}
+
 /**
- * Reads and bundles what lies at `path`.
+ * Finds and bundles what lies at `path`.
  *
  * @throws MayflyError MAYFLY_FILE, MAYFLY_MANIFEST; ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
-export async function readDeployment(path: string, warn: Warn): Promise<FunctionSource> {
-  if (!(await isFolder(path))) return { source: await bundled(path, warn) };
+export async function readDeployment(path: string, warn: Warn): Promise<LocalDeployment> {
+  if (!(await isFolder(path))) return ofSource({}, await bundled(path, warn));
   const manifest = await readManifest(join(path, MANIFEST));
   const { entry, runtime = 'node', ...rest } = manifest;
   if (runtime === 'node') {
     const source = await bundled(join(path, entry ?? (await defaultEntry(path))), warn);
-    return { ...rest, source };
+    return ofSource(rest, source);
   }
-  const deployment = { ...manifest, files: await filesOf(path) };
-  return runtime === 'http' ? bundledServer(path, deployment, warn) : deployment;
+  const files = await filesOf(path);
+  const settings = runtime === 'http' ? await bundleServer(path, manifest, files, warn) : manifest;
+  const sizes = Array.from(files.values(), ({ size }) => size);
+  return { settings, code: { files }, size: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+function ofSource(settings: FunctionManifest, source: string): LocalDeployment {
+  return { settings, code: { source }, size: Buffer.byteLength(source) };
 }
 
 /** A server for Node.js becomes one file with all that it imports; its other files stay beside it. */
-async function bundledServer(
+async function bundleServer(
   folder: string,
-  deployment: FunctionSource & { files: FunctionFiles },
+  manifest: FunctionManifest,
+  files: LocalFiles,
   warn: Warn,
-): Promise<FunctionSource> {
-  const { command = [], files } = deployment;
+): Promise<FunctionManifest> {
+  const { command = [] } = manifest;
   const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
   const script = posix.normalize(command[at] ?? '');
-  if (command[0] !== 'node' || files[script] === undefined) return deployment;
+  if (command[0] !== 'node' || !files.has(script)) return manifest;
   const { bundleProgram } = await import('@mayfly/api/bundle');
   const module = script.replace(/\.\w+$/, '.mjs');
   const bundle = await bundleProgram(join(folder, script));
   bundle.warnings.forEach(warn);
-  const { [script]: _, ...others } = files;
-  return {
-    ...deployment,
-    command: command.with(at, module),
-    files: { ...others, [module]: bundle.module },
-  };
+  files.delete(script);
+  const content = Buffer.from(bundle.module);
+  files.set(module, { content, size: content.byteLength, executable: false });
+  return { ...manifest, command: command.with(at, module) };
 }
 
 async function isFolder(path: string): Promise<boolean> {

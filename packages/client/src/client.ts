@@ -1,4 +1,5 @@
 /** A typed client of Mayfly's HTTP API. */
+import { Readable } from 'node:stream';
 import { MayflyError } from '@mayfly/protocol';
 import type {
   DeploymentLine,
@@ -105,15 +106,15 @@ export class MayflyClient {
 
   /**
    * Resolves when the function serves: its template is made and stored. `onStep` is told of each step that begins. The
-   * signal ends the waiting, not the deployment.
+   * signal ends the waiting, not the deployment. An archive that is a stream is sent as it is read.
    */
   async deploy(
     name: string,
-    source: FunctionSource | Uint8Array,
+    source: FunctionSource | Uint8Array | Readable,
     onStep: (step: DeploymentStep) => void = () => {},
     signal?: AbortSignal,
   ): Promise<FunctionInfo> {
-    const isArchive = source instanceof Uint8Array;
+    const isArchive = source instanceof Uint8Array || source instanceof Readable;
     const type = isArchive ? 'application/x-tar' : 'application/json';
     const headers = { 'content-type': type, accept: 'application/x-ndjson' };
     const body = isArchive ? source : JSON.stringify(source);
@@ -321,6 +322,7 @@ export class MayflyClient {
 
   #silence(cause: unknown, signal?: AbortSignal): unknown {
     if (signal?.aborted) return signal.reason;
+    if (cause instanceof MayflyError) return cause; // of a body that could not be read, for example
     const why = cause instanceof Error ? cause.message : String(cause);
     return new MayflyError('MAYFLY_CONNECT', `no answer from ${this.url}: ${why}`, { cause });
   }

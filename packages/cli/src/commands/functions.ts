@@ -1,12 +1,7 @@
 /** mayfly deploy, invoke, ls, rm. */
 import { readFileSync } from 'node:fs';
 import type { MayflyClient } from '@mayfly/client';
-import type {
-  DeploymentStep,
-  FunctionInfo,
-  FunctionSource,
-  InvocationRecord,
-} from '@mayfly/protocol/api';
+import type { DeploymentStep, FunctionInfo, InvocationRecord } from '@mayfly/protocol/api';
 import { type Command, InvalidArgumentError } from 'commander';
 import { archiveOf } from '../archive.js';
 import { readDeployment } from '../deployment.js';
@@ -97,21 +92,26 @@ export async function deployFrom(
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
   steps?.begin('bundle');
-  const source = await readDeployment(path, (warning) => io.stderr(`  note: ${warning}\n`));
-  const deployment = {
-    ...source,
+  const warn = (warning: string) => io.stderr(`  note: ${warning}\n`);
+  const { settings: given, code, size } = await readDeployment(path, warn);
+  const settings = {
+    ...given,
     ...(memory !== undefined && { memoryBytes: memory }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(warmup !== undefined && { warmup }),
-    ...(env && { env: { ...source.env, ...env } }),
+    ...(env && { env: { ...given.env, ...env } }),
     ...(allowNet.length > 0 && {
-      network: { allow: [...(source.network?.allow ?? []), ...allowNet] },
+      network: { allow: [...(given.network?.allow ?? []), ...allowNet] },
     }),
   };
-  const bytes = sizeOf(source);
-  const sent = source.files ? await archiveOf(deployment) : deployment;
-  steps?.made(bytes);
-  steps?.begin('upload', sent instanceof Uint8Array ? sent.byteLength : bytes);
+  steps?.made(size);
+  steps?.begin('upload', size);
+  let sentBytes = 0;
+  const count = (bytes: number) => {
+    sentBytes += bytes;
+    steps?.made(sentBytes);
+  };
+  const sent = 'files' in code ? archiveOf(settings, code.files, count) : { ...settings, ...code };
   const onStep = ({ step, imageBytes }: DeploymentStep) => {
     if (imageBytes !== undefined) steps?.made(imageBytes);
     steps?.begin(step);
@@ -119,14 +119,6 @@ export async function deployFrom(
   const info = await client.deploy(name, sent, onStep, signal);
   steps?.end();
   return info;
-}
-
-/** Of the files themselves. */
-function sizeOf({ source = '', files = {} }: FunctionSource): number {
-  const sizes = Object.values(files).map((file) =>
-    typeof file === 'string' ? Buffer.byteLength(file) : Buffer.byteLength(file.base64, 'base64'),
-  );
-  return sizes.reduce((sum, size) => sum + size, Buffer.byteLength(source));
 }
 
 export function deployedText(
