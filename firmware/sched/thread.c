@@ -6,6 +6,7 @@
 #include "errno.h"
 #include "exec.h"
 #include "file.h"
+#include "interval.h"
 #include "lib.h"
 #include "mm.h"
 #include "signal.h"
@@ -25,6 +26,7 @@ static int threads, tid_next = 1;
 static u64 generation;
 static u64 cpu_total;     /* ns that all threads had, up to the last switch */
 static u64 running_since; /* CLOCK_MONOTONIC */
+#define NOBODY FOREVER
 
 static void fpu_init(void) {
   u32 out[4];
@@ -122,7 +124,7 @@ static void reap(void) {
 
 /* --- the processor changes hands --- */
 
-static u64 turn_so_far(void) { return clock_mono() - running_since; }
+static u64 turn_so_far(void) { return running_since == NOBODY ? 0 : clock_mono() - running_since; }
 u64 thread_cpu_time(const struct thread *t) { return t->cpu_time + (t == current ? turn_so_far() : 0); }
 u64 process_cpu_time(void) { return cpu_total + turn_so_far(); }
 
@@ -130,6 +132,7 @@ static void end_turn(struct thread *t) {
   u64 turn = turn_so_far();
   t->cpu_time += turn;
   cpu_total += turn;
+  running_since = NOBODY;
 }
 
 void context_save(struct thread *t) {
@@ -173,6 +176,7 @@ static struct thread *next_thread(void) {
 static void idle(void) {
   devices_poll(); /* input that came while we ran; the VMM only tells us of what it adds at the exit */
   timers_run();
+  processor_timers_run();
   if (next_thread() != NULL) return;
   u64 deadline = timer_next();
   SHARED->idle_deadline = deadline == FOREVER ? FOREVER : deadline - SHARED->mono_offset;
@@ -219,6 +223,7 @@ void preempt(void) {
   if (SHARED->debug_request) debug_stop(SIGINT);
   devices_poll();
   timers_run();
+  processor_timers_run();
   bool stepping = debug_attached() && (thread_regs(current)->rflags & RFLAGS_TF); /* its one instruction comes first */
   if (!stepping) schedule();
 }

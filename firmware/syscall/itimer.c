@@ -1,4 +1,4 @@
-/* alarm(2), setitimer(2): three timers of the process. CPU clocks run with the wall here (clock_gettime), so these do. */
+/* alarm(2), setitimer(2): three timers of the process. All processor time is the program's, so that two of them count the same. */
 #include "errno.h"
 #include "interval.h"
 #include "mm.h"
@@ -10,11 +10,15 @@ struct itimerval { /* seconds and microseconds */
 };
 
 static void expired(struct interval_timer *t, u64 times);
-static struct interval_timer timers[3] = {{.expired = expired}, {.expired = expired}, {.expired = expired}};
+static struct interval_timer timers[3] = {{.expired = expired},
+                                          {.expired = expired, .clock = INTERVAL_PROCESS},
+                                          {.expired = expired, .clock = INTERVAL_PROCESS}};
 
 static void expired(struct interval_timer *t, u64 times) {
   static const int signals[3] = {SIGALRM, SIGVTALRM, SIGPROF};
-  signal_queue(NULL, &(struct siginfo){.signo = signals[t - timers], .code = SI_KERNEL});
+  int signal = signals[t - timers];
+  struct thread *receiver = t->clock == INTERVAL_PROCESS ? processor_user(signal) : NULL;
+  signal_queue(receiver, &(struct siginfo){.signo = signal, .code = SI_KERNEL});
 }
 
 i64 sys_alarm(const u64 *a) {

@@ -1,12 +1,14 @@
-/* Resource limits. They are kept and told; the number of descriptors is the one that is enforced. */
+/* Resource limits. They are kept and told; the number of descriptors and processor time are enforced. */
 #include "../fs/inode.h"
 #include "identity.h"
+#include "interval.h"
 #include "lib.h"
 #include "mm.h"
 #include "sched.h"
+#include "signal.h"
 #include "syscall.h"
 
-enum { RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NPROC = 6, RLIMIT_NOFILE = 7 };
+enum { RLIMIT_CPU = 0, RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NPROC = 6, RLIMIT_NOFILE = 7 };
 #define UNLIMITED ~0ull
 
 struct limit limits[LIMITS] = {
@@ -37,10 +39,30 @@ static i64 get_limit(u64 resource, u64 address) {
   return 0;
 }
 
+/* --- processor time: a signal each second from the soft limit on, the end at the hard one --- */
+
+static void cpu_limit_reached(struct interval_timer *t, u64 times);
+static struct interval_timer cpu_limit = {.expired = cpu_limit_reached, .clock = INTERVAL_PROCESS};
+
+static void watch_cpu(void) {
+  u64 seconds = MIN(limits[RLIMIT_CPU].soft, limits[RLIMIT_CPU].hard);
+  interval_stop(&cpu_limit);
+  if (seconds < FOREVER / NS_PER_SEC) interval_start(&cpu_limit, MAX(seconds, 1) * NS_PER_SEC, 0);
+}
+
+static void cpu_limit_reached(struct interval_timer *t, u64 times) {
+  struct limit *limit = &limits[RLIMIT_CPU];
+  int signal = interval_now(t) / NS_PER_SEC >= limit->hard ? SIGKILL : SIGXCPU;
+  if (limit->soft < limit->hard) limit->soft = MAX(limit->soft, 1) + 1;
+  watch_cpu();
+  signal_queue(processor_user(signal), &(struct siginfo){.signo = signal, .code = SI_KERNEL});
+}
+
 static i64 set_limit(u64 resource, struct limit to) {
   if (to.soft > to.hard) return -EINVAL;
   if (to.hard > limits[resource].hard && (capabilities.effective == 0 || resource == RLIMIT_NOFILE)) return -EPERM;
   limits[resource] = to;
+  if (resource == RLIMIT_CPU) watch_cpu();
   return 0;
 }
 

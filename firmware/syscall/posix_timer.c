@@ -8,7 +8,7 @@
 #include "syscall.h"
 
 enum { SIGEV_SIGNAL = 0, SIGEV_NONE = 1, SIGEV_THREAD = 2, SIGEV_THREAD_ID = 4 };
-enum { REALTIME = 0, REALTIME_ALARM = 8, TAI = 11, TIMER_ABSTIME = 1, OVERRUN_MAX = 0x7fffffff };
+enum { TIMER_ABSTIME = 1, OVERRUN_MAX = 0x7fffffff };
 
 struct sigevent {
   u64 value;
@@ -37,7 +37,10 @@ static void expired(struct interval_timer *interval, u64 times) {
     return;
   }
   t->overrun = times - 1;
-  struct thread *thread = t->notify & SIGEV_THREAD_ID ? thread_find(t->tid) : NULL;
+  bool uses_processor = t->interval.clock == INTERVAL_PROCESS;
+  struct thread *thread = t->notify & SIGEV_THREAD_ID ? thread_find(t->tid)
+                          : uses_processor            ? processor_user(t->entry.info.signo)
+                                                      : NULL;
   if (thread != NULL || !(t->notify & SIGEV_THREAD_ID)) signal_post(thread, &t->entry);
 }
 
@@ -47,8 +50,6 @@ static void taken(struct signal_entry *e) {
   t->overrun = 0;
 }
 
-static bool clock_known(u64 clock) { return clock <= 3 || (clock >= 7 && clock <= 9) || clock == TAI; }
-
 static i64 event_check(const struct sigevent *e) {
   bool to_thread = e->notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID);
   if (e->notify == SIGEV_NONE) return 0;
@@ -57,14 +58,15 @@ static i64 event_check(const struct sigevent *e) {
   return to_thread && thread_find(e->tid) == NULL ? -EINVAL : 0;
 }
 
-static struct posix_timer *timer_new(u64 clock, const struct sigevent *e) {
+static struct posix_timer *timer_new(const struct timer_clock *clock, const struct sigevent *e) {
   struct posix_timer *t = kzalloc(sizeof *t);
   if (t == NULL) return NULL;
   t->id = next_id++;
   t->notify = e->notify;
   t->tid = e->tid;
   t->interval.expired = expired;
-  t->interval.wall = clock == REALTIME || clock == REALTIME_ALARM || clock == TAI;
+  t->interval.clock = clock->kind;
+  t->interval.tid = clock->tid;
   t->entry.taken = taken;
   t->entry.info = (struct siginfo){.signo = e->signal, .code = SI_TIMER, .timer = {t->id, 0, e->value}};
   list_push(&timers, &t->link);
@@ -77,11 +79,12 @@ i64 sys_timer_create(const u64 *a) {
     if (!user_readable(a[1], sizeof event)) return -EFAULT;
     event = *(const struct sigevent *)a[1];
   }
-  if (!clock_known((u32)a[0])) return -EINVAL;
+  struct timer_clock clock;
+  if (!timer_clock_of((u32)a[0], &clock)) return -EINVAL;
   i64 error = event_check(&event);
   if (error != 0) return error;
   if (!user_writable(a[2], sizeof(i32))) return -EFAULT;
-  struct posix_timer *t = timer_new((u32)a[0], &event);
+  struct posix_timer *t = timer_new(&clock, &event);
   if (t == NULL) return -EAGAIN;
   *(i32 *)a[2] = t->id;
   return 0;

@@ -1,5 +1,6 @@
 /* Clocks and sleeping. */
 #include "arch.h"
+#include "interval.h"
 #include "lib.h"
 #include "mm.h"
 #include "syscall.h"
@@ -22,14 +23,40 @@ enum {
 
 /* The clock of one thread or of the process, as clock_getcpuclockid(3) and pthread_getcpuclockid(3) make its number:
  * ~id << 3, whether it is a thread's in bit 2, the kind of time below. */
-static bool cpu_clock(u32 clock, u64 *ns) {
+static const struct thread *cpu_clock(u32 clock, bool *of_thread) {
   enum { OF_THREAD = 4, KIND = 3 };
   int id = (int)~((i32)clock >> 3);
-  if ((clock & KIND) == KIND) return false;
-  const struct thread *t = id == 0 ? current : thread_find(id);
-  if (t == NULL || (!(clock & OF_THREAD) && id != 0 && id != process_id())) return false;
-  *ns = clock & OF_THREAD ? thread_cpu_time(t) : process_cpu_time();
-  return true;
+  *of_thread = clock & OF_THREAD;
+  if ((i32)clock >= 0 || (clock & KIND) == KIND) return NULL;
+  return *of_thread || id == 0 || id == process_id() ? (id == 0 ? current : thread_find(id)) : NULL;
+}
+
+static bool cpu_clock_read(u32 clock, u64 *ns) {
+  bool of_thread;
+  const struct thread *t = cpu_clock(clock, &of_thread);
+  if (t != NULL) *ns = of_thread ? thread_cpu_time(t) : process_cpu_time();
+  return t != NULL;
+}
+
+static struct timer_clock clock_of_thread(const struct thread *t) {
+  return (struct timer_clock){INTERVAL_THREAD, t == leader() ? 0 : t->tid};
+}
+
+bool timer_clock_of(u32 clock, struct timer_clock *out) {
+  bool of_thread;
+  const struct thread *t = cpu_clock(clock, &of_thread);
+  *out = (struct timer_clock){INTERVAL_MONO, 0};
+  switch (clock) {
+    case MONOTONIC:
+    case BOOTTIME:
+    case BOOTTIME_ALARM: return true;
+    case REALTIME:
+    case REALTIME_ALARM:
+    case TAI: out->kind = INTERVAL_WALL; return true;
+    case THREAD_CPU: *out = clock_of_thread(current); return true;
+    case PROCESS_CPU: out->kind = INTERVAL_PROCESS; return true;
+    default: *out = of_thread && t != NULL ? clock_of_thread(t) : (struct timer_clock){INTERVAL_PROCESS, 0}; return t != NULL;
+  }
 }
 
 static bool clock_read(u32 clock, u64 *ns) {
@@ -45,7 +72,7 @@ static bool clock_read(u32 clock, u64 *ns) {
     case BOOTTIME_ALARM: *ns = clock_mono(); return true;
     case PROCESS_CPU: *ns = process_cpu_time(); return true;
     case THREAD_CPU: *ns = thread_cpu_time(current); return true;
-    default: return (i32)clock < 0 && cpu_clock(clock, ns);
+    default: return cpu_clock_read(clock, ns);
   }
 }
 

@@ -63,7 +63,7 @@ i64 sys_timerfd_create(const u64 *a) {
     kfree(t);
     return -ENOMEM;
   }
-  t->timer.wall = wall;
+  t->timer.clock = wall ? INTERVAL_WALL : INTERVAL_MONO;
   t->timer.expired = expired;
   wait_queue_init(&t->queue);
   return fd_install(f, 0, flags & O_CLOEXEC);

@@ -5,8 +5,10 @@
 #include "../../fs/inode.h"
 #include "arch.h"
 #include "identity.h"
+#include "interval.h"
 #include "mm.h"
 #include "sched.h"
+#include "signal.h"
 #include "syscall.h"
 #include "thread.h"
 
@@ -22,6 +24,11 @@ _Noreturn void abort(void);
 bool no_new_privileges;
 u64 thread_cpu_time(const struct thread *t) { return 0; }
 u64 process_cpu_time(void) { return 0; }
+void interval_start(struct interval_timer *t, u64 deadline, u64 interval) {}
+void interval_stop(struct interval_timer *t) {}
+u64 interval_now(const struct interval_timer *t) { return 0; }
+struct thread *processor_user(int signal) { return NULL; }
+i64 signal_queue(struct thread *t, const struct siginfo *info) { return 0; }
 
 u64 pages_left = 1 << 16;
 u64 pages_used;
