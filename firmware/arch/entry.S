@@ -54,6 +54,7 @@ trap_rcx: .quad 0
 .endm
 
 .section .text.entry, "ax"
+.balign 16
 .globl kernel_entry
 kernel_entry:
   mov $boot_stack_top, %esp
@@ -65,7 +66,7 @@ kernel_entry:
  * so that no guest gets further at CPL 0 than these lines (docs/decisions/0011-cpl0-is-one-page.md). */
 .section .text.cpl0, "ax"
 
-/* LSTAR. Hosts without VT-x or SVM stay at CPL 3 here; the others arrive at CPL 0 and go down first. SFMASK has
+/* SYSCALL_TRAP_VA, for LSTAR. Hosts without VT-x or SVM stay at CPL 3 here; the others arrive at CPL 0 and go down first. SFMASK has
  * cleared TF, so that no single step traps here, where there is no handler for it. */
 .globl syscall_trap
 syscall_trap:
@@ -79,7 +80,7 @@ syscall_trap:
 /* CR2 cannot be read at CPL 3. This saves the address and goes on as the other exceptions do, at CPL 3 with the
  * frame on the IST stack. Each instruction here costs 2 us without VT-x. */
 #define IST_TOP_VA (WINDOW_VA + IST_TOP_GPA)
-.balign 16
+.org PAGE_FAULT_STUB_VA - KERNEL_VA
 .globl page_fault_stub
 page_fault_stub:
   push %rax
@@ -223,8 +224,8 @@ exception_common:
   jmp exception_common
 .endm
 
-/* 32 stubs, 16 bytes each: the VMM's IDT points at exception_stubs + 16 * vector. */
-.balign 16
+/* At EXCEPTION_STUBS_VA, 16 bytes each. */
+.section .text.exceptions, "ax"
 .globl exception_stubs
 exception_stubs:
 .set i, 0
@@ -233,6 +234,7 @@ exception_stubs:
   .set i, i + 1
 .endr
 
+.section .text.entry
 page_fault_entry:
   push $14
   jmp exception_common

@@ -32,7 +32,7 @@ napi_value export_memory_buffer(napi_env env, napi_callback_info info) {
   struct call call;
   struct handle *handle;
   if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_MEMORY))) return NULL;
-  return handle_buffer(env, handle, handle->object);
+  return handle_buffer(&call, handle, handle->object);
 }
 
 napi_value export_memory_address(napi_env env, napi_callback_info info) {
@@ -70,15 +70,14 @@ napi_value export_file_uncache(napi_env env, napi_callback_info info) {
 
 napi_value export_memory_replace(napi_env env, napi_callback_info info) {
   struct call call;
-  struct handle *handle;
+  struct mapping *mapping;
   uint64_t fd = 0;
   bool has_file;
-  if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_MEMORY)) ||
+  if (!call_begin(env, info, &call) || !(mapping = get_object(&call, 0, HANDLE_MEMORY)) ||
       !get_bool(&call, 1, "hasFile", &has_file) || (has_file && !get_integer(&call, 2, "fd", INT_MAX, &fd)))
     return NULL;
-  struct mapping *mapping = handle->object;
   if (mapping->kind != MAPPING_PRIVATE_FILE) return throw_argument(env, "only a private file mapping can be replaced");
-  outcome o = mapping_replace(mapping, has_file ? (int)fd : -1, handle_holds(handle));
+  outcome o = mapping_replace(mapping, has_file ? (int)fd : -1);
   return failed(o) ? throw_outcome(env, o) : make_undefined(env);
 }
 

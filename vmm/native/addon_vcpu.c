@@ -29,7 +29,7 @@ napi_value export_vcpu_run_page(napi_env env, napi_callback_info info) {
   struct call call;
   struct handle *handle;
   if (!call_begin(env, info, &call) || !(handle = get_handle(&call, 0, HANDLE_VCPU))) return NULL;
-  return handle_buffer(env, handle, ((struct vcpu *)handle->object)->run_page);
+  return handle_buffer(&call, handle, ((struct vcpu *)handle->object)->run_page);
 }
 
 napi_value export_vcpu_get_state(napi_env env, napi_callback_info info) {

@@ -23,7 +23,7 @@ function isConfigured() {
 
 function isBuilt() {
   const built = modified(addon);
-  const sources = readdirSync(native).filter((file) => /\.[ch]$/.test(file));
+  const sources = readdirSync(native).filter((file) => /\.(c|cc|h)$/.test(file));
   return sources.every((file) => modified(join(native, file)) < built);
 }
 

@@ -4,14 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "array_buffer.h"
 #include "kvm.h"
 #include "rewind.h"
-
-/* What keeps memory mapped while an ArrayBuffer may point to it. Freed by the buffer's finalizer.
- */
-struct buffer_hold {
-  struct mapping *mapping; /* NULL once the buffer was detached */
-};
 
 static void close_kvm(void *object) { kvm_unref(object); }
 
@@ -50,8 +45,6 @@ static void unlink_handle(struct handle *handle) {
   handle->previous = handle->next = handle;
 }
 
-/* Releases the native object. The ArrayBuffer, if any, keeps its memory until it is detached or
- * collected. */
 static void release(struct handle *handle) {
   void *object = handle->object;
   if (!object) return;
@@ -86,7 +79,6 @@ bool env_state_create(napi_env env) {
 static void drop_buffer_reference(napi_env env, struct handle *handle) {
   if (handle->buffer) napi_delete_reference(env, handle->buffer);
   handle->buffer = NULL;
-  handle->hold = NULL;
 }
 
 static void finalize_handle(napi_env env, void *data, void *hint) {
@@ -147,67 +139,26 @@ void *get_object(const struct call *call, size_t position, enum handle_kind kind
   return handle ? handle->object : NULL;
 }
 
-/*
- * V8 counts an ArrayBuffer's bytes as memory that a collection might free, and collects whenever
- * they have grown by some megabytes: with guest memory, at every clone. This takes the bytes out of
- * its count.
- */
-static void hide_from_collector(napi_env env, int64_t bytes) {
-  int64_t total;
-  napi_adjust_external_memory(env, -bytes, &total);
-}
-
-static void finalize_buffer(napi_env env, void *bytes, void *hint) {
-  (void)bytes;
-  struct buffer_hold *hold = hint;
-  if (hold->mapping) {
-    hide_from_collector(env, -(int64_t)hold->mapping->size);
-    mapping_unref(hold->mapping);
-  }
-  free(hold);
-}
-
-napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *mapping) {
+napi_value handle_buffer(const struct call *call, struct handle *handle, const struct mapping *mapping) {
+  napi_env env = call->env;
   napi_value value = NULL;
-  if (handle->buffer) {
-    napi_check(env, napi_get_reference_value(env, handle->buffer, &value));
-    return value;
-  }
-  struct buffer_hold *hold = malloc(sizeof(*hold));
-  if (!hold) return throw_outcome(env, (outcome){"malloc", ENOMEM});
-  hold->mapping = mapping_ref(mapping);
-  hide_from_collector(env, (int64_t)mapping->size);
-  if (!napi_check(
-          env, napi_create_external_arraybuffer(env, mapping->bytes, mapping->size, finalize_buffer, hold, &value))) {
-    hide_from_collector(env, -(int64_t)mapping->size);
-    mapping_unref(mapping);
-    free(hold);
+  if (handle->buffer && napi_check(env, napi_get_reference_value(env, handle->buffer, &value)) && value) return value;
+  drop_buffer_reference(env, handle);
+  value = array_buffer_over(mapping->bytes, mapping->size);
+  /* Whoever has the buffer keeps the handle, and so the memory. */
+  if (!napi_check(env, napi_set_named_property(env, value, "handle", call->values[0])) ||
+      !napi_check(env, napi_create_reference(env, value, 0, &handle->buffer)))
     return NULL;
-  }
-  if (!napi_check(env, napi_create_reference(env, value, 1, &handle->buffer))) return NULL;
-  handle->hold = hold;
   return value;
 }
 
-unsigned handle_holds(const struct handle *handle) { return handle->buffer ? 2 : 1; }
-
-/* Leaves JavaScript with an empty buffer, so that its hold on the memory can go now and not at the
- * next collection. */
-static void detach_buffer(napi_env env, struct handle *handle) {
-  napi_value buffer;
-  if (!handle->buffer) return;
-  /* Taken before: the finalizer, which frees the hold, may run at any time once the buffer is
-     * detached. */
-  struct mapping *mapping = handle->hold->mapping;
-  handle->hold->mapping = NULL;
-  if (napi_get_reference_value(env, handle->buffer, &buffer) == napi_ok && buffer &&
-      napi_detach_arraybuffer(env, buffer) == napi_ok) {
-    hide_from_collector(env, -(int64_t)mapping->size);
-    mapping_unref(mapping);
-  } else {
-    handle->hold->mapping = mapping;
-  }
+/* Leaves JavaScript with an empty buffer; false, with an exception, if that is refused. */
+static bool detach_buffer(napi_env env, struct handle *handle) {
+  napi_value buffer = NULL;
+  if (handle->buffer && !napi_check(env, napi_get_reference_value(env, handle->buffer, &buffer))) return false;
+  if (buffer && !napi_check(env, napi_detach_arraybuffer(env, buffer))) return false;
   drop_buffer_reference(env, handle);
+  return true;
 }
 
 napi_value handle_close(napi_env env, napi_callback_info info) {
@@ -216,7 +167,7 @@ napi_value handle_close(napi_env env, napi_callback_info info) {
   for (int kind = 0; kind < HANDLE_KINDS; kind++) {
     struct handle *handle = unwrap(env, call.values[0], (enum handle_kind)kind);
     if (!handle) continue;
-    detach_buffer(env, handle);
+    if (!detach_buffer(env, handle)) return NULL;
     release(handle);
     return make_undefined(env);
   }

@@ -22,9 +22,8 @@ struct handle {
   enum handle_kind kind;
   void *object;                   /* NULL once closed */
   struct handle *previous, *next; /* all open handles of the environment */
-  /* The ArrayBuffer over the object's memory, if it was asked for. */
+  /* The ArrayBuffer over the object's memory, if it was asked for: weak, since that holds the handle. */
   napi_ref buffer;
-  struct buffer_hold *hold;
 };
 
 /* Instance data of an environment. */
@@ -45,11 +44,8 @@ napi_value handle_create(napi_env env, enum handle_kind kind, void *object);
 struct handle *get_handle(const struct call *call, size_t position, enum handle_kind kind);
 void *get_object(const struct call *call, size_t position, enum handle_kind kind);
 
-/* The one ArrayBuffer over `mapping`; it is detached when the handle is closed. */
-napi_value handle_buffer(napi_env env, struct handle *handle, struct mapping *mapping);
-
-/* References that a handle and its ArrayBuffer hold to its object. */
-unsigned handle_holds(const struct handle *handle);
+/* The one ArrayBuffer over `mapping`, of the handle in argument 1; it is detached when the handle is closed. */
+napi_value handle_buffer(const struct call *call, struct handle *handle, const struct mapping *mapping);
 
 /* close(handle): of any kind, any number of times. */
 napi_value handle_close(napi_env env, napi_callback_info info);

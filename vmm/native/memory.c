@@ -116,8 +116,8 @@ outcome mapping_create(const struct mapping_request *request, struct mapping **o
   return o;
 }
 
-outcome mapping_replace(struct mapping *mapping, int fd, unsigned holds) {
-  if (atomic_load(&mapping->refs) != holds) return (outcome){"replacing memory that is in use", EBUSY};
+outcome mapping_replace(struct mapping *mapping, int fd) {
+  if (atomic_load(&mapping->refs) != 1) /* the handle's */ return (outcome){"replacing memory that is in use", EBUSY};
   outcome o = fd < 0 ? success() : check_file_size(fd, 0, mapping->size);
   if (failed(o)) return o;
   int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);

@@ -1,5 +1,4 @@
-/* Guest memory: mappings that outlive the handle that made them for as long as a VM or a JS buffer
- * uses them. */
+/* Guest memory: mappings that outlive the handle that made them for as long as a VM uses them. */
 #ifndef MAYFLY_MEMORY_H
 #define MAYFLY_MEMORY_H
 
@@ -47,9 +46,9 @@ struct mapping *mapping_adopt(void *bytes, size_t size, enum mapping_kind kind);
 /*
  * Puts another file behind a private file mapping, at the same address: whoever kept that address, such as a JS buffer,
  * sees the other file's bytes. -1: zeros, and the pages that were there are given back. EBUSY while a VM, a vCPU's clock or a rewinder
- * uses it; `holds` is how many references are known not to.
+ * uses it.
  */
-outcome mapping_replace(struct mapping *mapping, int fd, unsigned holds);
+outcome mapping_replace(struct mapping *mapping, int fd);
 
 /* Copies the template's bytes into these pages ahead of the guest's first write to them (MADV_POPULATE_WRITE, Linux
  * 5.14). */

@@ -23,6 +23,12 @@ export const layout = {
   /** The guest kernel's image. */
   KERNEL_GPA: 0x200000,
   KERNEL_VA: 0x70000000,
+  /** Its first page is all that runs at CPL 0: LSTAR's target, and the page fault's gate's. */
+  CPL0_SIZE: 0x1000,
+  SYSCALL_TRAP_VA: 0x70000000,
+  PAGE_FAULT_STUB_VA: 0x70000040,
+  /** The other exceptions' gates: 32 stubs, 16 bytes each. */
+  EXCEPTION_STUBS_VA: 0x70001000,
   /** Arguments, environment: NUL-terminated strings, behind the kernel's text. */
   STRINGS_GPA: 0x300000,
   STRINGS_SIZE: 0x100000,

@@ -49,7 +49,7 @@ const vcpu = record<VcpuState>({
   xcrs: bytes(XCRS_SIZE, XCRS_SIZE),
   events: bytes(EVENTS_SIZE, EVENTS_SIZE),
   debugRegs: bytes(DEBUG_REGS_SIZE, DEBUG_REGS_SIZE),
-  msrs: tuple(...SYSTEM_CALL_MSRS.map((index) => tuple(exactly(index), decimal))),
+  msrs: tuple(...SYSTEM_CALL_MSRS.map(([index]) => tuple(exactly(index), decimal))),
 });
 
 const queue = record<QueueState>({

@@ -55,14 +55,14 @@ export function writeBootMemory(ram: ArrayBuffer, kernel: KernelImage, options: 
   }
   const bytes = new Uint8Array(ram);
   const view = new DataView(ram);
-  for (const segment of kernel.segments) bytes.set(segment.bytes, segment.gpa);
-  writeDescriptors(view, kernel);
+  kernel.load(bytes);
+  writeDescriptors(view);
   const tables = writePageTables(ram, options);
   writeBootPage(bytes, view, options, tables.next);
 }
 
 /** GDT, TSS and IDT at their places; `view` is of RAM. */
-export function writeDescriptors(view: DataView, kernel: KernelImage): void {
+export function writeDescriptors(view: DataView): void {
   const gdt = [0n, 0n, 0x00af9b000000ffffn, 0x00cf93000000ffffn, 0x00cffb000000ffffn];
   gdt.push(0x00cff3000000ffffn, 0x00affb000000ffffn, 0n);
   const tss = BigInt(layout.WINDOW_VA + layout.TSS_GPA);
@@ -75,14 +75,14 @@ export function writeDescriptors(view: DataView, kernel: KernelImage): void {
   view.setBigUint64(layout.TSS_GPA + 0x04, istTop, true); // RSP0
   view.setBigUint64(layout.TSS_GPA + 0x24, istTop, true); // IST1
   view.setUint16(layout.TSS_GPA + 0x66, 0x68, true); // I/O bitmap: all zeros, every port allowed
-  for (let vector = 0; vector < 32; vector++) writeGate(view, kernel, vector);
+  for (let vector = 0; vector < 32; vector++) writeGate(view, vector);
 }
 
 /** A trap gate with IST1. All lead to CPL 3, but the page fault's, whose first steps need CR2. */
-function writeGate(view: DataView, kernel: KernelImage, vector: number): void {
+function writeGate(view: DataView, vector: number): void {
   const pageFault = vector === 14;
   const target = BigInt(
-    pageFault ? kernel.symbol('page_fault_stub') : kernel.symbol('exception_stubs') + 16 * vector,
+    pageFault ? layout.PAGE_FAULT_STUB_VA : layout.EXCEPTION_STUBS_VA + 16 * vector,
   );
   const selector = BigInt(pageFault ? selectors.KERNEL_CS : selectors.USER_CS);
   const low =

@@ -13,7 +13,7 @@ import { type ByteRange, GuestMemory, SREGS_SIZE, sregsView } from '../kvm/index
 import { writeDescriptors } from './boot.js';
 import { KernelImage } from './kernel-image.js';
 import type { MachineSource } from './machine-state.js';
-import { CR4_PGE, systemCallMsrs, type VcpuState, writeInitialSregs } from './vcpu-state.js';
+import { CR4_PGE, SYSTEM_CALL_MSRS, type VcpuState, writeInitialSregs } from './vcpu-state.js';
 
 const { layout } = abi;
 const DESCRIPTORS_END = layout.IDT_GPA + 0x1000;
@@ -23,13 +23,12 @@ const BLOCK = 0x200000;
  * Byte ranges of RAM, rising, that a clone may not write: what decides which code runs at CPL 0, but for page tables where
  * `nestedPaging`.
  */
-export function guardedRanges(kernel: KernelImage, nestedPaging: boolean): ByteRange[] {
-  const start = kernel.symbol('cpl0_start');
+export function guardedRanges(nestedPaging: boolean): ByteRange[] {
   const tables: ByteRange = [layout.PT_GPA, layout.PT_END_GPA - layout.PT_GPA];
   return [
     [layout.GDT_GPA, DESCRIPTORS_END - layout.GDT_GPA],
     ...(nestedPaging ? [] : [tables]),
-    [start - layout.WINDOW_VA, kernel.symbol('cpl0_end') - start],
+    [layout.KERNEL_GPA, layout.CPL0_SIZE],
   ];
 }
 
@@ -45,18 +44,17 @@ export function checkCpl0(
 ): void {
   checkBytes(ram, kernel);
   checkTables(ram, memorySize);
-  checkRegisters(kernel, vcpu);
+  checkRegisters(vcpu);
   checkBreakpoints(vcpu);
 }
 
 /** checkCpl0() of what machines are made from, before there is one. Throws what it throws. */
 export function checkSource({ memoryFd, memorySize, state }: MachineSource): void {
-  const kernel = KernelImage.default();
-  const size = kernel.symbol('cpl0_end') - layout.WINDOW_VA;
+  const size = layout.KERNEL_GPA + layout.CPL0_SIZE;
   if (memorySize < size) throw tampered('its memory');
   const start = GuestMemory.readonlyFile(memoryFd, size);
   try {
-    checkCpl0(start.buffer, memorySize, kernel, state.vcpu);
+    checkCpl0(start.buffer, memorySize, KernelImage.default(), state.vcpu);
   } finally {
     start.close();
   }
@@ -73,29 +71,16 @@ function tampered(what: string): MayflyError {
 
 function checkBytes(ram: ArrayBuffer, kernel: KernelImage): void {
   const expected = new ArrayBuffer(DESCRIPTORS_END);
-  writeDescriptors(new DataView(expected), kernel);
-  if (!sameBytes(ram, expected, layout.GDT_GPA, DESCRIPTORS_END - layout.GDT_GPA, 0)) {
-    throw tampered('the descriptor tables');
-  }
-  const start = kernel.symbol('cpl0_start') - layout.WINDOW_VA;
-  const segment = kernel.segments.find(({ gpa }) => gpa === layout.KERNEL_GPA);
-  const size = kernel.symbol('cpl0_end') - layout.WINDOW_VA - start;
-  if (segment === undefined || !sameBytes(ram, segment.bytes, start, size, layout.KERNEL_GPA)) {
+  writeDescriptors(new DataView(expected));
+  const tables = new Uint8Array(expected, layout.GDT_GPA);
+  if (!hasBytes(ram, layout.GDT_GPA, tables)) throw tampered('the descriptor tables');
+  if (!hasBytes(ram, layout.KERNEL_GPA, kernel.cpl0Page())) {
     throw tampered("the guest kernel's entry");
   }
 }
 
-/** Whether `size` bytes at `at` of `ram` are those of `expected`, whose first byte belongs at `base`. */
-function sameBytes(
-  ram: ArrayBuffer,
-  expected: ArrayBuffer | Uint8Array,
-  at: number,
-  size: number,
-  base: number,
-): boolean {
-  const bytes = expected instanceof Uint8Array ? expected : new Uint8Array(expected);
-  return Buffer.from(ram, at, size).equals(bytes.subarray(at - base, at - base + size));
-}
+const hasBytes = (ram: ArrayBuffer, at: number, expected: Uint8Array) =>
+  Buffer.from(ram, at, expected.length).equals(expected);
 
 /** The kernel window leads where it led, and no table lies where a write to it would go unseen. */
 function checkTables(ram: ArrayBuffer, memorySize: number): void {
@@ -145,7 +130,7 @@ function leafOf(view: DataView, va: number): number | undefined {
 }
 
 /** fs, gs and CR2 are the program's; CR4.PGE changes at each flush. */
-function checkRegisters(kernel: KernelImage, vcpu: VcpuState): void {
+function checkRegisters(vcpu: VcpuState): void {
   const expected = new ArrayBuffer(SREGS_SIZE);
   writeInitialSregs(expected);
   const [now, initial] = [sregsView(vcpu.sregs), sregsView(expected)];
@@ -161,7 +146,7 @@ function checkRegisters(kernel: KernelImage, vcpu: VcpuState): void {
     now.tr.limit === initial.tr.limit &&
     now.cs.selector === initial.cs.selector &&
     now.ldt.selector === 0 &&
-    systemCallMsrs(kernel.symbol('syscall_trap')).every(([i, value]) => msrs.get(i) === value);
+    SYSTEM_CALL_MSRS.every(([i, value]) => msrs.get(i) === value);
   if (!same) throw tampered('system registers');
 }
 

@@ -15,7 +15,7 @@ import { Machine } from './machine.js';
 import {
   enableVectorState,
   INITIAL_RFLAGS,
-  systemCallMsrs,
+  SYSTEM_CALL_MSRS,
   writeInitialSregs,
 } from './vcpu-state.js';
 
@@ -99,7 +99,7 @@ export function createShell(): Shell {
   const vm = system().createVm();
   if (NESTED_PAGING) vm.denyMsrs(); // a rewind puts back what else a guest can change: resetVcpu
   const vcpu = vm.createVcpu(0);
-  vcpu.setMsrs(systemCallMsrs(KernelImage.default().symbol('syscall_trap')));
+  vcpu.setMsrs(SYSTEM_CALL_MSRS);
   enableVectorState(vcpu);
   vcpu.setSlice(SLICE_US);
   return { vm, vcpu };

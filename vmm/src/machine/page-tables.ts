@@ -6,9 +6,10 @@ import { abi } from '@mayfly/protocol';
 
 const { layout } = abi;
 const BLOCK = 0x200000;
-const TABLE = 0x67n; // present, writable, user, accessed, dirty
-const LEAF_READ_ONLY = 0xe5n;
-const LEAF_WRITABLE = 0xe7n;
+const GIB = 0x40000000;
+const TABLE = 0x67; // present, writable, user, accessed, dirty
+const LEAF_READ_ONLY = 0xe5;
+const LEAF_WRITABLE = 0xe7;
 
 export class PageTables {
   readonly #view: DataView;
@@ -26,10 +27,11 @@ export class PageTables {
   /** Maps [va, va + size) to [gpa, gpa + size); all multiples of 2 MiB. */
   map(va: number, gpa: number, size: number, writable: boolean): void {
     const leaf = writable ? LEAF_WRITABLE : LEAF_READ_ONLY;
-    for (let at = 0; at < size; at += BLOCK) {
+    for (let at = 0; at < size; ) {
       const level3 = this.#below(layout.PT_GPA, va + at, 39);
       const level2 = this.#below(level3, va + at, 30);
-      this.#view.setBigUint64(this.#slot(level2, va + at, 21), BigInt(gpa + at) | leaf, true);
+      const end = Math.min(size, at + GIB - ((va + at) % GIB));
+      for (; at < end; at += BLOCK) this.#write(this.#slot(level2, va + at, 21), gpa + at + leaf);
     }
   }
 
@@ -39,12 +41,18 @@ export class PageTables {
 
   #below(table: number, va: number, shift: number): number {
     const slot = this.#slot(table, va, shift);
-    const entry = this.#view.getBigUint64(slot, true);
-    if (entry !== 0n) return Number(entry & ~0xfffn);
+    const entry = this.#view.getUint32(slot, true); // tables lie below 4 GiB
+    if (entry !== 0) return entry & ~0xfff;
     const page = this.#next;
     if (page >= layout.PT_END_GPA) throw new RangeError('out of page-table pages');
     this.#next += 0x1000;
-    this.#view.setBigUint64(slot, BigInt(page) | TABLE, true);
+    this.#write(slot, page + TABLE);
     return page;
+  }
+
+  /** Two halves, since a BigInt for each entry would be what a boot is busy with. */
+  #write(slot: number, entry: number): void {
+    this.#view.setUint32(slot, entry % 2 ** 32, true);
+    this.#view.setUint32(slot + 4, Math.floor(entry / 2 ** 32), true);
   }
 }

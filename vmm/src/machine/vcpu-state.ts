@@ -44,14 +44,12 @@ export function enableVectorState(vcpu: Vcpu): void {
  */
 const SFMASK = 0x44500n;
 
-/** MSRs: STAR, LSTAR, SFMASK. */
-export function systemCallMsrs(entry: number): [number, bigint][] {
-  return [
-    [0xc0000081, (BigInt(selectors.KERNEL_CS) << 32n) | (0x23n << 48n)],
-    [0xc0000082, BigInt(entry)],
-    [0xc0000084, SFMASK],
-  ];
-}
+/** STAR, LSTAR, SFMASK: index and value. */
+export const SYSTEM_CALL_MSRS: readonly [number, bigint][] = [
+  [0xc0000081, (BigInt(selectors.KERNEL_CS) << 32n) | (0x23n << 48n)],
+  [0xc0000082, BigInt(layout.SYSCALL_TRAP_VA)],
+  [0xc0000084, SFMASK],
+];
 
 /** Segments as a descriptor of a flat 4 GiB segment at DPL 3 says them. */
 const FLAT = { base: 0n, limit: 0xffffffff, present: 1, dpl: 3, s: 1, g: 1, avl: 0, unusable: 0 };
@@ -114,14 +112,14 @@ export interface VcpuState {
   /** struct kvm_debugregs */
   debugRegs: ArrayBuffer;
   /** Index and value: what `syscall` needs. CPL 3 cannot write others. */
-  msrs: [index: number, value: bigint][];
+  msrs: readonly [index: number, value: bigint][];
 }
 
-export const SYSTEM_CALL_MSRS = systemCallMsrs(0).map(([index]) => index);
+const MSR_INDICES = SYSTEM_CALL_MSRS.map(([index]) => index);
 
 /** At an exit whose instruction was completed. `idle`: the guest's vector state is in its memory. */
 export function saveVcpu(vcpu: Vcpu, idle: boolean): VcpuState {
-  const values = vcpu.getMsrs(SYSTEM_CALL_MSRS);
+  const values = vcpu.getMsrs(MSR_INDICES);
   return {
     regs: vcpu.getRegs(),
     sregs: vcpu.getSregs(),
@@ -129,7 +127,7 @@ export function saveVcpu(vcpu: Vcpu, idle: boolean): VcpuState {
     xcrs: vcpu.getXcrs(),
     events: vcpu.getEvents(),
     debugRegs: vcpu.getDebugRegs(),
-    msrs: SYSTEM_CALL_MSRS.map((index, i) => [index, values[i]!]),
+    msrs: MSR_INDICES.map((index, i) => [index, values[i]!]),
   };
 }
 

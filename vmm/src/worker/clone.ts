@@ -13,7 +13,6 @@ import { type GuestMemory, Rewinder } from '../kvm/index.js';
 import { guardedRanges } from '../machine/cpl0.js';
 import { NESTED_PAGING } from '../machine/host-cpu.js';
 import { newIdentity } from '../machine/identity.js';
-import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import { machineFromState, type Provisions } from '../machine/machine-state.js';
 import { betweenTurns, failureError } from '../machine/run-program.js';
@@ -82,7 +81,7 @@ export class Clone implements Guest {
       vcpu: this.machine.vcpu,
       regs: template.state.vcpu.regs,
       sregs: template.state.vcpu.sregs,
-      guard: guardedRanges(KernelImage.default(), NESTED_PAGING),
+      guard: guardedRanges(NESTED_PAGING),
       flush: NESTED_PAGING,
       ...(dirtyPagesMax !== undefined && { pagesMax: dirtyPagesMax }),
     });

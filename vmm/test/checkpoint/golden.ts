@@ -15,7 +15,6 @@ import { CheckpointStore, exportCheckpoint } from '../../src/checkpoint/index.js
 import { FORMAT_VERSION, STATE_VERSION, textOf } from '../../src/checkpoint/manifest.js';
 import { GuestMemory, regsView } from '../../src/kvm/index.js';
 import { writeDescriptors } from '../../src/machine/boot.js';
-import { KernelImage } from '../../src/machine/kernel-image.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
 import { PageTables } from '../../src/machine/page-tables.js';
 import { INITIAL_RFLAGS } from '../../src/machine/vcpu-state.js';
@@ -48,7 +47,7 @@ const CODE = [
 
 function memoryOf(byte: number): GuestMemory {
   const memory = GuestMemory.anonymous(SIZE);
-  writeDescriptors(new DataView(memory.buffer), KernelImage.default());
+  writeDescriptors(new DataView(memory.buffer));
   new PageTables(memory.buffer).map(layout.WINDOW_VA, 0, SIZE, true);
   const bytes = new Uint8Array(memory.buffer);
   bytes.set(CODE, CODE_GPA);

@@ -17,7 +17,7 @@ import { writeBootMemory } from '../../src/machine/boot.js';
 import { createDevices, DEVICE_COUNT, type Devices, devicesOf } from '../../src/machine/devices.js';
 import { KernelImage } from '../../src/machine/kernel-image.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
-import { systemCallMsrs, writeInitialSregs } from '../../src/machine/vcpu-state.js';
+import { SYSTEM_CALL_MSRS, writeInitialSregs } from '../../src/machine/vcpu-state.js';
 import { GuestRam, gpa } from '../../src/memory/index.js';
 import { MmioBus } from '../../src/virtio/index.js';
 
@@ -96,7 +96,7 @@ export function stateOf(memory: GuestMemory, mark = 1): MachineState {
       xcrs: new ArrayBuffer(XCRS_SIZE),
       events: new ArrayBuffer(EVENTS_SIZE),
       debugRegs: new ArrayBuffer(DEBUG_REGS_SIZE),
-      msrs: systemCallMsrs(KernelImage.default().symbol('syscall_trap')),
+      msrs: SYSTEM_CALL_MSRS,
     },
     devices: devicesFor(memory).bus.save(),
     capturedAt: 123456789012345678n,

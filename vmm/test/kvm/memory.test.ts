@@ -141,6 +141,14 @@ t.test('a buffer outlives memory that was only forgotten', async (t) => {
   t.equal(bytes[0], 9);
 });
 
+t.test('guest memory does not count as memory that a collection would free', async (t) => {
+  const before = process.memoryUsage().external;
+  const memory = GuestMemory.anonymous(256 * 2 ** 20);
+  t.equal(memory.buffer.byteLength, 256 * 2 ** 20);
+  t.ok(process.memoryUsage().external - before < 2 ** 20);
+  memory.close();
+});
+
 t.test('wrong sizes, offsets and files are refused', async (t) => {
   const file = createScratchFile();
   ftruncateSync(file.fd, BLOCK);

@@ -3,13 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
-import { encodeFrame } from '@mayfly/protocol';
+import { abi, encodeFrame } from '@mayfly/protocol';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Vcpu } from '../../src/kvm/index.js';
 import { GuestMemory, sregsView } from '../../src/kvm/index.js';
 import { NESTED_PAGING } from '../../src/machine/host-cpu.js';
-import { KernelImage } from '../../src/machine/kernel-image.js';
 import { CR4_PGE } from '../../src/machine/vcpu-state.js';
 import { boot } from '../../src/worker/boot.js';
 import { Clone, type CloneParts } from '../../src/worker/clone.js';
@@ -162,7 +161,7 @@ await t.test('a clone that wrote to what runs at CPL 0, or too much, is not rewo
 });
 
 /** The guest maps another block where its kernel is, and `syscall` leads to code of the program at CPL 0. */
-const entry = KernelImage.default().symbol('syscall_trap');
+const entry = abi.layout.SYSCALL_TRAP_VA;
 
 await t.test('what a guest did at CPL 0 does not survive', async (t) => {
   const clone = newClone();

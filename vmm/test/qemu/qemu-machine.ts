@@ -21,7 +21,7 @@ import { KernelImage } from '../../src/machine/kernel-image.js';
 import { SharedPage } from '../../src/machine/shared-page.js';
 import {
   INITIAL_RFLAGS,
-  systemCallMsrs,
+  SYSTEM_CALL_MSRS,
   writeInitialSregs,
   XCR0_CANDIDATES,
 } from '../../src/machine/vcpu-state.js';
@@ -176,10 +176,9 @@ function parameterBlock(kernel: KernelImage): Buffer {
   put('GDT_LIMIT', sregs.gdt.limit);
   put('IDT_BASE', sregs.idt.base);
   put('XCR0', XCR0_CANDIDATES[0] ?? 3n);
-  put('PROTECTION_STUB', kernel.symbol('exception_stubs') + 16 * 13);
-  const msrs = systemCallMsrs(kernel.symbol('syscall_trap'));
-  put('MSR_COUNT', msrs.length);
-  for (const [i, [index, value]] of msrs.entries()) {
+  put('PROTECTION_STUB', layout.EXCEPTION_STUBS_VA + 16 * 13);
+  put('MSR_COUNT', SYSTEM_CALL_MSRS.length);
+  for (const [i, [index, value]] of SYSTEM_CALL_MSRS.entries()) {
     block.writeBigUint64LE(BigInt(index), number('PARAMETER_MSRS') + 16 * i);
     block.writeBigUint64LE(value, number('PARAMETER_MSRS') + 16 * i + 8);
   }

@@ -6,5 +6,4 @@ export {
   readSymbols,
   type SymbolisedAddress,
   symbolise,
-  symbolValues,
 } from './symbols.js';

@@ -35,33 +35,6 @@ export function readSymbols(bytes: Uint8Array, name = 'the file'): ElfSymbol[] {
   );
 }
 
-/** The values of some symbols by name, as far as they are there: much quicker than to read all. Throws as parseElf does. */
-export function symbolValues(
-  bytes: Uint8Array,
-  names: readonly string[],
-  name = 'the file',
-): Map<string, number> {
-  const source = elfBytes(bytes, name);
-  const found = findTable(source);
-  const values = new Map<string, number>();
-  if (found === undefined) return values;
-  const { table, strings } = found;
-  const wanted = new Map<number, string>();
-  for (const symbol of names) {
-    const text = `${symbol}\0`;
-    for (let at = strings.indexOf(text); at >= 0; at = strings.indexOf(text, at + 1)) {
-      wanted.set(at, symbol);
-    }
-  }
-  for (let at = 0; at + SYMBOL_SIZE <= table.length; at += SYMBOL_SIZE) {
-    const symbol = wanted.get(table.readUInt32LE(at));
-    if (symbol === undefined) continue;
-    const read = readSymbol(source, table.subarray(at, at + SYMBOL_SIZE), strings);
-    if (read !== undefined) values.set(symbol, read.value);
-  }
-  return values;
-}
-
 function findTable(source: ByteSource): { table: Buffer; strings: Buffer } | undefined {
   const sections = readSections(source, parseElfSource(source).sections);
   const table =
