@@ -6,8 +6,6 @@ import type { Body, InvokeOptions, InvokeResult } from '@mayfly/vmm';
 import t from 'tap';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
-t.setTimeout(120_000);
-
 const dir = mkdtempSync(join(tmpdir(), 'mayfly-stream-'));
 const layers = new FileLayers(dir);
 const pool = new ProcessPool();

@@ -6,8 +6,6 @@ import t from 'tap';
 import { bundleSource } from '../src/source.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
-t.setTimeout(120_000);
-
 const dir = mkdtempSync(join(tmpdir(), 'mayfly-agent-'));
 const layers = new FileLayers(dir);
 const pool = new ProcessPool();

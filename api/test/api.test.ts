@@ -7,8 +7,6 @@ import t from 'tap';
 import { type RunningServer, type StartOptions, startServer } from '../src/index.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
-t.setTimeout(300_000);
-
 type Tap = { teardown(end: () => Promise<void>): void };
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests look into whatever comes back

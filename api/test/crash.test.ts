@@ -16,8 +16,6 @@ import type {
 import t from 'tap';
 import { spawnServer, startChild } from './child-server.js';
 
-t.setTimeout(120_000);
-
 const SERVER = fileURLToPath(new URL('crash-server.js', import.meta.url));
 const NAMES = ['a', 'b', 'c'];
 /** When each life ends: so long after so many answers; or, without answers, after its process began. */

@@ -7,8 +7,6 @@ import t from 'tap';
 import { startServer } from '../src/index.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
 
-t.setTimeout(120_000);
-
 const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-http-stream-'));
 const pool = new ProcessPool();
 const layers = new FileLayers(join(dataDir, 'layers'));

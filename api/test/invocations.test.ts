@@ -11,8 +11,6 @@ import { InvocationStore, type Trace } from '../src/store/invocations.js';
 import { type ChildServer, startChild } from './child-server.js';
 import { echo, MemoryPool, noLayers, response, result } from './memory-pool.js';
 
-t.setTimeout(120_000);
-
 const SERVER = fileURLToPath(new URL('invocations-server.js', import.meta.url));
 
 type Tap = { teardown(end: () => Promise<void>): void };

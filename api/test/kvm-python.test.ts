@@ -8,7 +8,6 @@ if (!existsSync('/dev/kvm')) t.plan(0, 'no /dev/kvm on this host');
 else await python();
 
 async function python(): Promise<void> {
-  t.setTimeout(600_000);
   const { deploy, invoke } = await machines(t);
 
   t.test('python', async (t) => {

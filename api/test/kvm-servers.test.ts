@@ -9,7 +9,6 @@ if (!existsSync('/dev/kvm')) t.plan(0, 'no /dev/kvm on this host');
 else await servers();
 
 async function servers(): Promise<void> {
-  t.setTimeout(600_000);
   const { deploy, invoke } = await machines(t);
 
   t.test('a server in Node.js, unmodified', async (t) => {

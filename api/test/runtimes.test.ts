@@ -12,8 +12,6 @@ import { nativeProgram } from '../src/runtimes/native.js';
 import { pythonProgram } from '../src/runtimes/python.js';
 import { wasmProgram } from '../src/runtimes/wasm.js';
 
-t.setTimeout(180_000);
-
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-runtimes-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
 

@@ -6,8 +6,6 @@ import { MachinePool, MachineProcesses } from '@mayfly/vmm';
 import t from 'tap';
 import { defaultLimits, ScheduledPool, type SharedLimits } from '../src/scheduler/index.js';
 
-t.setTimeout(120_000);
-
 const directory = mkdtempSync(join(tmpdir(), 'mayfly-scheduled-'));
 const worker = new URL(import.meta.resolve('@mayfly/vmm/script-worker'));
 t.teardown(() => rmSync(directory, { recursive: true }));

@@ -10,8 +10,6 @@ import { Database } from '../src/store/database.js';
 import { FunctionStore } from '../src/store/functions.js';
 import { after, type Content, EMPTY, read, type Step } from './store-steps.js';
 
-t.setTimeout(120_000);
-
 const ROUNDS = 24;
 const WRITER = fileURLToPath(new URL('store-writer.js', import.meta.url));
 

@@ -5,8 +5,6 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { AgentProcess, folderWith } from './agent-process.js';
 
-t.setTimeout(120_000);
-
 const source = fileURLToPath(new URL('../../test/native.c', import.meta.url));
 const program = join(folderWith(t, {}), 'native');
 const flags = ['-O2', '-Wall', '-Wextra', '-Werror'];

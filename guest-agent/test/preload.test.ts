@@ -6,8 +6,6 @@ import t from 'tap';
 import { nodePreloadPath } from '../src/index.js';
 import { folderWith } from './agent-process.js';
 
-t.setTimeout(60_000);
-
 t.test('a request is seen after seeds and hooks', async (t) => {
   const folder = folderWith(t, {
     'server.cjs': `

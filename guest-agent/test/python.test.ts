@@ -6,8 +6,6 @@ import { AgentProcess, COMMON, folderWith } from './agent-process.js';
 
 type Test = Parameters<typeof folderWith>[0];
 
-t.setTimeout(180_000);
-
 /** Starts the agent on these files; `entry` as in mayfly.json. */
 function start(t: Test, files: Record<string, string> | string, entry = 'main.py'): AgentProcess {
   const folder = folderWith(t, typeof files === 'string' ? { 'main.py': files } : files);

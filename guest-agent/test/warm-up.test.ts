@@ -6,8 +6,6 @@ import { AgentProcess, folderWith } from './agent-process.js';
 
 type Test = Parameters<typeof folderWith>[0];
 
-t.setTimeout(180_000);
-
 const NODE = [process.execPath, '--expose-gc', '--no-warnings', nodeAgentPath];
 const PYTHON = ['/usr/bin/python3', '-S', '-B', '-X', 'utf8', join(pythonAgentPath, 'agent.py')];
 

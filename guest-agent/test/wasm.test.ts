@@ -4,8 +4,6 @@ import t from 'tap';
 import { nodeAgentPath } from '../src/index.js';
 import { AgentProcess, folderWith } from './agent-process.js';
 
-t.setTimeout(180_000);
-
 const vector = (bytes: number[]) => [bytes.length, ...bytes];
 const text = (value: string) => vector([...Buffer.from(value)]);
 const section = (id: number, items: number[][]) => [id, ...vector([items.length, ...items.flat()])];

@@ -8,8 +8,6 @@ import t from 'tap';
 import { runCommandLine } from '../src/index.js';
 import { bin, dir, env, mayfly } from './support/command.js';
 
-t.setTimeout(120_000);
-
 const goldens = fileURLToPath(new URL('../../../../vmm/test/checkpoint/golden', import.meta.url));
 const golden = join(goldens, readdirSync(goldens).sort().at(-1)!);
 const stores = join(dir, 'stores');

@@ -5,8 +5,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { dir, mayfly, skip } from './support/command.js';
 
-t.setTimeout(300_000);
-
 const STORE = ['--store', join(dir, 'store')];
 const checkpoint = (name: string, args: string[], input = '') =>
   mayfly(['checkpoint', name, ...STORE, ...args], input);

@@ -2,8 +2,6 @@
 import t from 'tap';
 import { mayfly, skip } from './support/command.js';
 
-t.setTimeout(600_000);
-
 t.test('clones differ where they must', { skip }, (t) => {
   const { status, stdout, stderr } = mayfly(['conformance', '--count', '5', '--json']);
   t.match({ status, stderr }, { status: 0, stderr: '' });

@@ -6,8 +6,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { dir, file, mayfly, run, skip } from './support/command.js';
 
-t.setTimeout(120_000);
-
 t.test('images: built, listed, run, inspected, removed', { skip }, (t) => {
   const root = join(dir, 'root');
   mkdirSync(join(root, 'bin'), { recursive: true });

@@ -5,8 +5,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { bin, dir, env, file, mayfly, run, skip } from './support/command.js';
 
-t.setTimeout(120_000);
-
 t.test('python with its library, as a program and as a script', { skip }, (t) => {
   const code =
     'import json, asyncio, sqlite3, ssl, pwd, zoneinfo, os; ' +

@@ -8,8 +8,6 @@ import { built } from './built.js';
 import { CHECKS, SECRET } from './checks.js';
 import { deployer, folderOf } from './support.js';
 
-t.setTimeout(300_000);
-
 const OPTIONS: Record<string, string[]> = { webhook: ['--env', `WEBHOOK_SECRET=${SECRET}`] };
 const names = Object.keys(CHECKS);
 const manifestOf = (name: string): FunctionManifest =>

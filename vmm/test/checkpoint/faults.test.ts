@@ -11,8 +11,6 @@ import type { AttemptResult } from './fault.js';
 import { pagesIn, scratchDir } from './scratch.js';
 import { content, prepare, type Step, steps, THREE } from './steps.js';
 
-t.setTimeout(580_000);
-
 const SCRIPT = fileURLToPath(new URL('step.js', import.meta.url));
 
 interface Attempt extends AttemptResult {

@@ -17,8 +17,6 @@ import { runToEnd } from '../../src/machine/run-program.js';
 import { compile, imageDir } from '../machine/guest.js';
 import { scratchDir } from './scratch.js';
 
-t.setTimeout(120_000);
-
 async function compileText(
   dir: string,
   name: string,

@@ -14,8 +14,6 @@ const COUNT = Number(process.env.MAYFLY_CLONES ?? 100);
 /** Alive at a time. */
 const TOGETHER = 10;
 
-t.setTimeout(Math.max(120_000, COUNT * 100));
-
 const console = { stdout() {}, stderr() {} };
 
 /** Of files and of KVM, the program's own aside: heaps come and go in pieces of 256 KiB. */

@@ -11,8 +11,6 @@ import { runToEnd } from '../../src/machine/run-program.js';
 import { compile, imageDir } from '../machine/guest.js';
 import { scratchDir } from './scratch.js';
 
-t.setTimeout(600_000);
-
 const CLONES = 3;
 const TIMEOUT_MS = 120_000;
 

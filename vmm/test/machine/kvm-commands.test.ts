@@ -4,8 +4,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { compile, guestSources, runHere, runInGuest, sameOutcome } from './guest.js';
 
-t.setTimeout(240_000);
-
 const LINES = 'pear 3\napple 12\nfig 7\napple 2\n';
 
 interface Command {

@@ -6,8 +6,6 @@ import { ErofsReader, type ListedEntry, treeFromFolder, writeErofs } from '@mayf
 import t from 'tap';
 import { runInGuest } from './guest.js';
 
-t.setTimeout(120_000);
-
 const INODE_SLOT = 32;
 const dir = mkdtempSync(join(tmpdir(), 'mayfly-damaged-'));
 t.teardown(() => rmSync(dir, { recursive: true, force: true }));

@@ -5,7 +5,6 @@ import t from 'tap';
 import { debugged, gdb, lineOf } from './debugged.js';
 import { runInGuest } from './guest.js';
 
-t.setTimeout(120_000);
 const scratch = mkdtempSync('/var/tmp/mayfly-core-');
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 

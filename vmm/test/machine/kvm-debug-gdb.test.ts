@@ -6,8 +6,6 @@ import t from 'tap';
 import { debugged, gdb, INTERRUPT, lineOf } from './debugged.js';
 import { compile, imageDir, type Outcome, runInGuest } from './guest.js';
 
-t.setTimeout(240_000);
-
 const fixed = debugged('debugged-fixed', ['-static']);
 const dynamic = debugged('debugged-dynamic', ['-fPIE', '-pie']);
 const KERNEL = fileURLToPath(new URL('../../../../firmware/build/kernel.elf', import.meta.url));

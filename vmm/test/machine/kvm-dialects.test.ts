@@ -14,8 +14,6 @@ import { compile } from './guest.js';
 const scratch = mkdtempSync('/var/tmp/mayfly-dialects-');
 const source = fileURLToPath(new URL('../../../test/machine/dialects.c', import.meta.url));
 
-t.setTimeout(600_000);
-
 const program = compile(source, 'dialects');
 const store = await ImageStore.open(join(scratch, 'images'));
 const image = await store.build(await treeFromPrograms([{ path: program }]));

@@ -3,8 +3,6 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { compile, runInGuest } from './guest.js';
 
-t.setTimeout(120_000);
-
 const source = fileURLToPath(new URL('../../../test/machine/crash.c', import.meta.url));
 const program = compile(source, 'crash');
 

@@ -13,8 +13,6 @@ import {
   sameOutcome,
 } from './guest.js';
 
-t.setTimeout(240_000);
-
 for (const { file, args } of comparablePrograms()) {
   t.test(`${file} prints in the guest what it prints on the host`, async (t) => {
     const program = compile(join(guestSources, file), file.slice(0, -2));

@@ -11,8 +11,6 @@ import { compile } from './guest.js';
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
 const source = fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url));
 
-t.setTimeout(120_000);
-
 const agent = compile(source, 'agent');
 const store = await ImageStore.open(join(scratch, 'images'));
 const image = await store.build(await treeFromPrograms([{ path: agent }]));

@@ -8,8 +8,6 @@ import { MachineProcesses } from '../../src/pool/machine-processes.js';
 import type { InvokeOptions } from '../../src/pool/types.js';
 import { compile } from './guest.js';
 
-t.setTimeout(600_000);
-
 const scratch = mkdtempSync('/var/tmp/mayfly-processes-');
 const agent = compile(
   fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url)),

@@ -15,8 +15,6 @@ import { Clone, type CloneParts } from '../../src/worker/clone.js';
 import type { Template } from '../../src/worker/template.js';
 import { compile } from './guest.js';
 
-t.setTimeout(300_000);
-
 const scratch = mkdtempSync('/var/tmp/mayfly-exact-');
 const source = fileURLToPath(new URL('../../../test/machine/scramble.c', import.meta.url));
 /** On a slow machine fewer are enough: each life touches everything. */

@@ -3,8 +3,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { compile, guestSources, runHere, runInGuest } from './guest.js';
 
-t.setTimeout(120_000);
-
 const endings = [
   'kill',
   'term',

@@ -10,8 +10,6 @@ import type { Denial } from '../../src/network/index.js';
 import type { NameResolver } from '../../src/network/resolver.js';
 import { compile, guestSources, type Outcome, runInGuest, sameOutcome } from '../machine/guest.js';
 
-t.setTimeout(240_000);
-
 const HOST = '169.254.77.1';
 
 async function listen(server: Server): Promise<number> {

@@ -10,8 +10,6 @@ import t from 'tap';
 import { MachinePool } from '../../src/pool/machine-pool.js';
 import { compile } from '../machine/guest.js';
 
-t.setTimeout(240_000);
-
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-network-');
 const program = compile(
   fileURLToPath(new URL('../../../test/network/agent.c', import.meta.url)),

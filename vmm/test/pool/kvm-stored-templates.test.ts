@@ -7,8 +7,6 @@ import t from 'tap';
 import { MachinePool } from '../../src/pool/machine-pool.js';
 import { compile } from '../machine/guest.js';
 
-t.setTimeout(300_000);
-
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
 const agent = compile(
   fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url)),

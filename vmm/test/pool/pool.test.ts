@@ -8,8 +8,6 @@ import { MachinePool } from '../../src/pool/machine-pool.js';
 import type { Body, InvokeOptions } from '../../src/pool/types.js';
 import { read, Upload } from './bodies.js';
 
-t.setTimeout(120_000);
-
 const directory = mkdtempSync(join(tmpdir(), 'mayfly-pool-'));
 const worker = new URL('./script-worker.js', import.meta.url);
 const pools: MachinePool[] = [];

@@ -7,8 +7,6 @@ import { MachineProcesses } from '../../src/pool/machine-processes.js';
 import type { Body, InvokeOptions } from '../../src/pool/types.js';
 import { read, Upload } from './bodies.js';
 
-t.setTimeout(120_000);
-
 const directory = mkdtempSync(join(tmpdir(), 'mayfly-processes-'));
 const worker = new URL('./script-worker.js', import.meta.url);
 const pools: MachineProcesses[] = [];

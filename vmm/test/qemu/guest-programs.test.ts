@@ -16,8 +16,6 @@ import {
 } from '../machine/guest.js';
 import { QEMU, runInQemu } from './qemu-machine.js';
 
-t.setTimeout(580_000);
-
 const installed = spawnSync(QEMU, ['--version']).status === 0;
 const skip = installed ? false : `${QEMU} is not installed`;
 
