@@ -1,3 +1,4 @@
+import { markAsUntransferable } from 'node:worker_threads';
 import { type MemoryHandle, memoryKinds, native } from './native.js';
 
 export interface FileMapping {
@@ -83,7 +84,10 @@ export class GuestMemory {
 
   /** The memory itself, not a copy. Detached by close(). */
   get buffer(): ArrayBuffer {
-    this.#buffer ??= native.memoryBuffer(this.handle);
+    if (this.#buffer === undefined) {
+      this.#buffer = native.memoryBuffer(this.handle);
+      markAsUntransferable(this.#buffer); // another thread would not know when the memory goes
+    }
     return this.#buffer;
   }
 

@@ -141,6 +141,20 @@ t.test('a buffer outlives memory that was only forgotten', async (t) => {
   t.equal(bytes[0], 9);
 });
 
+t.test('a buffer stays in its thread', async (t) => {
+  const memory = GuestMemory.anonymous(BLOCK);
+  const { port1, port2 } = new MessageChannel();
+  try {
+    port1.postMessage(0, [memory.buffer]);
+  } catch {
+    // as later versions of Node.js have it
+  }
+  t.equal(memory.buffer.byteLength, BLOCK);
+  port1.close();
+  port2.close();
+  memory.close();
+});
+
 t.test('guest memory does not count as memory that a collection would free', async (t) => {
   const before = process.memoryUsage().external;
   const memory = GuestMemory.anonymous(256 * 2 ** 20);
