@@ -316,9 +316,12 @@ bool parse_number(const char *s, size_t n, u64 *value); /* decimal, no sign, no 
 void proc_mount(void);
 extern const struct inode_ops proc_ops; /* fs/proc_self.c: knows the process's directory by its number */
 void proc_self_mount(struct dentry *proc);
+void proc_net_mount(struct dentry *process); /* net/proc_net.c */
 extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops, proc_statm_ops, proc_mounts_ops,
     proc_mountinfo_ops, proc_cgroup_ops, proc_limits_ops, proc_oom_ops, proc_stat_ops, proc_status_ops, proc_comm_ops,
-    proc_auxv_ops, proc_smaps_ops, proc_fdinfo_ops, proc_io_ops, proc_loginuid_ops, proc_id_map_ops;
+    proc_auxv_ops, proc_smaps_ops, proc_smaps_rollup_ops, proc_fdinfo_ops, proc_io_ops, proc_loginuid_ops,
+    proc_id_map_ops, proc_wchan_ops, proc_schedstat_ops, proc_children_ops, proc_personality_ops, proc_timerslack_ops,
+    proc_coredump_ops, proc_setgroups_ops, proc_cpuset_ops, proc_mountstats_ops;
 void proc_start(void);                   /* fs/proc_text.c: the program's age counts from now */
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
 void dev_mount(void);

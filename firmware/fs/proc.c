@@ -53,6 +53,7 @@ static void generate_cpuinfo(struct inode *inode, struct text *out) {
 }
 
 static void generate_meminfo(struct inode *inode, struct text *out) {
+  u64 used = frames_total() - frames_free();
   const struct {
     const char *name;
     u64 bytes;
@@ -62,10 +63,29 @@ static void generate_meminfo(struct inode *inode, struct text *out) {
               {"Buffers:", 0},
               {"Cached:", 0},
               {"SwapCached:", 0},
+              {"Active:", used},
+              {"Inactive:", 0},
+              {"Active(anon):", used},
+              {"Inactive(anon):", 0},
+              {"Active(file):", 0},
+              {"Inactive(file):", 0},
+              {"Unevictable:", 0},
+              {"Mlocked:", 0},
               {"SwapTotal:", 0},
               {"SwapFree:", 0},
+              {"Dirty:", 0},
+              {"Writeback:", 0},
+              {"AnonPages:", used},
+              {"Mapped:", 0},
               {"Shmem:", 0},
-              {"SReclaimable:", 0}};
+              {"Slab:", 0},
+              {"SReclaimable:", 0},
+              {"SUnreclaim:", 0},
+              {"PageTables:", 0},
+              {"CommitLimit:", frames_total()},
+              {"Committed_AS:", used},
+              {"VmallocTotal:", 0},
+              {"AnonHugePages:", 0}};
   for (u32 i = 0; i < COUNT(rows); i++) text_print(out, "%s\t%lu kB\n", rows[i].name, (u64)(rows[i].bytes / KiB));
 }
 
@@ -75,7 +95,7 @@ static u64 ticks(void) { return clock_mono() / (NS_PER_SEC / 100); }
 static void generate_stat(struct inode *inode, struct text *out) {
   u64 now = ticks();
   text_print(out, "cpu  %lu 0 0 0 0 0 0 0 0 0\ncpu0 %lu 0 0 0 0 0 0 0 0 0\n", now, now);
-  text_print(out, "intr 0\nctxt 0\nbtime %lu\n", (u64)((clock_wall() - clock_mono()) / NS_PER_SEC));
+  text_print(out, "intr 0\nctxt %lu\nbtime %lu\n", SHARED->stat_switches, (u64)((clock_wall() - clock_mono()) / NS_PER_SEC));
   text_print(out, "processes 1\nprocs_running 1\nprocs_blocked 0\n");
 }
 
@@ -94,6 +114,16 @@ static void generate_hostname(struct inode *inode, struct text *out) {
   text_add(out, "\n", 1);
 }
 
+static void generate_domainname(struct inode *inode, struct text *out) { text_print(out, "%s\n", domain_name); }
+
+/* Faults and swapping are not counted. */
+static void generate_vmstat(struct inode *inode, struct text *out) {
+  static const char *const zeroes[] = {"nr_dirty", "nr_writeback", "nr_mapped", "pgpgin", "pgpgout",   "pswpin",
+                                       "pswpout",  "pgfault",      "pgmajfault", "oom_kill", "thp_fault_alloc"};
+  text_print(out, "nr_free_pages %lu\nnr_anon_pages %lu\n", (u64)(frames_free() / PAGE), (u64)((frames_total() - frames_free()) / PAGE));
+  for (u32 i = 0; i < COUNT(zeroes); i++) text_print(out, "%s 0\n", zeroes[i]);
+}
+
 static void generate_file_nr(struct inode *inode, struct text *out) {
   int count = 0;
   for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) count++;
@@ -108,6 +138,8 @@ GENERATED(uptime);
 GENERATED(loadavg);
 GENERATED(file_nr);
 GENERATED(hostname);
+GENERATED(domainname);
+GENERATED(vmstat);
 
 static const struct {
   const char *name;
@@ -116,53 +148,133 @@ static const struct {
              {"meminfo", &meminfo_ops},
              {"stat", &stat_ops},
              {"uptime", &uptime_ops},
-             {"loadavg", &loadavg_ops}};
+             {"loadavg", &loadavg_ops},
+             {"vmstat", &vmstat_ops}};
+
+/* Files below /proc/sys: what programs read to size and set themselves up. Nothing follows from writing to one. */
+static const struct {
+  const char *path, *text;
+} settings[] = {
+    {"fs/aio-max-nr", "65536\n"},
+    {"fs/aio-nr", "0\n"},
+    {"fs/epoll/max_user_watches", "65536\n"},
+    {"fs/file-max", "4096\n"},
+    {"fs/inotify/max_queued_events", "16384\n"},
+    {"fs/inotify/max_user_instances", "128\n"},
+    {"fs/inotify/max_user_watches", "65536\n"},
+    {"fs/nr_open", "4096\n"},
+    {"fs/overflowgid", "65534\n"},
+    {"fs/overflowuid", "65534\n"},
+    {"fs/pipe-max-size", "65536\n"},
+    {"fs/protected_hardlinks", "0\n"},
+    {"fs/protected_symlinks", "0\n"},
+    {"fs/suid_dumpable", "0\n"},
+    {"kernel/cap_last_cap", "40\n"},
+    {"kernel/core_pattern", "core\n"},
+    {"kernel/core_uses_pid", "0\n"},
+    {"kernel/dmesg_restrict", "1\n"},
+    {"kernel/kptr_restrict", "1\n"},
+    {"kernel/msgmax", "8192\n"},
+    {"kernel/ngroups_max", "65536\n"},
+    {"kernel/numa_balancing", "0\n"},
+    {"kernel/osrelease", release_text},
+    {"kernel/ostype", "Linux\n"},
+    {"kernel/overflowgid", "65534\n"},
+    {"kernel/overflowuid", "65534\n"},
+    {"kernel/perf_event_paranoid", "3\n"},
+    {"kernel/pid_max", "4194304\n"},
+    {"kernel/random/entropy_avail", "256\n"},
+    {"kernel/random/poolsize", "256\n"},
+    {"kernel/randomize_va_space", "0\n"},
+    {"kernel/sched_rr_timeslice_ms", "4\n"},
+    {"kernel/seccomp/actions_avail", "\n"},
+    {"kernel/sem", "0\t0\t0\t0\n"},
+    {"kernel/shmall", "0\n"},
+    {"kernel/shmmax", "0\n"},
+    {"kernel/shmmni", "0\n"},
+    {"kernel/tainted", "0\n"},
+    {"kernel/threads-max", "4096\n"},
+    {"kernel/version", "#1 Mayfly\n"},
+    {"kernel/yama/ptrace_scope", "1\n"},
+    {"net/core/default_qdisc", "pfifo_fast\n"},
+    {"net/core/netdev_max_backlog", "1000\n"},
+    {"net/core/optmem_max", "20480\n"},
+    {"net/core/rmem_default", "212992\n"},
+    {"net/core/rmem_max", "212992\n"},
+    {"net/core/somaxconn", "4096\n"},
+    {"net/core/wmem_default", "212992\n"},
+    {"net/core/wmem_max", "212992\n"},
+    {"net/ipv4/ip_default_ttl", "64\n"},
+    {"net/ipv4/ip_forward", "0\n"},
+    {"net/ipv4/ip_local_port_range", "32768\t60999\n"},
+    {"net/ipv4/ip_local_reserved_ports", "\n"},
+    {"net/ipv4/ip_unprivileged_port_start", "0\n"},
+    {"net/ipv4/ping_group_range", "1\t0\n"},
+    {"net/ipv4/tcp_available_congestion_control", "reno cubic\n"},
+    {"net/ipv4/tcp_congestion_control", "cubic\n"},
+    {"net/ipv4/tcp_fastopen", "0\n"},
+    {"net/ipv4/tcp_fin_timeout", "60\n"},
+    {"net/ipv4/tcp_keepalive_intvl", "75\n"},
+    {"net/ipv4/tcp_keepalive_probes", "9\n"},
+    {"net/ipv4/tcp_keepalive_time", "7200\n"},
+    {"net/ipv4/tcp_max_syn_backlog", "4096\n"},
+    {"net/ipv4/tcp_mem", "22302\t29739\t44604\n"},
+    {"net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"},
+    {"net/ipv4/tcp_syn_retries", "6\n"},
+    {"net/ipv4/tcp_timestamps", "1\n"},
+    {"net/ipv4/tcp_tw_reuse", "2\n"},
+    {"net/ipv4/tcp_wmem", "4096\t16384\t4194304\n"},
+    {"net/ipv6/bindv6only", "0\n"},
+    {"net/ipv6/conf/all/disable_ipv6", "0\n"},
+    {"net/ipv6/conf/default/disable_ipv6", "0\n"},
+    {"net/ipv6/conf/lo/disable_ipv6", "0\n"},
+    {"net/unix/max_dgram_qlen", "512\n"},
+    {"user/max_user_namespaces", "0\n"},
+    {"vm/dirty_background_ratio", "10\n"},
+    {"vm/dirty_ratio", "20\n"},
+    {"vm/max_map_count", "65530\n"},
+    {"vm/min_free_kbytes", "0\n"},
+    {"vm/mmap_min_addr", "65536\n"},
+    {"vm/nr_hugepages", "0\n"},
+    {"vm/nr_overcommit_hugepages", "0\n"},
+    {"vm/overcommit_kbytes", "0\n"},
+    {"vm/overcommit_memory", "1\n"},
+    {"vm/overcommit_ratio", "50\n"},
+    {"vm/swappiness", "0\n"},
+    {"vm/vfs_cache_pressure", "100\n"},
+    {"vm/zone_reclaim_mode", "0\n"},
+};
+
+/* The directory that is left of the last slash, made where it is missing; *name is what is right of it. */
+static struct dentry *setting_directory(struct dentry *dir, const char **name) {
+  for (const char *slash; (slash = strchr(*name, '/')) != NULL; *name = slash + 1) {
+    char part[NAME_MAX + 1];
+    size_t n = (size_t)(slash - *name);
+    memcpy(part, *name, n);
+    part[n] = 0;
+    struct dentry *next = dentry_find(dir->inode, part, n);
+    dir = next != NULL ? next : tree_dir(dir, part, DEV_PROC, &fixed_dir_ops);
+  }
+  return dir;
+}
+
+static void mount_setting(struct dentry *sys, const char *path, const struct inode_ops *ops) {
+  struct dentry *dir = setting_directory(sys, &path);
+  tree_file(dir, path, S_IFREG | 0444, ops);
+}
 
 static void mount_settings(struct dentry *proc) {
-  u32 text = S_IFREG | 0444;
   struct dentry *sys = tree_dir(proc, "sys", DEV_PROC, &fixed_dir_ops);
-  struct dentry *kernel = tree_dir(sys, "kernel", DEV_PROC, &fixed_dir_ops);
-  tree_text(kernel, "osrelease", release_text);
-  tree_text(kernel, "ostype", "Linux\n");
-  tree_text(kernel, "version", "#1 Mayfly\n");
-  tree_file(kernel, "hostname", text, &hostname_ops);
-  tree_text(kernel, "pid_max", "4194304\n");
-  tree_text(kernel, "ngroups_max", "65536\n");
-  tree_text(kernel, "randomize_va_space", "0\n");
-  tree_text(kernel, "perf_event_paranoid", "3\n");
-  tree_text(kernel, "core_pattern", "core\n");
-  tree_text(kernel, "sched_rr_timeslice_ms", "4\n");
-  tree_text(tree_dir(kernel, "yama", DEV_PROC, &fixed_dir_ops), "ptrace_scope", "1\n");
-  tree_text(kernel, "threads-max", "4096\n");
-  tree_text(kernel, "cap_last_cap", "40\n");
-  struct dentry *random = tree_dir(kernel, "random", DEV_PROC, &fixed_dir_ops);
-  tree_file(random, "boot_id", text, &boot_id_ops);
-  tree_file(random, "uuid", text, &random_uuid_ops);
-  tree_text(random, "entropy_avail", "256\n");
-  struct dentry *vm = tree_dir(sys, "vm", DEV_PROC, &fixed_dir_ops);
-  tree_text(vm, "overcommit_memory", "1\n");
-  tree_text(vm, "overcommit_ratio", "50\n");
-  tree_text(vm, "max_map_count", "65530\n");
-  tree_text(vm, "mmap_min_addr", "65536\n");
-  tree_text(vm, "nr_hugepages", "0\n");
-  tree_text(vm, "swappiness", "0\n");
-  struct dentry *fs = tree_dir(sys, "fs", DEV_PROC, &fixed_dir_ops);
-  tree_text(fs, "pipe-max-size", "65536\n");
-  tree_text(fs, "file-max", "4096\n");
-  tree_text(fs, "nr_open", "4096\n");
-  struct dentry *inotify = tree_dir(fs, "inotify", DEV_PROC, &fixed_dir_ops);
-  tree_text(inotify, "max_user_instances", "128\n");
-  tree_text(inotify, "max_user_watches", "65536\n");
-  tree_text(inotify, "max_queued_events", "16384\n");
-  tree_file(fs, "file-nr", text, &file_nr_ops);
-  struct dentry *net = tree_dir(sys, "net", DEV_PROC, &fixed_dir_ops);
-  struct dentry *core = tree_dir(net, "core", DEV_PROC, &fixed_dir_ops);
-  tree_text(core, "somaxconn", "4096\n");
-  tree_text(core, "rmem_max", "212992\n");
-  tree_text(core, "wmem_max", "212992\n");
-  struct dentry *ipv4 = tree_dir(net, "ipv4", DEV_PROC, &fixed_dir_ops);
-  tree_text(ipv4, "ip_local_port_range", "32768\t60999\n");
-  tree_text(ipv4, "tcp_max_syn_backlog", "4096\n");
+  for (u32 i = 0; i < COUNT(settings); i++) {
+    const char *name = settings[i].path;
+    struct dentry *dir = setting_directory(sys, &name);
+    tree_text(dir, name, settings[i].text);
+  }
+  mount_setting(sys, "fs/file-nr", &file_nr_ops);
+  mount_setting(sys, "kernel/domainname", &domainname_ops);
+  mount_setting(sys, "kernel/hostname", &hostname_ops);
+  mount_setting(sys, "kernel/random/boot_id", &boot_id_ops);
+  mount_setting(sys, "kernel/random/uuid", &random_uuid_ops);
 }
 
 void proc_mount(void) {
@@ -175,7 +287,11 @@ void proc_mount(void) {
   tree_text(proc, "devices", "Character devices:\n  1 mem\n  5 /dev/tty\n 10 misc\n\nBlock devices:\n");
   tree_text(proc, "diskstats", "");
   tree_text(proc, "cmdline", "\n");
+  tree_text(proc, "modules", "");
+  tree_text(proc, "interrupts", "           CPU0       \n");
+  tree_text(proc, "cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
   tree_link(proc, "mounts", "self/mounts");
+  tree_link(proc, "net", "self/net");
   mount_settings(proc);
   proc_self_mount(proc);
 }

@@ -98,7 +98,14 @@ static const struct {
   const char *name;
   const struct inode_ops *ops;
 } thread_files[] = {
-    {"stat", &proc_stat_ops}, {"status", &proc_status_ops}, {"comm", &proc_comm_ops}, {"maps", &proc_maps_ops}};
+    {"stat", &proc_stat_ops},         {"status", &proc_status_ops},     {"comm", &proc_comm_ops},
+    {"maps", &proc_maps_ops},         {"statm", &proc_statm_ops},       {"io", &proc_io_ops},
+    {"wchan", &proc_wchan_ops},       {"schedstat", &proc_schedstat_ops}, {"children", &proc_children_ops},
+    {"cgroup", &proc_cgroup_ops},     {"oom_score", &proc_oom_ops},     {"oom_score_adj", &proc_oom_ops},
+    {"cmdline", &proc_cmdline_ops},   {"environ", &proc_environ_ops},   {"limits", &proc_limits_ops},
+    {"mounts", &proc_mounts_ops},     {"mountinfo", &proc_mountinfo_ops}, {"smaps", &proc_smaps_ops},
+    {"auxv", &proc_auxv_ops},
+};
 
 static struct dentry *thread_lookup(struct dentry *dir, const char *name, size_t n, i64 *error) {
   for (u32 i = 0; i < COUNT(thread_files); i++)
@@ -186,6 +193,17 @@ static const struct {
     {"oom_score_adj", S_IFREG | 0644, &proc_oom_ops},
     {"auxv", S_IFREG | 0400, &proc_auxv_ops},
     {"smaps", S_IFREG | 0444, &proc_smaps_ops},
+    {"smaps_rollup", S_IFREG | 0444, &proc_smaps_rollup_ops},
+    {"wchan", S_IFREG | 0444, &proc_wchan_ops},
+    {"schedstat", S_IFREG | 0444, &proc_schedstat_ops},
+    {"personality", S_IFREG | 0400, &proc_personality_ops},
+    {"timerslack_ns", S_IFREG | 0644, &proc_timerslack_ops},
+    {"coredump_filter", S_IFREG | 0644, &proc_coredump_ops},
+    {"setgroups", S_IFREG | 0644, &proc_setgroups_ops},
+    {"cpuset", S_IFREG | 0444, &proc_cpuset_ops},
+    {"mountstats", S_IFREG | 0400, &proc_mountstats_ops},
+    {"sessionid", S_IFREG | 0444, &proc_loginuid_ops},
+    {"oom_adj", S_IFREG | 0644, &proc_oom_ops},
     {"io", S_IFREG | 0400, &proc_io_ops},
     {"loginuid", S_IFREG | 0644, &proc_loginuid_ops},
     {"uid_map", S_IFREG | 0644, &proc_id_map_ops},
@@ -226,6 +244,7 @@ void proc_self_mount(struct dentry *proc) {
   tree_dir(process_dentry, "fd", DEV_PROC, &fd_dir_ops);
   tree_dir(process_dentry, "fdinfo", DEV_PROC, &fdinfo_dir_ops);
   tree_dir(process_dentry, "task", DEV_PROC, &task_dir_ops);
+  proc_net_mount(process_dentry);
   tree_file(proc, "self", S_IFLNK | 0777, &self_ops);
   tree_file(proc, "thread-self", S_IFLNK | 0777, &thread_self_ops);
 }

@@ -4,6 +4,7 @@
 #include "identity.h"
 #include "inode.h"
 #include "mm.h"
+#include "signal.h"
 #include "thread.h"
 
 static u64 start_time; /* CLOCK_MONOTONIC */
@@ -64,21 +65,48 @@ static void generate_maps(struct inode *inode, struct text *out) {
 }
 
 /* The size of what is mapped is known, not which of its pages were touched: all of it counts as resident. */
+struct usage {
+  u64 size, resident, clean, anonymous;
+};
+
+static struct usage usage_of(const struct vma *v) {
+  u64 size = (v->end - v->start) / KiB, resident = v->prot == PROT_NONE ? 0 : size;
+  bool clean = v->file != NULL && !(v->prot & PROT_WRITE);
+  return (struct usage){size, resident, clean ? resident : 0, v->file == NULL ? resident : 0};
+}
+
+static void print_usage(struct text *out, const struct usage *u) {
+  text_print(out, "Rss:            %8lu kB\nPss:            %8lu kB\nPss_Dirty:      %8lu kB\n", u->resident, u->resident,
+             u->resident - u->clean);
+  text_print(out, "Shared_Clean:          0 kB\nShared_Dirty:          0 kB\n");
+  text_print(out, "Private_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n", u->clean, u->resident - u->clean);
+  text_print(out, "Referenced:     %8lu kB\nAnonymous:      %8lu kB\n", u->resident, u->anonymous);
+  text_print(out, "LazyFree:              0 kB\nAnonHugePages:         0 kB\nSwap:                  0 kB\n");
+  text_print(out, "SwapPss:               0 kB\nLocked:                0 kB\n");
+}
+
 static void generate_smaps(struct inode *inode, struct text *out) {
   size_t count;
   const struct vma *list = space_list(&count);
   for (size_t i = 0; i < count; i++) {
-    const struct vma *v = &list[i];
-    u64 size = (v->end - v->start) / KiB, resident = v->prot == PROT_NONE ? 0 : size;
-    bool clean = v->file != NULL && !(v->prot & PROT_WRITE);
-    print_mapping(out, v);
-    text_print(out, "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n", size);
-    text_print(out, "Rss:            %8lu kB\nPss:            %8lu kB\n", resident, resident);
-    text_print(out, "Shared_Clean:          0 kB\nShared_Dirty:          0 kB\n");
-    text_print(out, "Private_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n", clean ? resident : 0, clean ? 0 : resident);
-    text_print(out, "Referenced:     %8lu kB\nAnonymous:      %8lu kB\n", resident, v->file == NULL ? resident : 0);
-    text_print(out, "Swap:                  0 kB\nLocked:                0 kB\n");
+    struct usage u = usage_of(&list[i]);
+    print_mapping(out, &list[i]);
+    text_print(out, "Size:           %8lu kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n", u.size);
+    print_usage(out, &u);
   }
+}
+
+static void generate_smaps_rollup(struct inode *inode, struct text *out) {
+  size_t count;
+  struct usage all = {0};
+  const struct vma *list = space_list(&count);
+  for (size_t i = 0; i < count; i++) {
+    struct usage u = usage_of(&list[i]);
+    all = (struct usage){all.size + u.size, all.resident + u.resident, all.clean + u.clean, all.anonymous + u.anonymous};
+  }
+  if (count == 0) return;
+  text_print(out, "%lx-%lx ---p 00000000 00:00 0                          [rollup]\n", list[0].start, list[count - 1].end);
+  print_usage(out, &all);
 }
 
 const char *proc_maps(size_t *size) {
@@ -119,6 +147,16 @@ static void print_ids(struct text *out, const char *name, const struct ids *ids)
   text_print(out, "%s:\t%u\t%u\t%u\t%u\n", name, ids->real, ids->effective, ids->saved, ids->files);
 }
 
+/* Those that are ignored on purpose, or have a handler. */
+static u64 signals_with(bool ignored) {
+  u64 bits = 0;
+  for (int i = 1; i <= SIGNALS; i++) {
+    u64 handler = signal_actions[i].handler;
+    if (ignored ? handler == SIG_IGN : handler != SIG_IGN && handler != SIG_DFL) bits |= SIGNAL_BIT(i);
+  }
+  return bits;
+}
+
 static void print_status(struct text *out, const struct thread *t) {
   text_print(out, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nNgid:\t0\n", t->name, fs_umask,
              process_id());
@@ -128,14 +166,20 @@ static void print_status(struct text *out, const struct thread *t) {
   text_print(out, "FDSize:\t%d\nGroups:\t", FD_MAX);
   for (u32 i = 0; i < group_count; i++) text_print(out, "%s%u", i == 0 ? "" : " ", groups[i]);
   text_print(out, " \n");
-  text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\n", kib(mapped_bytes()), kib(mapped_bytes()));
-  text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\n", kib(resident_bytes()), kib(resident_bytes()));
-  text_print(out, "Threads:\t%d\nSigPnd:\t%016lx\nSigBlk:\t%016lx\n", thread_count(), t->pending.bits, t->signal_mask);
+  u64 size = kib(mapped_bytes()), resident = kib(resident_bytes()), stack = limits[RLIMIT_STACK].soft / KiB;
+  text_print(out, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\n", size, size);
+  text_print(out, "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\nRssAnon:\t%8lu kB\n", resident, resident, resident);
+  text_print(out, "RssFile:\t       0 kB\nRssShmem:\t       0 kB\nVmData:\t%8lu kB\nVmStk:\t%8lu kB\n", size, MIN(stack, 8192));
+  text_print(out, "VmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\nVmSwap:\t       0 kB\n");
+  text_print(out, "Threads:\t%d\nSigQ:\t0/%lu\nSigPnd:\t%016lx\nShdPnd:\t%016lx\n", thread_count(),
+             limits[RLIMIT_SIGPENDING].soft, t->pending.bits, signals_pending(t) & ~t->pending.bits);
+  text_print(out, "SigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n", t->signal_mask, signals_with(true), signals_with(false));
   text_print(out, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\n", capabilities.inheritable,
              capabilities.permitted, capabilities.effective);
   text_print(out, "CapBnd:\t%016lx\nCapAmb:\t%016lx\nNoNewPrivs:\t%d\nSeccomp:\t0\n", capabilities.bounding,
              capabilities.ambient, no_new_privileges);
   text_print(out, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
+  text_print(out, "voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t0\n", SHARED->stat_switches);
 }
 
 static void generate_statm(struct inode *inode, struct text *out) {
@@ -199,6 +243,26 @@ static void generate_id_map(struct inode *inode, struct text *out) {
   text_print(out, "         0          0 4294967295\n");
 }
 
+static void generate_wchan(struct inode *inode, struct text *out) { text_print(out, "0"); }
+
+static void generate_children(struct inode *inode, struct text *out) {}
+
+static void generate_personality(struct inode *inode, struct text *out) { text_print(out, "00000000\n"); }
+
+static void generate_timerslack(struct inode *inode, struct text *out) { text_print(out, "50000\n"); }
+
+static void generate_coredump(struct inode *inode, struct text *out) { text_print(out, "00000033\n"); }
+
+static void generate_setgroups(struct inode *inode, struct text *out) { text_print(out, "allow\n"); }
+
+static void generate_cpuset(struct inode *inode, struct text *out) { text_print(out, "/\n"); }
+
+static void generate_mountstats(struct inode *inode, struct text *out) {
+  text_print(out, "device mayfly mounted on / with fstype tmpfs\ndevice proc mounted on /proc with fstype proc\n");
+  text_print(out, "device dev mounted on /dev with fstype tmpfs\ndevice sysfs mounted on /sys with fstype sysfs\n");
+  text_print(out, "device shm mounted on /dev/shm with fstype tmpfs\n");
+}
+
 static void generate_oom(struct inode *inode, struct text *out) { text_print(out, "0\n"); }
 
 /* A thread's files carry its number; 0 is the first thread. */
@@ -211,12 +275,27 @@ static void generate_stat(struct inode *inode, struct text *out) { print_stat(ou
 
 static void generate_status(struct inode *inode, struct text *out) { print_status(out, thread_of(inode)); }
 
+/* Time on the processor and waiting for it, in ns, and turns. */
+static void generate_schedstat(struct inode *inode, struct text *out) {
+  text_print(out, "%lu 0 %lu\n", thread_cpu_time(thread_of(inode)), SHARED->stat_switches);
+}
+
 static void generate_comm(struct inode *inode, struct text *out) { text_print(out, "%s\n", thread_of(inode)->name); }
 
 #define GENERATED(name) const struct inode_ops proc_##name##_ops = {.file = &text_file_ops, .generate = generate_##name}
 GENERATED(auxv);
 GENERATED(cmdline);
 GENERATED(smaps);
+GENERATED(smaps_rollup);
+GENERATED(wchan);
+GENERATED(schedstat);
+GENERATED(children);
+GENERATED(personality);
+GENERATED(timerslack);
+GENERATED(coredump);
+GENERATED(setgroups);
+GENERATED(cpuset);
+GENERATED(mountstats);
 GENERATED(fdinfo);
 GENERATED(io);
 GENERATED(loginuid);

@@ -44,11 +44,13 @@ void view_restore(struct file_view view);
 i64 capability_bounding_read(u64 capability); /* 0 or 1, or -errno */
 i64 capability_bounding_drop(u64 capability);
 
+extern char domain_name[65];
+
 /* syscall/limits.c */
 struct limit {
   u64 soft, hard; /* FOREVER: none */
 };
-enum { LIMITS = 16 };
+enum { RLIMIT_CPU = 0, RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NPROC = 6, RLIMIT_NOFILE = 7, RLIMIT_SIGPENDING = 11, LIMITS = 16 };
 extern struct limit limits[LIMITS];
 
 /* syscall/prctl.c */

@@ -188,7 +188,9 @@ extern struct wait_queue local_room; /* woken when a datagram was read or a conn
 /* net/unix.c, net/inet.c, net/netlink.c, net/vsock.c */
 extern const struct transport unix_transport, inet_transport, netlink_transport, vsock_transport;
 struct socket *inet_listener(u16 port); /* the TCP listener that a connection from outside reaches, or NULL */
-extern const u8 inet_own6[16];         /* this guest, besides NET_GUEST_IP */
+/* This guest, besides NET_GUEST_IP. */
+#define INET_OWN6 \
+  { 0xfd, 0x6d, 'a', 'y', 'f', 'l', 'y', [15] = 2 }
 void inet_name_child(struct socket *child, const struct socket *listener, u16 peer_port);
 /* net/tunnel.c: what leaves this guest; ip in the IPv6 form */
 i64 tunnel_connect(struct socket *s, const u8 ip[16], u16 port, bool nonblock);

@@ -17,7 +17,7 @@ static void pad(struct sink *s, char c, int count) {
 }
 
 struct spec {
-  bool left, zero, is_long;
+  bool left, zero, is_long, upper;
   int width, precision;
 };
 
@@ -31,7 +31,7 @@ static void put_text(struct sink *s, const struct spec *spec, const char *text, 
 static void put_number(struct sink *s, const struct spec *spec, u64 value, unsigned base, bool negative) {
   char digits[24];
   int n = 0;
-  do digits[n++] = "0123456789abcdef"[value % base];
+  do digits[n++] = (spec->upper ? "0123456789ABCDEF" : "0123456789abcdef")[value % base];
   while ((value /= base) != 0);
   int fill = spec->width - n - negative;
   if (!spec->left && !spec->zero) pad(s, ' ', fill);
@@ -80,11 +80,12 @@ static void put_argument(struct sink *s, struct spec *spec, char kind, va_list *
       put_text(s, &(struct spec){0}, "0x", 2);
       put_number(s, spec, va_arg(*args, u64), 16, false);
       return;
+    case 'X': spec->upper = true; /* fall through */
     case 'u':
     case 'x':
     case 'o': {
       u64 value = spec->is_long ? va_arg(*args, u64) : va_arg(*args, u32);
-      put_number(s, spec, value, kind == 'u' ? 10 : kind == 'x' ? 16 : 8, false);
+      put_number(s, spec, value, kind == 'u' ? 10 : kind == 'o' ? 8 : 16, false);
       return;
     }
     default: put(s, kind);

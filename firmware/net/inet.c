@@ -21,7 +21,7 @@ static const u8 mapped_loopback[16] = {[10] = 0xff, 0xff, 127, 0, 0, 1};
   {[10] = 0xff, 0xff, (u8)((ip) >> 24), (u8)((ip) >> 16), (u8)((ip) >> 8), (u8)(ip)}
 static const u8 mapped_own[16] = MAPPED(NET_GUEST_IP);
 static const u8 mapped_name_server[16] = MAPPED(NET_DNS_IP);
-const u8 inet_own6[16] = {0xfd, 0x6d, 'a', 'y', 'f', 'l', 'y', [15] = 2};
+static const u8 inet_own6[16] = INET_OWN6;
 static const u8 any6[16];
 static const u8 loopback6[16] = {[15] = 1};
 

@@ -1,7 +1,8 @@
-/* AF_NETLINK, as far as getifaddrs() and its like need it: the list of links and of addresses. There are the loopback
- * interface and one that stands for tunnel.c: resolvers ask only for addresses of a family that an interface has. Answers are written while the question is sent, so nothing ever waits. */
+/* AF_NETLINK, as far as getifaddrs() and its like need it: the list of links and of addresses. Resolvers ask only for addresses of a
+ * family that an interface has. Answers are written while the question is sent, so nothing ever waits. */
 #include "abi.h"
 #include "errno.h"
+#include "interfaces.h"
 #include "lib.h"
 #include "socket.h"
 
@@ -16,9 +17,7 @@ enum {
   IFA_LOCAL = 2,
   IFA_LABEL = 3
 };
-enum { LOOPBACK_INDEX = 1, OUTSIDE_INDEX = 2, ARPHRD_ETHER = 1, ARPHRD_LOOPBACK = 772, LOOPBACK_MTU = 65536 };
-enum { IFA_F_PERMANENT = 0x80, SCOPE_UNIVERSE = 0, SCOPE_HOST = 254, OUTSIDE_MTU = 1500 };
-enum { IFF_UP = 1, IFF_BROADCAST = 2, IFF_LOOPBACK = 8, IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000 };
+enum { IFA_F_PERMANENT = 0x80, SCOPE_UNIVERSE = 0, SCOPE_HOST = 254 };
 #define REQUEST_MAX 4096
 
 struct nlmsghdr {
@@ -74,26 +73,9 @@ static void attribute(struct answer *a, u16 type, const void *data, u16 size) {
   put(a, data, size);
 }
 
-static const struct interface {
-  const char *name;
-  i32 index;
-  u16 type;
-  u32 flags, mtu;
-  u8 mac[6], broadcast[6];
-} interfaces[] = {
-    {"lo", LOOPBACK_INDEX, ARPHRD_LOOPBACK, IFF_LOOPBACK, LOOPBACK_MTU, {0}, {0}},
-    {"eth0",
-     OUTSIDE_INDEX,
-     ARPHRD_ETHER,
-     IFF_BROADCAST,
-     OUTSIDE_MTU,
-     {2, 0, NET_GUEST_IP >> 24, NET_GUEST_IP >> 16 & 0xff, NET_GUEST_IP >> 8 & 0xff, NET_GUEST_IP & 0xff},
-     {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
-};
-
 static void put_link(struct answer *a, const struct interface *i) {
   struct ifinfomsg info = {
-      .type = i->type, .index = i->index, .flags = i->flags | IFF_UP | IFF_RUNNING | IFF_LOWER_UP};
+      .type = i->type, .index = i->index, .flags = i->flags | IFF_LOWER_UP};
   begin(a, RTM_NEWLINK, NLM_F_MULTI);
   put(a, &info, sizeof info);
   attribute(a, IFLA_IFNAME, i->name, (u16)(strlen(i->name) + 1));
@@ -133,20 +115,15 @@ static void put_error(struct answer *a, i32 error) {
 
 /* The question's family byte picks the addresses; 0 = all. */
 static void fill(struct answer *a, u8 family) {
-  static const u8 v4[4] = {127, 0, 0, 1}, v6[16] = {[15] = 1};
-  static const u8 own4[4] = {NET_GUEST_IP >> 24, NET_GUEST_IP >> 16 & 0xff, NET_GUEST_IP >> 8 & 0xff,
-                             NET_GUEST_IP & 0xff};
-  const struct interface *lo = &interfaces[0], *outside = &interfaces[1];
   switch (a->question->type) {
     case RTM_GETLINK:
-      put_link(a, lo);
-      put_link(a, outside);
+      for (u32 i = 0; i < INTERFACES; i++) put_link(a, &interfaces[i]);
       return put_done(a);
     case RTM_GETADDR:
-      if (family != AF_INET6) put_address(a, lo, AF_INET, v4, 8);
-      if (family != AF_INET6) put_address(a, outside, AF_INET, own4, 24);
-      if (family != AF_INET) put_address(a, lo, AF_INET6, v6, 128);
-      if (family != AF_INET) put_address(a, outside, AF_INET6, inet_own6, 64);
+      for (u32 i = 0; family != AF_INET6 && i < INTERFACES; i++)
+        put_address(a, &interfaces[i], AF_INET, interfaces[i].ip4, interfaces[i].prefix4);
+      for (u32 i = 0; family != AF_INET && i < INTERFACES; i++)
+        put_address(a, &interfaces[i], AF_INET6, interfaces[i].ip6, interfaces[i].prefix6);
       return put_done(a);
     default: return put_error(a, -EOPNOTSUPP);
   }

@@ -1,6 +1,7 @@
 /* The socket object: what is the same for all families, and the file in front of it. */
 #include "socket.h"
 #include "errno.h"
+#include "interfaces.h"
 #include "lib.h"
 #include "mm.h"
 
@@ -178,7 +179,7 @@ static i64 file_ioctl(struct file *f, u32 request, u64 arg) {
     bool datagram = s->type != SOCK_STREAM && first != &s->in.segments;
     value = datagram ? (i32)(segment->end - segment->start) : (i32)s->in.size;
   } else if (request != TIOCOUTQ && request != SIOCATMARK) {
-    return -ENOTTY;
+    return interface_ioctl(request, arg);
   }
   if (!user_writable(arg, sizeof value)) return -EFAULT;
   *(i32 *)arg = value;

@@ -250,7 +250,7 @@ i64 capability_bounding_drop(u64 capability) {
  */
 
 enum { UTS_FIELD = 65, NAME_LIMIT = 64 };
-static char domain[UTS_FIELD] = "(none)";
+char domain_name[65] = "(none)";
 
 static i64 set_name(const u64 *a, char *name, u64 room) {
   if ((i32)a[1] < 0 || a[1] > NAME_LIMIT) return -EINVAL;
@@ -261,11 +261,11 @@ static i64 set_name(const u64 *a, char *name, u64 room) {
 }
 
 i64 sys_sethostname(const u64 *a) { return set_name(a, (char *)BOOT->hostname, sizeof BOOT->hostname); }
-i64 sys_setdomainname(const u64 *a) { return set_name(a, domain, sizeof domain); }
+i64 sys_setdomainname(const u64 *a) { return set_name(a, domain_name, sizeof domain_name); }
 
 i64 sys_uname(const u64 *a) {
   if (!user_writable(a[0], 6 * UTS_FIELD)) return -EFAULT;
-  const char *fields[6] = {"Linux", (const char *)BOOT->hostname, "6.1.0-mayfly", "#1 Mayfly", "x86_64", domain};
+  const char *fields[6] = {"Linux", (const char *)BOOT->hostname, "6.1.0-mayfly", "#1 Mayfly", "x86_64", domain_name};
   memset((void *)a[0], 0, 6 * UTS_FIELD);
   for (int i = 0; i < 6; i++) memcpy((char *)a[0] + i * UTS_FIELD, fields[i], strnlen(fields[i], UTS_FIELD - 1));
   return 0;

@@ -8,7 +8,6 @@
 #include "signal.h"
 #include "syscall.h"
 
-enum { RLIMIT_CPU = 0, RLIMIT_STACK = 3, RLIMIT_CORE = 4, RLIMIT_NPROC = 6, RLIMIT_NOFILE = 7 };
 #define UNLIMITED ~0ull
 
 struct limit limits[LIMITS] = {

@@ -28,6 +28,9 @@ void interval_start(struct interval_timer *t, u64 deadline, u64 interval) {}
 void interval_stop(struct interval_timer *t) {}
 u64 interval_now(const struct interval_timer *t) { return 0; }
 struct thread *processor_user(int signal) { return NULL; }
+struct action signal_actions[SIGNALS + 1];
+u64 signals_pending(const struct thread *t) { return 0; }
+void proc_net_mount(struct dentry *process) {}
 i64 signal_queue(struct thread *t, const struct siginfo *info) { return 0; }
 
 u64 pages_left = 1 << 16;
