@@ -1,45 +1,11 @@
 /** The HTTP API over processes: deploy, invoke, every error answer. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
-import { type RunningServer, type StartOptions, startServer } from '../src/index.js';
-import { FileLayers, ProcessPool } from './process-pool.js';
+import type { StartOptions } from '../src/index.js';
+import { folder, processServer, type Tap } from './test-server.js';
 
-type Tap = { teardown(end: () => Promise<void>): void };
-
-// biome-ignore lint/suspicious/noExplicitAny: the tests look into whatever comes back
-type JsonAnswer = { status: number; body: any; headers: Headers };
-
-interface Bench extends RunningServer {
-  pool: ProcessPool;
-  dataDir: string;
-  deploy(name: string, source: string | object): Promise<Response>;
-  json(path: string, init?: RequestInit): Promise<JsonAnswer>;
-}
-
-async function start(t: Tap, options: Partial<StartOptions> = {}): Promise<Bench> {
-  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'mayfly-api-'));
-  const pool = new ProcessPool();
-  const layers = new FileLayers(join(dataDir, 'layers'));
-  const server = await startServer({
-    port: 0,
-    dataDir,
-    pool,
-    layers,
-    logLevel: 'silent',
-    ...options,
-  });
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    closed ??= server.close();
-    return closed;
-  };
-  t.teardown(async () => {
-    await close();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+async function start(t: Tap, options: Partial<StartOptions> = {}) {
+  const server = await processServer(t, options);
   const deploy = (name: string, source: string | object) => {
     const isText = typeof source === 'string';
     return fetch(`${server.url}/v1/functions/${name}`, {
@@ -48,12 +14,7 @@ async function start(t: Tap, options: Partial<StartOptions> = {}): Promise<Bench
       body: isText ? source : JSON.stringify(source),
     });
   };
-  const json = async (path: string, init?: RequestInit) => {
-    const response = await fetch(server.url + path, init);
-    const text = await response.text();
-    return { status: response.status, body: text && JSON.parse(text), headers: response.headers };
-  };
-  return { url: server.url, close, pool, dataDir, deploy, json };
+  return { ...server, deploy };
 }
 
 const COUNTER = 'let n = 0; export const handler = (e) => ({ n: ++n, e });';
@@ -356,9 +317,8 @@ t.test('a new version takes over when it is ready, and only then', async (t) => 
 });
 
 t.test('functions survive a restart and come back on first use', async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-restart-'));
-  const layers = new FileLayers(join(dataDir, 'layers'));
-  const first = await startServer({ port: 0, dataDir, pool: new ProcessPool(), layers });
+  const dataDir = folder(t);
+  const first = await start(t, { dataDir });
   const body = COUNTER;
   await fetch(`${first.url}/v1/functions/kept`, { method: 'PUT', body });
   await first.close();

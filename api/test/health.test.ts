@@ -1,37 +1,15 @@
 /** How the server says how it is, and how it ends. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import t from 'tap';
-import { startServer } from '../src/index.js';
-import { type Behave, echo, MemoryPool, noLayers } from './memory-pool.js';
-
-type Tap = { teardown(end: () => Promise<void>): void };
+import { type Behave, echo, MemoryPool } from './memory-pool.js';
+import { folder, type Tap, testServer } from './test-server.js';
 
 async function start(t: Tap, drainMs?: number) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-health-'));
   const pool = new MemoryPool();
-  const server = await startServer({
-    port: 0,
-    dataDir,
-    pool,
-    layers: noLayers,
-    logLevel: 'silent',
-    ...(drainMs !== undefined && { drainMs }),
-  });
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    closed ??= server.close();
-    return closed;
-  };
-  t.teardown(async () => {
-    await close();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+  const server = await testServer(t, { pool, ...(drainMs !== undefined && { drainMs }) });
   await fetch(`${server.url}/v1/functions/f`, { method: 'PUT', body: 'x' });
-  return { url: server.url, pool, close };
+  return { ...server, pool };
 }
 
 t.test('counts, latencies and pages, for people and for Prometheus', async (t) => {
@@ -177,15 +155,9 @@ t.test('a server that closes says so, answers what it has, and refuses what come
 t.test(
   'an event that the end of the server cuts off runs after the next start, however often',
   async (t) => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-drain-'));
-    t.teardown(async () => rmSync(dataDir, { recursive: true, force: true }));
-    const life = async (behave: Behave) => {
-      const pool = new MemoryPool(behave);
-      const options = { port: 0, dataDir, pool, layers: noLayers, drainMs: 20 };
-      const server = await startServer({ ...options, logLevel: 'silent' });
-      t.teardown(() => server.close());
-      return server;
-    };
+    const dataDir = folder(t);
+    const life = (behave: Behave) =>
+      testServer(t, { dataDir, pool: new MemoryPool(behave), drainMs: 20 });
     let begun = 0;
     const never: Behave = () => {
       begun++;

@@ -1,27 +1,10 @@
 /** Bodies that stream between an HTTP client and a function. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
-import { startServer } from '../src/index.js';
-import { FileLayers, ProcessPool } from './process-pool.js';
+import { processServer } from './test-server.js';
 
-const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-http-stream-'));
-const pool = new ProcessPool();
-const layers = new FileLayers(join(dataDir, 'layers'));
-const server = await startServer({
-  port: 0,
-  dataDir,
-  pool,
-  layers,
-  logLevel: 'silent',
-  bodyBytesMax: 40 << 20,
-});
-t.teardown(async () => {
-  await server.close();
-  rmSync(dataDir, { recursive: true, force: true });
-});
+const server = await processServer(t, { bodyBytesMax: 40 << 20 });
+const { pool } = server;
 
 const SOURCE = `
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,32 +1,19 @@
 /** Records of invocations, and those that run later. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MayflyError } from '@mayfly/protocol';
 import t from 'tap';
-import { startServer } from '../src/index.js';
 import { Database } from '../src/store/database.js';
 import { InvocationStore, type Trace } from '../src/store/invocations.js';
 import { type ChildServer, startChild } from './child-server.js';
-import { echo, MemoryPool, noLayers, response, result } from './memory-pool.js';
+import { echo, MemoryPool, response, result } from './memory-pool.js';
+import { folder, type Tap, testServer } from './test-server.js';
 
 const SERVER = fileURLToPath(new URL('invocations-server.js', import.meta.url));
 
-type Tap = { teardown(end: () => Promise<void>): void };
-
-function folder(t: Tap): string {
-  const dir = mkdtempSync(join(tmpdir(), 'mayfly-invocations-'));
-  t.teardown(async () => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
-
 async function start(t: Tap, pool = new MemoryPool(), limits = {}) {
-  const options = { port: 0, dataDir: folder(t), pool, layers: noLayers, limits };
-  const server = await startServer({ ...options, logLevel: 'silent' });
-  t.teardown(() => server.close());
+  const server = await testServer(t, { pool, limits });
   await deploy(server.url);
-  return { url: server.url, pool, json: jsonOf(server.url) };
+  return { ...server, pool };
 }
 
 const deploy = async (url: string) => {
@@ -187,11 +174,7 @@ t.test('later: what waits is bounded in bytes, after the next start too', async 
       await wait;
       return echo(...asked);
     });
-    const limits = { laterBytesMax: 100 };
-    const options = { port: 0, dataDir, pool, layers: noLayers, limits, drainMs: 0 };
-    const server = await startServer({ ...options, logLevel: 'silent' });
-    t.teardown(() => server.close());
-    return { ...server, json: jsonOf(server.url) };
+    return testServer(t, { dataDir, pool, limits: { laterBytesMax: 100 }, drainMs: 0 });
   };
   const accept = ({ json }: Awaited<ReturnType<typeof life>>) =>
     json(`${INVOKE}?async=true`, event('x'.repeat(43)));

@@ -1,6 +1,5 @@
 /** Deployments, versions and environments, over a pool that tells which template it was asked for. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
@@ -10,8 +9,7 @@ import t from 'tap';
 import { pack } from 'tar-stream';
 import { startServer } from '../src/index.js';
 import { MemoryPool, noLayers, response } from './memory-pool.js';
-
-type Tap = { teardown(end: () => Promise<void>): void };
+import { folder, type Tap, testServer } from './test-server.js';
 
 /** Answers with the number of the version, and the variables of template and invocation. */
 function tellingPool(): MemoryPool {
@@ -22,34 +20,10 @@ function tellingPool(): MemoryPool {
   });
 }
 
-function folder(t: Tap): string {
-  const dir = mkdtempSync(join(tmpdir(), 'mayfly-versions-'));
-  t.teardown(async () => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
-
 async function start(t: Tap, dataDir = folder(t)) {
   const pool = tellingPool();
-  const server = await startServer({
-    port: 0,
-    dataDir,
-    pool,
-    layers: noLayers,
-    logLevel: 'silent',
-  });
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    closed ??= server.close();
-    return closed;
-  };
-  t.teardown(close);
-  const { url } = server;
-  const json = async (path: string, init?: RequestInit) => {
-    const answer = await fetch(url + path, init);
-    const text = await answer.text();
-    // biome-ignore lint/suspicious/noExplicitAny: the tests look into whatever comes back
-    return { status: answer.status, body: (text && JSON.parse(text)) as any };
-  };
+  const server = await testServer(t, { dataDir, pool });
+  const { url, json, close } = server;
   const send = (path: string, method: string, body?: object) =>
     json(path, {
       method,

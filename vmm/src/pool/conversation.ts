@@ -12,7 +12,7 @@ export interface Line {
   /** The reader of the answer has taken so much. */
   sendTaken(bytes: number): void;
   /** Has the invocation ended, and that said. */
-  abort(): void;
+  readonly abort: () => void;
 }
 
 export class Conversation {

@@ -22,7 +22,10 @@ export class Exchange {
   #resolve!: (result: ExchangeResult) => void;
   #reject!: (error: unknown) => void;
 
+  /** Throws the reason of a signal that was aborted before; one that is aborted from now on ends the invocation. */
   constructor(line: Line, options: InvokeOptions) {
+    options.signal?.throwIfAborted();
+    options.signal?.addEventListener('abort', line.abort, { once: true });
     this.#line = line;
     this.options = options;
     this.result = new Promise((resolve, reject) => {
@@ -38,18 +41,21 @@ export class Exchange {
 
   /** Whether the invocation is over. */
   receive(about: AboutInvocation): boolean {
-    if ('reply' in about) return this.#reply(about.reply);
     if ('error' in about) {
       this.fail(new WorkerError(about.error));
       return true;
     }
-    if ('logs' in about) this.#tell(about.logs);
+    let over = 'over' in about;
+    if ('reply' in about) over = this.#reply(about.reply);
+    else if ('logs' in about) this.#tell(about.logs);
     else this.#conversation?.receive(about);
-    return 'over' in about;
+    if (over) this.#leaveSignal();
+    return over;
   }
 
   /** Nothing more comes. */
   fail(error: unknown): void {
+    this.#leaveSignal();
     const aborted = isAborted(error);
     const reason = aborted ? (this.#reason ?? this.options.signal?.reason) : error;
     const told = aborted ? abortedBy(reason, error) : error;
@@ -76,6 +82,10 @@ export class Exchange {
     const { end } = conversation;
     const pieces = streams ? conversation.body(body) : body;
     return { head, body: pieces, queueMicros, cloneMicros, guestMicros, end, stats };
+  }
+
+  #leaveSignal(): void {
+    this.options.signal?.removeEventListener('abort', this.#line.abort);
   }
 
   /** A reader that refuses lines ends the invocation. */

@@ -178,8 +178,6 @@ export class MachinePool implements Pool {
 
   async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<ExchangeResult> {
     const template = this.#template(name);
-    const { signal } = options;
-    signal?.throwIfAborted();
     const slot = this.#free.pop();
     if (slot === undefined) {
       throw new MayflyError('MAYFLY_OVERLOADED', 'too many invocations are under way');
@@ -190,11 +188,7 @@ export class MachinePool implements Pool {
       Atomics.store(this.#states, slot, taskState.ABORTED);
       this.#lines[options.place.worker]?.abort(id);
     };
-    signal?.addEventListener('abort', abort, { once: true });
-    const over = () => {
-      signal?.removeEventListener('abort', abort);
-      this.#free.push(slot);
-    };
+    const over = () => void this.#free.push(slot);
     try {
       const call: Call = { id, task: taskOf(slot, template.id, frame, options), options, abort };
       const result = await this.#attempt(call, template, frame.body);

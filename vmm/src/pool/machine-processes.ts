@@ -83,7 +83,6 @@ export class MachineProcesses implements Pool {
 
   async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
     for (let attempt = 1; ; attempt++) {
-      options.signal?.throwIfAborted();
       const [member, place] = this.#placed(options.place);
       try {
         const coming = this.#having(member, name);

@@ -98,10 +98,9 @@ export class PoolProcess {
   async invoke(name: string, frame: InvokeFrame, options: InvokeOptions): Promise<InvokeResult> {
     if (this.#gone) throw new NotBegun();
     const { head, body } = frame;
-    const { place, timeoutMs, cpuMs, signal } = options;
+    const { place, timeoutMs, cpuMs } = options;
     const id = this.#nextId++;
-    const abort = () => this.#wire.send({ id, abort: true });
-    const exchange = new Exchange(this.#lineOf(id, abort), options);
+    const exchange = new Exchange(this.#lineOf(id), options);
     this.#exchanges.set(id, exchange);
     this.#hold();
     const whole = body instanceof Uint8Array;
@@ -109,16 +108,7 @@ export class PoolProcess {
     const given = { place, timeoutMs, cpuMs, queuedAt };
     this.#wire.send({ id, invoke: { name, head, body: whole ? body : undefined, ...given } });
     if (!whole) exchange.sendRequest(body);
-    signal?.addEventListener('abort', abort, { once: true });
-    const over = () => signal?.removeEventListener('abort', abort);
-    try {
-      const result = await exchange.result;
-      result.end.then(over, over);
-      return result;
-    } catch (error) {
-      over();
-      throw error;
-    }
+    return exchange.result;
   }
 
   async close(): Promise<void> {
@@ -135,14 +125,14 @@ export class PoolProcess {
     this.#wire.hold(this.#waiting.size + this.#exchanges.size > 0);
   }
 
-  #lineOf(id: number, abort: () => void): Line {
+  #lineOf(id: number): Line {
     return {
       sendPiece: (piece) => {
         this.#wire.send(piece ? { id, piece } : { id, pieceEnd: true });
         return piece?.byteLength ?? 0;
       },
       sendTaken: (taken) => this.#wire.send({ id, taken }),
-      abort,
+      abort: () => this.#wire.send({ id, abort: true }),
     };
   }
 

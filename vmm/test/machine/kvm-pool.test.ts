@@ -1,33 +1,18 @@
 /** Invocations in pristine clones: what one leaves behind, the next does not see. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import { NESTED_PAGING } from '../../src/machine/host-cpu.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
-import { compile } from './guest.js';
+import { agentSpec } from './agent-spec.js';
 
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
-const source = fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url));
 
-const agent = compile(source, 'agent');
-const store = await ImageStore.open(join(scratch, 'images'));
-const image = await store.build(await treeFromPrograms([{ path: agent }]));
+const spec = await agentSpec(scratch);
 const pool = new MachinePool({ directory: scratch, workers: 2 });
 t.teardown(async () => {
   await pool.close();
   rmSync(scratch, { recursive: true, force: true });
 });
-
-const spec = {
-  name: 'agent',
-  images: [image.path],
-  argv: [agent],
-  env: {},
-  memoryBytes: 64 << 20,
-  bootTimeoutMs: 10_000,
-};
 
 await t.test('a template is made when the program waits for its first frame', async (t) => {
   const { readyHead } = await pool.deploy(spec);
@@ -133,7 +118,7 @@ await t.test('no template is made of a guest that changed what runs at CPL 0', a
     ['0x6fe03201', 'the descriptor tables'],
     ['0x70000ff8', "the guest kernel's entry"],
   ] as const) {
-    const tampering = { ...spec, name: 'tampering', argv: [agent, address] };
+    const tampering = { ...spec, name: 'tampering', argv: [...spec.argv, address] };
     await t.rejects(pool.deploy(tampering), {
       code: 'MAYFLY_TEMPLATE_TAMPERED',
       message: `the program changed ${what}`,

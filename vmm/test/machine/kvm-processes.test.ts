@@ -1,20 +1,13 @@
 /** Machines in pool processes: a crash of one takes down neither this process nor invocations of the other. */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import { MachineProcesses } from '../../src/pool/machine-processes.js';
 import type { InvokeOptions } from '../../src/pool/types.js';
-import { compile } from './guest.js';
+import { agentSpec } from './agent-spec.js';
 
 const scratch = mkdtempSync('/var/tmp/mayfly-processes-');
-const agent = compile(
-  fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url)),
-  'agent',
-);
-const store = await ImageStore.open(join(scratch, 'images'));
-const image = await store.build(await treeFromPrograms([{ path: agent }]));
+const spec = { ...(await agentSpec(scratch)), stored: { group: 'agent', version: '1' } };
 const checkpoints = join(scratch, 'checkpoints');
 const pool = new MachineProcesses({ directory: scratch, checkpoints, processes: 2, workers: 1 });
 const lost: number[] = [];
@@ -33,15 +26,7 @@ async function call(worker: number, command: string, clone = 0, more: Options = 
 }
 
 await t.test('a template of one process serves in both', async (t) => {
-  const { readyHead } = await pool.deploy({
-    name: 'agent',
-    images: [image.path],
-    argv: [agent],
-    env: {},
-    memoryBytes: 64 << 20,
-    bootTimeoutMs: 60_000,
-    stored: { group: 'agent', version: '1' },
-  });
+  const { readyHead } = await pool.deploy(spec);
   t.same(readyHead, { type: 'ready' });
   for (const worker of [0, 1]) {
     for (let life = 0; life < 3; life++) {

@@ -1,31 +1,14 @@
 /** A template of one pool is loaded, not booted, by the next. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import { MachinePool } from '../../src/pool/machine-pool.js';
-import { compile } from '../machine/guest.js';
+import { agentSpec } from '../machine/agent-spec.js';
 
 const scratch = mkdtempSync('/var/tmp/mayfly-pool-');
-const agent = compile(
-  fileURLToPath(new URL('../../../test/machine/agent.c', import.meta.url)),
-  'agent',
-);
-const images = await ImageStore.open(join(scratch, 'images'));
-const image = await images.build(await treeFromPrograms([{ path: agent }]));
-
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
 
-const spec = {
-  name: 'agent',
-  images: [image.path],
-  argv: [agent],
-  env: {},
-  memoryBytes: 64 << 20,
-  bootTimeoutMs: 60_000,
-  stored: { group: 'agent', version: '1' },
-};
+const spec = { ...(await agentSpec(scratch)), stored: { group: 'agent', version: '1' } };
 /** Nothing boots in that time. */
 const unbootable = { ...spec, bootTimeoutMs: 1 };
 
