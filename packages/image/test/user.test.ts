@@ -35,18 +35,18 @@ async function rootWith(files: Record<string, string>): Promise<ImageRoot> {
 t.test('names and numbers are looked up in the guest', async (t) => {
   const root = await rootWith({ '/etc/passwd': PASSWD, '/etc/group': GROUP });
   for (const [text, uid, gid, groups, home] of [
-    ['', 0, 0, [], '/root'],
-    ['root', 0, 0, [], '/root'],
-    ['www-data', 33, 33, [50], '/var/www'],
-    ['app', 1000, 1001, [50, 999, 1001], '/home/app'],
-    ['33', 33, 33, [50], '/var/www'],
-    ['1000', 7, 7, [], '/seven'], // a name first, as in a container
-    ['4711', 4711, 0, [], '/'],
-    ['app:staff', 1000, 50, [], '/home/app'],
-    ['app:999', 1000, 999, [], '/home/app'],
-    ['4711:4712', 4711, 4712, [], '/'],
-    ['bare', 8, 8, [], '/'],
-    [':staff', 0, 50, [], '/root'],
+    ['', 0, 0, [0], '/root'],
+    ['root', 0, 0, [0], '/root'],
+    ['www-data', 33, 33, [33, 50], '/var/www'],
+    ['app', 1000, 1001, [1001, 50, 999], '/home/app'],
+    ['33', 33, 33, [33, 50], '/var/www'],
+    ['1000', 7, 7, [7], '/seven'], // a name first, as in a container
+    ['4711', 4711, 0, [0], '/'],
+    ['app:staff', 1000, 50, [50], '/home/app'],
+    ['app:999', 1000, 999, [999], '/home/app'],
+    ['4711:4712', 4711, 4712, [4712], '/'],
+    ['bare', 8, 8, [8], '/'],
+    [':staff', 0, 50, [50], '/root'],
   ] as const) {
     t.same(findUser(root, text), { uid, gid, groups, home }, text);
   }

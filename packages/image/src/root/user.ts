@@ -6,7 +6,7 @@ import type { ImageRoot } from './image-root.js';
 export interface GuestUser {
   uid: number;
   gid: number;
-  /** Supplementary groups. */
+  /** Supplementary groups, his own among them, as container runtimes have it. */
   groups: number[];
   /** What HOME is, unless somebody says otherwise. */
   home: string;
@@ -44,11 +44,10 @@ export function findUser(root: ImageRoot, text: string): GuestUser {
   const account = findAccount(parseAccounts(fileOf(root, '/etc/passwd', PASSWD_DEFAULT)), userText);
   const all = parseGroups(fileOf(root, '/etc/group', GROUP_DEFAULT));
   const { uid, home } = account;
-  if (groupText !== '') return { uid, gid: findGroup(all, groupText), groups: [], home };
-  const groups = all
-    .filter((g) => account.name !== '' && g.members.includes(account.name))
-    .map((g) => g.gid);
-  return { uid, gid: account.gid, groups: groups.slice(0, GROUPS_MAX), home };
+  const gid = groupText === '' ? account.gid : findGroup(all, groupText);
+  const further = all.filter((g) => account.name !== '' && g.members.includes(account.name));
+  const groups = groupText === '' ? [gid, ...further.map((g) => g.gid)] : [gid];
+  return { uid, gid, groups: [...new Set(groups)].slice(0, GROUPS_MAX), home };
 }
 
 function splitOnce(text: string): string[] {
