@@ -169,8 +169,8 @@ struct socket *file_socket(struct file *f);            /* NULL: not a socket */
 ssize_t socket_send(struct socket *s, struct message *m, bool nonblock);
 ssize_t socket_receive(struct socket *s, struct message *m, bool nonblock);
 i64 socket_accept(struct socket *s, bool nonblock, struct socket **child);
-/* A connected child waits in s; false: the backlog is full (the child is the caller's still). */
-bool socket_offer(struct socket *s, struct socket *child);
+/* A connected child waits in s, whose backlog has room. */
+void socket_offer(struct socket *s, struct socket *child);
 i32 socket_option(const struct socket *s, i32 level, i32 option);
 bool address_equal(const struct address *a, const struct address *b);
 

@@ -267,13 +267,16 @@ const struct transport inet_transport = {.bind = inet_bind,
 
 /* ---- for vsock ---- */
 
+/* Whoever listens there on any address of this guest, its loopback interface first. */
 struct socket *inet_listener(u16 port) {
-  struct endpoint e = {.port = port};
-  memcpy(e.ip, mapped_loopback, 16);
-  struct socket *s = find(SOCK_STREAM, &e);
-  if (s != NULL) return s;
-  memcpy(e.ip, loopback6, 16);
-  return find(SOCK_STREAM, &e);
+  static const u8 *const own[] = {mapped_loopback, loopback6, mapped_own, inet_own6};
+  struct socket *s = NULL;
+  for (u32 i = 0; s == NULL && i < sizeof own / sizeof own[0]; i++) {
+    struct endpoint e = {.port = port};
+    memcpy(e.ip, own[i], 16);
+    s = find(SOCK_STREAM, &e);
+  }
+  return s;
 }
 
 void inet_name_child(struct socket *child, const struct socket *listener, u16 peer_port) {

@@ -126,12 +126,10 @@ i64 socket_accept(struct socket *s, bool nonblock, struct socket **child) {
   return 0;
 }
 
-bool socket_offer(struct socket *s, struct socket *child) {
-  if (s->accepting_count > s->backlog) return false;
+void socket_offer(struct socket *s, struct socket *child) {
   list_push(&s->accepting, &child->accept);
   s->accepting_count++;
   wake(&s->queue, POLLIN);
-  return true;
 }
 
 /* ---- the file ---- */

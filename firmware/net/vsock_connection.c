@@ -4,6 +4,7 @@
 #include "lib.h"
 
 #define TABLE_SIZE 64
+#define HOST_BACKLOG 512u /* streams that the host has for a guest */
 static struct list table[TABLE_SIZE];
 
 void vsock_table_init(void) {
@@ -67,6 +68,12 @@ static void update_credit(struct vsock *v, const struct vsock_header *h) {
   if (was_empty && vsock_credit(v) > 0) wake(&v->socket->queue, POLLOUT);
 }
 
+/* The host lets in only so many connections, which need not come again for a backlog that is full: those of a burst are
+ * taken in, as a network would let them wait. */
+static bool has_place(const struct socket *listener) {
+  return listener->accepting_count <= MAX(listener->backlog, HOST_BACKLOG);
+}
+
 /* A connection from outside becomes a child of whoever listens on the port; RESET when nobody does. */
 static void on_request(const struct vsock_header *h) {
   struct socket *listener = find_listener(h->target_port);
@@ -79,7 +86,7 @@ static void on_request(const struct vsock_header *h) {
     child->state = SOCKET_CONNECTED;
     update_credit(v, h);
   }
-  if (v != NULL && listener->accepting_count <= listener->backlog) {
+  if (v != NULL && has_place(listener)) {
     vsock_send_op(v, OP_RESPONSE, 0);
     socket_offer(listener, child);
     return;

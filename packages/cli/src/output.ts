@@ -67,7 +67,7 @@ function adviceFor(code: string): string | undefined {
   if (code === 'MAYFLY_NOT_MAYFLY') return 'check --url, MAYFLY_URL and what lies between';
   if (code === 'MAYFLY_FUNCTION_UNKNOWN') return '`mayfly ls` lists the functions';
   if (code === 'MAYFLY_VERSION_UNKNOWN') return '`mayfly versions NAME` lists them';
-  if (code === 'MAYFLY_LISTEN') return 'choose another port with --port, or 0 for any free one';
+  if (code === 'MAYFLY_LISTEN') return 'choose another port, or 0 for any free one';
   if (code.startsWith('MAYFLY_KVM_')) return '`mayfly doctor` says what this host lacks';
   if (code === 'MAYFLY_KERNEL_MISSING' || code === 'MAYFLY_AGENT_MISSING') {
     return 'build it with `npm run setup`';

@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -377,6 +378,51 @@ t.test('variables that are empty count as none', async (t) => {
   t.match(out.join(''), /"\/\S+\/\.local\/share\/mayfly"/);
 });
 
+const PUBLISH_NONSENSE = [
+  ['80'],
+  [''],
+  ['8080:'],
+  [':80'],
+  ['8080:0'],
+  ['65536:80'],
+  ['8080:65536'],
+  ['8080:80/udp'],
+  ['-1:80'],
+  ['localhost:8080:80'],
+  ['::1:8080:80'],
+  ['[::1:8080:80'],
+  ['[127.0.0.1]:8080:80'],
+  ['127.0.0.256:8080:80'],
+  ['8080:80', '127.0.0.1:8080:81'],
+];
+
+t.test('a port that cannot be published is told before anything else is done', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => taken.once('listening', resolve));
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as AddressInfo;
+  t.match(await mayfly('run', '-p', `${port}:80`, '--', 'no-such-program'), {
+    code: 125,
+    stderr: new RegExp(
+      `^mayfly: MAYFLY_LISTEN: cannot listen on 127.0.0.1:${port}: another program listens there\n {2}choose another port`,
+    ),
+  });
+  const chosen = await mayfly(
+    'run',
+    '-p',
+    '0:80',
+    '--publish',
+    '[::1]:0:81',
+    '--',
+    'no-such-program',
+  );
+  t.match(
+    chosen.stderr,
+    /^mayfly: 127\.0\.0\.1:\d+ is port 80 of the guest\nmayfly: \[::1\]:\d+ is/,
+  );
+  t.equal(chosen.code, 127);
+});
+
 t.test('a command line that makes no sense exits with 2', async (t) => {
   for (const args of [
     ['nope'],
@@ -389,6 +435,8 @@ t.test('a command line that makes no sense exits with 2', async (t) => {
     ['run'],
     ['run', '--timeout', '1d', '--', 'true'],
     ['run', '--timeout', '597h', '--', 'true'],
+    ...PUBLISH_NONSENSE.map((values) => ['run', ...values.flatMap((v) => ['-p', v]), '--', 'true']),
+    ['clone', 'c', '--count', '2', '--publish', '8080:80'],
   ]) {
     t.match(await mayfly(...args), { code: 2, stderr: /^mayfly: MAYFLY_USAGE: / }, args.join(' '));
   }

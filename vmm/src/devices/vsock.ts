@@ -18,7 +18,10 @@ const QUEUE_SIZE = 256;
 const EVENT_QUEUE_SIZE = 16;
 const queue = { RX: 0, TX: 1, EVENT: 2 } as const;
 
-/** Streams of one guest. Each may hold `bufAlloc` bytes of a guest that sends to a paused stream. */
+/**
+ * Streams that a guest may open, and as many again that the host may, so that neither takes the other's places. Each may hold
+ * `bufAlloc` bytes of a guest that sends to a paused stream.
+ */
 const CONNECTIONS_MAX = 256;
 /** Room that the guest is told of, per stream. */
 const BUF_ALLOC = 256 * 1024;
@@ -123,7 +126,7 @@ export class VsockDevice extends VirtioDevice<VsockState> implements ConnectionO
 
   /** Opens a stream to a port of the guest; onOpen or onClose('refused') follows. Writing may start at once. */
   connect(guestPort: number): VsockStream {
-    if (this.#connections.length >= this.#connectionsMax) {
+    if (this.#countOpened(true) >= this.#connectionsMax) {
       throw new MayflyError('MAYFLY_VSOCK_TOO_MANY', `${this.#connectionsMax} streams are open`);
     }
     while (find(this.#connections, this.#nextPort, guestPort) !== undefined) this.#advancePort();
@@ -274,7 +277,7 @@ export class VsockDevice extends VirtioDevice<VsockState> implements ConnectionO
   #accept(header: PacketHeader): void {
     const { sourcePort: guestPort, targetPort: hostPort } = header;
     const listener = this.#listeners.get(hostPort);
-    if (listener === undefined || this.#connections.length >= this.#connectionsMax) {
+    if (listener === undefined || this.#countOpened(false) >= this.#connectionsMax) {
       this.#refuse(header);
       return;
     }
@@ -319,6 +322,14 @@ export class VsockDevice extends VirtioDevice<VsockState> implements ConnectionO
     const connection = new Connection(this, hostPort, guestPort, phase, this.#bufAlloc);
     this.#connections.push(connection);
     return connection;
+  }
+
+  #countOpened(byHost: boolean): number {
+    let count = 0;
+    for (const { hostPort } of this.#connections) {
+      if (hostPort >= EPHEMERAL_PORT === byHost) count++;
+    }
+    return count;
   }
 
   #advancePort(): void {

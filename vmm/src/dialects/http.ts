@@ -1,6 +1,6 @@
 /**
- * The dialect of HTTP servers. The guest kernel offers a vsock connection to a port to whoever listens on the TCP port of that
- * number, so the host speaks to an unmodified server; the template has one connection, accepted and idle.
+ * The dialect of HTTP servers: the host speaks to an unmodified server on a connection to its TCP port. The template has one,
+ * accepted and idle.
  */
 import {
   decodeWholeFrame,
@@ -11,6 +11,7 @@ import {
 } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import type { Machine, Stop } from '../machine/machine.js';
+import { Dial } from '../network/dial.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
 import { announcedBytes, chunk, LAST_CHUNK, requestHead } from './http-request.js';
@@ -22,6 +23,7 @@ export class HttpGreeting implements Greeting {
   readonly #port: number;
   readonly #logs: () => LogLine[];
   #connection: 'none' | 'asked' | 'open' | 'warming' | 'ended' = 'none';
+  #dial: Dial | undefined;
   #stream: VsockStream | undefined;
   /** The path that is asked for before the server is ready, until it is. */
   #toWarm: string | undefined;
@@ -70,10 +72,11 @@ export class HttpGreeting implements Greeting {
     }
   }
 
-  /** Nobody looks at a connection before something listens, or answers; without a timer, nothing ever will. */
+  /** Without a timer, nothing will ever listen, or answer. */
   #waiting({ deadline }: { deadline?: unknown }): 'wait' {
-    if (deadline === undefined) throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
-    return 'wait';
+    if (deadline !== undefined) return 'wait';
+    this.#dial?.stop();
+    throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
   }
 
   /** Whether there is something to be done before the connection is the template's. */
@@ -86,18 +89,14 @@ export class HttpGreeting implements Greeting {
   }
 
   #connect(): void {
-    const stream = this.#machine.devices.vsock.connect(this.#port);
-    this.#stream = stream;
     this.#connection = 'asked';
-    stream.onOpen = () => {
+    this.#dial = new Dial(this.#machine.devices.vsock, this.#port, (stream) => {
+      this.#stream = stream;
       this.#connection = 'open';
-    };
-    stream.onClose = (reason) => {
-      this.#connection = reason === 'refused' ? 'none' : 'ended';
-    };
-    stream.onEnd = () => {
-      this.#connection = 'ended';
-    };
+      stream.onClose = stream.onEnd = () => {
+        this.#connection = 'ended';
+      };
+    });
   }
 }
 

@@ -3,6 +3,7 @@ import type { ProgramStart, WriteOptions } from '@mayfly/image';
 import { MayflyError } from '@mayfly/protocol';
 import type { GdbServer } from '../debug/gdb-server.js';
 import type { EgressOptions, EgressStats } from '../network/egress.js';
+import type { IngressStats, PublishedPort, WayIn } from '../network/way-in.js';
 import { WayOut } from '../network/way-out.js';
 import type { BootUser } from './boot.js';
 import { bootMachine } from './factory.js';
@@ -38,6 +39,8 @@ export interface RunOptions {
   network?: EgressOptions;
   /** The machine has its way out already: instead of `network`. It is closed at the end. */
   wayOut?: WayOut;
+  /** Ports of this host that lead to the guest's, listening already. It is closed at the end. */
+  wayIn?: WayIn;
   /** Asked between turns of the guest, which waits while there is a promise: the receiver of its output is slow. */
   outputReady?(): Promise<unknown> | undefined;
   /** Ends the run; runProgram throws the reason. */
@@ -66,6 +69,7 @@ export type DriveOptions = Pick<
   | 'coreFile'
   | 'network'
   | 'wayOut'
+  | 'wayIn'
   | 'gdbPort'
   | 'onDebugger'
 >;
@@ -75,6 +79,8 @@ export interface DriveStats extends GuestStats {
   runMicros: number;
   /** What went out; absent when nothing tried to. */
   network?: EgressStats;
+  /** What came in; absent when no port is published. */
+  published?: (PublishedPort & IngressStats)[];
 }
 
 export interface RunStats extends DriveStats {
@@ -159,6 +165,7 @@ export async function driveMachine(
   const wake = () => machine.bus.onInput?.();
   const started = now();
   try {
+    options.wayIn?.open(machine.devices.vsock);
     connectStdin(machine, options.stdin);
     options.signal?.addEventListener('abort', wake);
     const end = await runObserved(machine, start.program, options);
@@ -176,6 +183,7 @@ export async function driveMachine(
       ...machine.shared.stats,
       runMicros: now() - started,
       ...(wayOut.stats && { network: { ...wayOut.stats } }),
+      ...(options.wayIn && { published: options.wayIn.stats }),
     };
     const { exitCode, signal } = end;
     return { exitCode, ...(signal !== undefined && { signal }), stats };
@@ -184,6 +192,7 @@ export async function driveMachine(
     options.stdin?.removeAllListeners('data');
     options.stdin?.pause();
     wayOut.close();
+    options.wayIn?.close();
   }
 }
 

@@ -8,4 +8,11 @@ export {
 } from './egress.js';
 export { narrowed } from './narrow.js';
 export { HostResolver, type NameResolver } from './resolver.js';
+export {
+  type IngressStats,
+  type PublishedPort,
+  portText,
+  WayIn,
+  type WayInOptions,
+} from './way-in.js';
 export { WayOut } from './way-out.js';

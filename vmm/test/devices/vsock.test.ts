@@ -267,7 +267,10 @@ t.test('streams, resets and waiting bytes have bounds', async (t) => {
   pump();
   t.equal(streams.length, 10);
   t.equal(device.streams.length, 10);
+  const opened = Array.from({ length: 10 }, () => device.connect(1));
+  t.equal(device.streams.length, 20, 'the host has places of its own');
   t.throws(() => device.connect(1), { code: 'MAYFLY_VSOCK_TOO_MANY' });
+  for (const stream of opened) stream.destroy();
   for (let i = 0; i < 1000 && guest.send({ op: op.RW, guestPort: 100 + i }); i++) pump();
   t.equal(device.save().specific.resets.length, 64);
   t.equal(streams[0]!.stream.write(Buffer.alloc(300_000)), false, 'asks for a pause');

@@ -12,6 +12,7 @@ import {
   networkOptions,
 } from '../network-option.js';
 import { type Io, printJson } from '../output.js';
+import { addPublishOption, openWayIn, type PublishFlags } from '../publish-option.js';
 import { parseDuration } from '../units.js';
 import { library, ofStore, openStore, type StoreFlags } from './checkpoint-store.js';
 import { outcomeDocument, printFailure, statsText } from './run.js';
@@ -20,7 +21,7 @@ const COUNT_MAX = 10_000;
 /** A line that is longer gets an end. */
 const LINE_BYTES_MAX = 64 * 1024;
 
-interface CloneFlags extends StoreFlags, CheckpointNetworkFlags {
+interface CloneFlags extends StoreFlags, CheckpointNetworkFlags, PublishFlags {
   count: number;
   timeout?: number;
   hostname?: string;
@@ -36,6 +37,9 @@ connection that it had is reset.
 It may connect to what its checkpoint was created with (--allow-net there), and --allow-net
 gives it less. Where the checkpoint was created without, --allow-net is that of \`mayfly run\`.
 
+--publish is that of \`mayfly run\`: a checkpoint of a server that listens has clones that answer
+at once. With --count, --publish 0:GUESTPORT gives each a port of its own, told on stderr.
+
 With --count, clones run side by side, each with a copy of the input. Each line of output
 begins with the number of its clone, and the exit code is that of the first that failed.
 
@@ -46,18 +50,16 @@ execute its first instruction, and writtenPages what it has in memory of its own
 Examples:
   echo 'print(6 * 7)' | mayfly clone py
   mayfly clone app --count 100 --stats > /dev/null
+  mayfly clone redis --publish 6379:6379
 `;
 
 export function addClone(program: Command, io: Io): void {
-  addCheckpointNetworkOption(
-    ofStore(
-      program
-        .command('clone')
-        .argument('<checkpoint>', 'a name or an id of `mayfly checkpoint ls`')
-        .description('Start clones of a checkpoint.')
-        .option('--count <number>', 'so many clones, side by side', parseCount, 1),
-    ),
-  )
+  const command = program
+    .command('clone')
+    .argument('<checkpoint>', 'a name or an id of `mayfly checkpoint ls`')
+    .description('Start clones of a checkpoint.')
+    .option('--count <number>', 'so many clones, side by side', parseCount, 1);
+  addPublishOption(addCheckpointNetworkOption(ofStore(command)))
     .option('--timeout <duration>', 'stop them after this time, for example 10s', parseDuration)
     .option('--hostname <name>', 'what the clone calls itself; with --count, NAME-1 and so on')
     .option('--core <file>', 'write a core file when a signal or --timeout ends it')
@@ -66,6 +68,11 @@ export function addClone(program: Command, io: Io): void {
     .action(async (name: string, flags: CloneFlags, command: Command) => {
       if (flags.core !== undefined && flags.count > 1) {
         command.error('error: --core is for one clone');
+      }
+      if (flags.count > 1 && flags.publish.some(({ port }) => port !== 0)) {
+        command.error(
+          'error: a port is for one clone: with --count, --publish 0:GUESTPORT gives each one of its own',
+        );
       }
       process.exitCode = await clone(name, flags, io);
     });
@@ -162,15 +169,18 @@ async function run(
 ): Promise<RunResult<CloneStats>> {
   const { timeout, hostname, core, count } = flags;
   const { runClone } = await library();
+  const network = await networkOptions(flags, io);
+  const wayIn = await openWayIn(flags, io, count === 1 ? '' : `clone ${i + 1}: `);
   return runClone(loaded, {
     ...output,
     ...(stdin && { stdin }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(hostname !== undefined && { hostname: count === 1 ? hostname : `${hostname}-${i + 1}` }),
     ...(core !== undefined && { coreFile: core }),
-    network: await networkOptions(flags, io),
+    network,
+    ...(wayIn && { wayIn }),
     onCrash: (report) => io.stderr(`mayfly: ${report}\n`),
-  });
+  }).finally(() => wayIn?.close());
 }
 
 /** Output of one of several: each line begins with `mark`, also where two programs write at a time. */

@@ -12,6 +12,7 @@ import { addNetworkOption, type NetworkFlags, networkOptions } from '../network-
 import { type Io, printError, printJson } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
+import { addPublishOption, openWayIn, type PublishFlags } from '../publish-option.js';
 import { parsePort } from '../units.js';
 
 /** As timeout(1): the tool itself failed, the program cannot be executed, there is no such program. */
@@ -19,7 +20,7 @@ export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 
 /** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
 const EXIT_PIPE = 141;
 
-interface RunFlags extends ProgramFlags, NetworkFlags {
+interface RunFlags extends ProgramFlags, NetworkFlags, PublishFlags {
   strace?: boolean;
   stats?: boolean;
   json?: boolean;
@@ -28,15 +29,12 @@ interface RunFlags extends ProgramFlags, NetworkFlags {
 }
 
 export function addRun(program: Command, io: Io): void {
-  addNetworkOption(
-    addProgramOptions(
-      program
-        .command('run')
-        .description('Run a Linux program, of this host or of an image, in a machine of its own.')
-        .argument('[program]', 'a path, or a name to be found in PATH')
-        .argument('[args...]'),
-    ),
-  )
+  const command = program
+    .command('run')
+    .description('Run a Linux program, of this host or of an image, in a machine of its own.')
+    .argument('[program]', 'a path, or a name to be found in PATH')
+    .argument('[args...]');
+  addPublishOption(addNetworkOption(addProgramOptions(command)))
     .option('--core <file>', 'write a core file when a signal or --timeout ends it')
     .option('--gdb <port>', 'wait for gdb on this port of 127.0.0.1', parsePort)
     .option('--strace', 'show its system calls on stderr')
@@ -69,6 +67,10 @@ Its network is closed but for what --allow-net opens: example.com:443, *.example
 own; this host's is host.mayfly, as in --allow-net host.mayfly:5432. What is refused is told
 on stderr. See docs/networking.md.
 
+--publish 8080:80 leads TCP clients of port 8080 of this host's 127.0.0.1 to port 80 of the
+guest. They may come before its server listens: they wait for it, for up to a minute.
+--publish 0:80 takes a free port and says on stderr which; 0.0.0.0:8080:80 lets others in, too.
+
 The program runs as root of its guest, or as the user that the image names; --user says
 otherwise: a name or number of the guest's /etc/passwd, and :GROUP of its /etc/group, as in
 --user 1000:1000. A folder of --dir belongs to that user. Of this host's environment it gets
@@ -88,6 +90,7 @@ Examples:
   mayfly run --dir .:/work --cwd /work -- python3 app.py
   mayfly run --image alpine.tar -- /bin/busybox ls /
   mayfly run --allow-net example.com:443 -- curl -s https://example.com/
+  mayfly run --publish 6379:6379 -- redis-server
 `;
 
 async function run(
@@ -175,8 +178,9 @@ async function runIn(
   const progress = new Progress(process.stderr);
   // Loaded here, so that the other commands start sooner and need no native addon.
   const { runProgram } = await import('@mayfly/vmm/run');
+  const network = await networkOptions(flags, io);
+  const wayIn = await openWayIn(flags, io);
   try {
-    const network = await networkOptions(flags, io);
     const spec = await programSpec(name, args, flags, io, (step) => progress.show(step));
     progress.end();
     return await runProgram({
@@ -189,9 +193,11 @@ async function runIn(
       stdin: process.stdin,
       ...output,
       network,
+      ...(wayIn && { wayIn }),
       onCrash: (report) => io.stderr(`mayfly: ${report}\n`),
     });
   } finally {
+    wayIn?.close();
     progress.end();
     process.stdin.unref?.();
   }
