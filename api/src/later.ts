@@ -5,7 +5,7 @@
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from './errors.js';
 import { type Invoker, isPostponed, newTrace, type Target } from './invoker.js';
-import type { Registry } from './registry.js';
+import { type Registry, removedMeanwhile } from './registry.js';
 import type { InvocationStore } from './store/invocations.js';
 import { NO_TIMING } from './timing.js';
 import { noteFailure, type Trace } from './trace.js';
@@ -102,8 +102,8 @@ export class LaterInvocations {
     trace.attempts = attempts;
     if (attempts > ATTEMPTS_MAX || !event) return this.#giveUp(trace);
     try {
-      this.#checkVersion(trace);
       await this.#store.noteAttempt(trace);
+      this.#checkVersion(trace); // at once before it is invoked by its name
       await this.#invoker.invokeEvent(
         { name: trace.function, version: trace.version },
         event,
@@ -119,9 +119,7 @@ export class LaterInvocations {
   /** @throws ApiError MAYFLY_FUNCTION_UNKNOWN, MAYFLY_VERSION_UNKNOWN: what it was accepted for is not there any more */
   #checkVersion({ function: name, version, deployedAt }: Trace): void {
     const { record } = this.#registry.version(this.#registry.get(name), version);
-    if (record.deployedAt === deployedAt) return;
-    const message = `${name} was removed; another function has its name now`;
-    throw new ApiError('MAYFLY_FUNCTION_UNKNOWN', message);
+    if (record.deployedAt !== deployedAt) throw removedMeanwhile(name);
   }
 
   /** The attempt does not count, after the next start of the server either. */

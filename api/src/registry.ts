@@ -225,7 +225,8 @@ export class Registry {
   async #makeTemplate(deployed: DeployedFunction, version: Version): Promise<Template> {
     const { name } = deployed.record;
     if (version.template) return version.template;
-    if (this.#functions.get(name) !== deployed) this.get(name); // It was removed while this waited.
+    // While this waited it was removed: another one of its name has versions of the same numbers, and other files.
+    if (this.#functions.get(name) !== deployed) throw removedMeanwhile(name);
     version.deploying = true;
     try {
       version.template = await this.#newTemplate(deployed, version, deployed.record);
@@ -314,6 +315,11 @@ export class Registry {
     change.then(forget, forget);
     return change;
   }
+}
+
+/** For who waited for a function that is gone, whether or not another one has its name now. */
+export function removedMeanwhile(name: string): ApiError {
+  return new ApiError('MAYFLY_FUNCTION_UNKNOWN', `the function "${name}" was removed meanwhile`);
 }
 
 function newRecord(name: string): FunctionRecord {
