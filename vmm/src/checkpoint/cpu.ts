@@ -1,6 +1,5 @@
 /** What programs can see of the processor: a checkpoint only runs where all of it is there. */
-import { readFileSync } from 'node:fs';
-import { cpuField } from '../machine/host-cpu.js';
+import { cpuField, readCpuinfo } from '../machine/host-cpu.js';
 
 /** `features`: as /proc/cpuinfo names them, sorted. */
 export interface CpuDescription {
@@ -10,23 +9,26 @@ export interface CpuDescription {
 }
 
 /** Instructions and state that user code can find by CPUID and use; what only kernels use is left out. */
-const USER_FEATURES = new RegExp(
-  `^(${[
-    'fpu|tsc|cx8|cmov|mmx|mmxext|fxsr|fxsr_opt|sse|sse2|pni|ssse3|sse4_1|sse4_2|sse4a|misalignsse|3dnow.*',
-    'fma|fma4|xop|tbm|cx16|movbe|popcnt|aes|pclmulqdq|vaes|vpclmulqdq|gfni|sha_ni|f16c|rdrand|rdseed',
-    'avx|avx2|avx512.*|avx_.*|amx_.*|abm|lahf_lm|bmi1|bmi2|adx|erms|fsrm|fsgsbase|rdtscp|rdpid|clflush|clflushopt',
-    'clwb|clzero|xsave|xsaveopt|xsavec|xgetbv1|pku|ospke|prefetchw|3dnowprefetch|invpcid|rtm|hle|serialize|movdiri|movdir64b',
-    'waitpkg|lm|syscall|constant_tsc|nonstop_tsc',
-  ].join('|')})$`,
+const USER_FEATURES = new Set(
+  [
+    'fpu tsc cx8 cmov mmx mmxext fxsr fxsr_opt sse sse2 pni ssse3 sse4_1 sse4_2 sse4a misalignsse',
+    'fma fma4 xop tbm cx16 movbe popcnt aes pclmulqdq vaes vpclmulqdq gfni sha_ni f16c rdrand rdseed',
+    'avx avx2 abm lahf_lm bmi1 bmi2 adx erms fsrm fsgsbase rdtscp rdpid clflush clflushopt',
+    'clwb clzero xsave xsaveopt xsavec xgetbv1 pku ospke prefetchw 3dnowprefetch invpcid rtm hle serialize movdiri movdir64b',
+    'waitpkg lm syscall constant_tsc nonstop_tsc',
+  ].flatMap((line) => line.split(' ')),
 );
+const USER_FAMILIES = ['3dnow', 'avx512', 'avx_', 'amx_'];
+
+const isForUsers = (flag: string) =>
+  USER_FEATURES.has(flag) || USER_FAMILIES.some((prefix) => flag.startsWith(prefix));
 
 /** Reads the description from the text of proc_cpuinfo(5). */
-export function describeCpu(cpuinfo = readFileSync('/proc/cpuinfo', 'latin1')): CpuDescription {
-  const flags = cpuField(cpuinfo, 'flags').split(' ');
+export function describeCpu(cpuinfo = readCpuinfo()): CpuDescription {
   return {
     vendor: cpuField(cpuinfo, 'vendor_id'),
     model: cpuField(cpuinfo, 'model name'),
-    features: flags.filter((flag) => USER_FEATURES.test(flag)).sort(),
+    features: cpuField(cpuinfo, 'flags').split(' ').filter(isForUsers).sort(),
   };
 }
 

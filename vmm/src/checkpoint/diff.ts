@@ -129,8 +129,8 @@ function manifestChanges(a: Manifest, b: Manifest): Change[] {
 
 function vcpuChanges(a: VcpuState, b: VcpuState): Change[] {
   const shown = (state: VcpuState) => ({
-    ...regsView(state.regs),
-    ...nested(sregsView(state.sregs)),
+    ...valuesOf(regsView(state.regs)),
+    ...valuesOf(sregsView(state.sregs)),
     ...xcrOf(state.xcrs),
     ...debugRegsOf(state.debugRegs),
     exception: waitingException(state.events),
@@ -141,13 +141,14 @@ function vcpuChanges(a: VcpuState, b: VcpuState): Change[] {
 }
 
 /** Accessors become values, segments `cs.base` and so on. */
-function nested(views: object): Record<string, unknown> {
-  const flat: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(views)) {
-    if (typeof value !== 'object') flat[name] = value;
-    else for (const [field, of] of Object.entries(value)) flat[`${name}.${field}`] = of;
+function valuesOf(view: object, prefix = ''): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const name in view) {
+    const value = view[name as keyof typeof view] as unknown;
+    if (typeof value === 'object') Object.assign(values, valuesOf(value!, `${name}.`));
+    else values[`${prefix}${name}`] = value;
   }
-  return flat;
+  return values;
 }
 
 /** struct kvm_xcrs: XCR0 is the first and only one. */

@@ -49,7 +49,7 @@ export function importCheckpoint(
     try {
       const { staged, images } = await stageAll(entries, stage, onBytes);
       await store.layers.add(images);
-      await checkLayers(store, staged);
+      checkLayers(store, staged);
       return await publishAll(
         store,
         staged.map((one) => withoutNetwork(one, onNetwork)),
@@ -187,10 +187,10 @@ function checkChain(staged: readonly Staged[]): void {
   }
 }
 
-async function checkLayers(store: CheckpointStore, staged: readonly Staged[]): Promise<void> {
+function checkLayers(store: CheckpointStore, staged: readonly Staged[]): void {
   const missing = new Set<string>();
   for (const layer of staged.flatMap(({ manifest }) => manifest.layers)) {
-    if (!(await store.layers.has(layer))) missing.add(layer.digest);
+    if (!store.layers.has(layer)) missing.add(layer.digest);
   }
   if (missing.size === 0) return;
   throw new MayflyError(

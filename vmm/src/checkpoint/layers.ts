@@ -1,5 +1,6 @@
 /** The images that the checkpoints of a store need, by digest: hard links, or copies from another file system. */
-import { copyFile, link, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { copyFile, link, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import { damaged, type Layer } from './manifest.js';
@@ -30,14 +31,14 @@ export class LayerFolder {
     for (const path of images) {
       const digest = DIGEST_NAME.exec(basename(path))?.[1] ?? (await hashFile(path));
       await this.#addFile(path, this.path(digest));
-      layers.push({ digest, size: (await stat(path)).size });
+      layers.push({ digest, size: statSync(path).size });
     }
     return layers;
   }
 
   /** Whether there is such a layer. Throws MAYFLY_CHECKPOINT_DAMAGED for one of another size. */
-  async has({ digest, size }: Layer): Promise<boolean> {
-    const found = await stat(this.path(digest)).catch(() => undefined);
+  has({ digest, size }: Layer): boolean {
+    const found = statSync(this.path(digest), { throwIfNoEntry: false });
     if (found !== undefined && found.size !== size) {
       throw damaged(`layer ${digest} has ${found.size} bytes, not ${size}`);
     }
@@ -45,9 +46,9 @@ export class LayerFolder {
   }
 
   /** Throws MAYFLY_CHECKPOINT_DAMAGED for a layer that is missing or has another size. `who` needs them. */
-  async require(layers: readonly Layer[], who: string): Promise<void> {
+  require(layers: readonly Layer[], who: string): void {
     for (const layer of layers) {
-      if (!(await this.has(layer))) throw damaged(`${who}: layer ${layer.digest} is missing`);
+      if (!this.has(layer)) throw damaged(`${who}: layer ${layer.digest} is missing`);
     }
   }
 
@@ -59,8 +60,8 @@ export class LayerFolder {
   }
 
   /** What changes when somebody writes to a layer or puts another file in its place. Links may come and go. */
-  async stamp({ digest }: Layer): Promise<string> {
-    const { ino, size, mtimeNs } = await stat(this.path(digest), { bigint: true });
+  stamp({ digest }: Layer): string {
+    const { ino, size, mtimeNs } = statSync(this.path(digest), { bigint: true });
     return `layer ${digest} ${ino} ${size} ${mtimeNs}`;
   }
 

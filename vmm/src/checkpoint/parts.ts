@@ -1,6 +1,10 @@
-/** The files in a checkpoint's folder: written, read, found right, and replaced. */
+/**
+ * The files in a checkpoint's folder: written, read, found right, and replaced. Small ones are read at once: a cold start reads
+ * half a dozen, and waiting for a thread and a turn of a busy event loop would take longer each time.
+ */
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
@@ -31,15 +35,22 @@ export const digestOf = (bytes: Uint8Array): string =>
 /** The manifest of a folder. Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION, and ENOENT. */
 export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST);
-  return parseManifest(await readFile(path, 'utf8'), path);
+  return parseManifest(readFileSync(path, 'utf8'), path);
+}
+
+/** Throws MAYFLY_CHECKPOINT_DAMAGED for a part that cannot be read. */
+function readable<T>(read: () => T, { name }: Manifest, file: string): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw damaged(`${name}: ${file} cannot be read`, cause);
+  }
 }
 
 /** Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION. */
 export async function readState(folder: string, manifest: Manifest): Promise<StoredState> {
   const { name, state: part } = manifest;
-  const bytes = await readFile(join(folder, part.file)).catch((cause) => {
-    throw damaged(`${name}: ${part.file} cannot be read`, cause);
-  });
+  const bytes = readable(() => readFileSync(join(folder, part.file)), manifest, part.file);
   if (digestOf(bytes) !== part.sha256) throw damaged(`${name}: ${part.file} has other content`);
   return checkedState(bytes, manifest);
 }
@@ -59,14 +70,13 @@ export function checkedState(bytes: Uint8Array, manifest: Manifest): StoredState
 /** Reads all stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED. */
 export async function verifyMemory(
   folder: string,
-  { name, memory }: Manifest,
+  manifest: Manifest,
   state: StoredState,
   onBytes?: OnBytes,
 ): Promise<void> {
+  const { name, memory } = manifest;
   const path = join(folder, memory.file);
-  const found = await stat(path).catch((cause) => {
-    throw damaged(`${name}: ${memory.file} cannot be read`, cause);
-  });
+  const found = readable(() => statSync(path), manifest, memory.file);
   if (found.size !== memory.size) {
     throw damaged(`${name}: ${memory.file} has ${found.size} bytes, not ${memory.size}`);
   }
@@ -147,11 +157,11 @@ export async function sweepParts(folder: string, manifest: Manifest): Promise<vo
 /* ---- what was found right and has not been touched since needs no second look ---- */
 
 /** Changes whenever somebody writes to memory or layers, or puts other files in their place. */
-async function stampOf(folder: string, manifest: Manifest, layers: LayerFolder): Promise<string> {
+function stampOf(folder: string, manifest: Manifest, layers: LayerFolder): string {
   const { sha256, file } = manifest.memory;
-  const { ino, size, mtimeNs, ctimeNs } = await stat(join(folder, file), { bigint: true });
+  const { ino, size, mtimeNs, ctimeNs } = statSync(join(folder, file), { bigint: true });
   const lines = [`memory ${sha256} ${ino} ${size} ${mtimeNs} ${ctimeNs}`];
-  for (const layer of manifest.layers) lines.push(await layers.stamp(layer));
+  for (const layer of manifest.layers) lines.push(layers.stamp(layer));
   return `${lines.join('\n')}\n`;
 }
 
@@ -160,14 +170,13 @@ export async function stampVerified(
   manifest: Manifest,
   layers: LayerFolder,
 ): Promise<void> {
-  await replaceFile(join(folder, VERIFIED), await stampOf(folder, manifest, layers));
+  await replaceFile(join(folder, VERIFIED), stampOf(folder, manifest, layers));
 }
 
-export async function isVerified(
-  folder: string,
-  manifest: Manifest,
-  layers: LayerFolder,
-): Promise<boolean> {
-  const stamp = await readFile(join(folder, VERIFIED), 'utf8').catch(() => undefined);
-  return stamp !== undefined && stamp === (await stampOf(folder, manifest, layers).catch(() => ''));
+export function isVerified(folder: string, manifest: Manifest, layers: LayerFolder): boolean {
+  try {
+    return readFileSync(join(folder, VERIFIED), 'utf8') === stampOf(folder, manifest, layers);
+  } catch {
+    return false;
+  }
 }

@@ -183,7 +183,7 @@ export class CheckpointStore {
       fds.push(...images);
       const paths = images.map((fd) => `/proc/self/fd/${fd}`);
       const { size } = manifest.memory;
-      const workingSet = await this.workingSet(manifest);
+      const workingSet = this.workingSet(manifest);
       return { manifest, memoryFd, memorySize: size, state, images: paths, workingSet, close };
     } catch (error) {
       close();
@@ -192,7 +192,7 @@ export class CheckpointStore {
   }
 
   /** Pages that its machines write first, as pairs [first page, count], if that was recorded. */
-  workingSet(manifest: Manifest): Promise<Uint32Array | undefined> {
+  workingSet(manifest: Manifest): Uint32Array | undefined {
     return readWorkingSet(this.folder(manifest), manifest);
   }
 
@@ -301,7 +301,7 @@ export class CheckpointStore {
 
   /** The lineage with decoded states; all layers are there. Throws MAYFLY_CHECKPOINT_DAMAGED. */
   async chain(manifest: Manifest): Promise<Link[]> {
-    await this.layers.require(manifest.layers, manifest.name);
+    this.layers.require(manifest.layers, manifest.name);
     const lineage = await this.lineage(manifest);
     return Promise.all(lineage.map((m) => this.#link(m)));
   }
@@ -309,7 +309,7 @@ export class CheckpointStore {
   /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
   async lineage(manifest: Manifest): Promise<Manifest[]> {
     const chain = [manifest];
-    const all = await this.list();
+    const all = manifest.parent === undefined ? [] : await this.list();
     for (let m = manifest; m.parent !== undefined; ) {
       const parent = all.find(({ id }) => id === m.parent);
       if (parent === undefined) throw damaged(`${m.name}: its parent ${m.parent} is missing`);
@@ -361,7 +361,7 @@ export class CheckpointStore {
   }
 
   async #ensureVerified({ folder, manifest, state }: Link): Promise<void> {
-    if (await isVerified(folder, manifest, this.layers)) return;
+    if (isVerified(folder, manifest, this.layers)) return;
     await verifyMemory(folder, manifest, state);
     for (const layer of manifest.layers) await this.layers.verify(layer);
     await stampVerified(folder, manifest, this.layers);

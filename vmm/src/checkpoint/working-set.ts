@@ -2,7 +2,7 @@
  * Pages that the first machines of a checkpoint wrote, kept beside it for the next ones. Only a cache: a file that is damaged
  * or belongs to another checkpoint counts as none.
  */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import type { Manifest } from './manifest.js';
@@ -31,12 +31,9 @@ export async function writeWorkingSet(
 }
 
 /** undefined: there is none, or none that can be relied on. */
-export async function readWorkingSet(
-  folder: string,
-  { id, memory }: Manifest,
-): Promise<Uint32Array | undefined> {
-  const text = await readFile(join(folder, WORKING_SET), 'utf8').catch(() => '');
+export function readWorkingSet(folder: string, { id, memory }: Manifest): Uint32Array | undefined {
   try {
+    const text = readFileSync(join(folder, WORKING_SET), 'utf8');
     const { format, version, checkpoint, sha256, runs } = JSON.parse(text);
     const isOurs = format === FORMAT && version === VERSION && checkpoint === id;
     if (!isOurs || !Array.isArray(runs) || sha256 !== digest(id, runs)) return undefined;

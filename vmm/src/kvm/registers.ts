@@ -110,51 +110,88 @@ export type SregsView = Record<SregName, bigint> &
   Readonly<Record<SegmentName, Segment>> &
   Readonly<Record<TableName, DescriptorTable>>;
 
-type Width = 8 | 16 | 32 | 64;
+type Accessor = PropertyDescriptor & ThisType<DataView>;
 
-/** Makes an accessor property for `width` bits at byte `at`. */
-function define(target: object, name: string, view: DataView, at: number, width: Width): void {
-  const accessor = {
-    8: [() => view.getUint8(at), (v: number) => view.setUint8(at, v)],
-    16: [() => view.getUint16(at, true), (v: number) => view.setUint16(at, v, true)],
-    32: [() => view.getUint32(at, true), (v: number) => view.setUint32(at, v, true)],
-    64: [() => view.getBigUint64(at, true), (v: bigint) => view.setBigUint64(at, v, true)],
-  }[width] as [() => unknown, (v: unknown) => void];
-  Object.defineProperty(target, name, { get: accessor[0], set: accessor[1], enumerable: true });
+/** An accessor for a number of some bits, `at` bytes into a struct. */
+const accessors = {
+  8: (at: number): Accessor => ({
+    get() {
+      return this.getUint8(at);
+    },
+    set(value: number) {
+      this.setUint8(at, value);
+    },
+  }),
+  16: (at: number): Accessor => ({
+    get() {
+      return this.getUint16(at, true);
+    },
+    set(value: number) {
+      this.setUint16(at, value, true);
+    },
+  }),
+  32: (at: number): Accessor => ({
+    get() {
+      return this.getUint32(at, true);
+    },
+    set(value: number) {
+      this.setUint32(at, value, true);
+    },
+  }),
+  64: (at: number): Accessor => ({
+    get() {
+      return this.getBigUint64(at, true);
+    },
+    set(value: bigint) {
+      this.setBigUint64(at, value, true);
+    },
+  }),
+};
+
+/** DataView, by a type that classes can extend. */
+const Struct: new (buffer: ArrayBufferLike, at: number, size?: number) => DataView = DataView;
+type Struct = typeof Struct;
+type Offsets = Readonly<Record<string, number>>;
+
+/** Fields are properties of the class, by which for-in finds them: each vCPU has views, and hundreds of closures should not be made for each. */
+function define(struct: Struct, offsets: Offsets, accessorAt: (at: number) => Accessor): void {
+  for (const [name, at] of Object.entries(offsets)) {
+    Object.defineProperty(struct.prototype, name, { ...accessorAt(at), enumerable: true });
+  }
+}
+
+class SegmentStruct extends Struct {}
+define(SegmentStruct, { base: 0 }, accessors[64]);
+define(SegmentStruct, { limit: 8 }, accessors[32]);
+define(SegmentStruct, { selector: 12 }, accessors[16]);
+define(SegmentStruct, segmentBytes, accessors[8]);
+
+class TableStruct extends Struct {}
+define(TableStruct, { base: 0 }, accessors[64]);
+define(TableStruct, { limit: 8 }, accessors[16]);
+
+class Regs extends Struct {}
+define(Regs, regOffsets, accessors[64]);
+
+class Sregs extends Struct {}
+define(Sregs, sregOffsets, accessors[64]);
+define(Sregs, segmentOffsets, within(SegmentStruct));
+define(Sregs, tableOffsets, within(TableStruct));
+
+function within(struct: Struct): (at: number) => Accessor {
+  return (at) => ({
+    get() {
+      return new struct(this.buffer, this.byteOffset + at);
+    },
+  });
 }
 
 /** The general registers, rip and rflags at `offset` of `buffer`, which has REGS_SIZE bytes there. */
 export function regsView(buffer: ArrayBuffer, offset = 0): RegsView {
-  const view = new DataView(buffer, offset, REGS_SIZE);
-  const target = {};
-  for (const name of regNames) define(target, name, view, regOffsets[name], 64);
-  return target as RegsView;
-}
-
-function segmentView(view: DataView, at: number): Segment {
-  const target = {};
-  define(target, 'base', view, at, 64);
-  define(target, 'limit', view, at + 8, 32);
-  define(target, 'selector', view, at + 12, 16);
-  for (const [name, offset] of Object.entries(segmentBytes)) {
-    define(target, name, view, at + offset, 8);
-  }
-  return target as Segment;
-}
-
-function tableView(view: DataView, at: number): DescriptorTable {
-  const target = {};
-  define(target, 'base', view, at, 64);
-  define(target, 'limit', view, at + 8, 16);
-  return target as DescriptorTable;
+  return new Regs(buffer, offset, REGS_SIZE) as DataView & RegsView;
 }
 
 /** Segments, descriptor tables and control registers at `offset` of `buffer`, which has SREGS_SIZE bytes there. */
 export function sregsView(buffer: ArrayBuffer, offset = 0): SregsView {
-  const view = new DataView(buffer, offset, SREGS_SIZE);
-  const target: Record<string, unknown> = {};
-  for (const [name, at] of Object.entries(sregOffsets)) define(target, name, view, at, 64);
-  for (const [name, at] of Object.entries(segmentOffsets)) target[name] = segmentView(view, at);
-  for (const [name, at] of Object.entries(tableOffsets)) target[name] = tableView(view, at);
-  return target as SregsView;
+  return new Sregs(buffer, offset, SREGS_SIZE) as DataView & SregsView;
 }

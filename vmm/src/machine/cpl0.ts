@@ -84,24 +84,23 @@ const hasBytes = (ram: ArrayBuffer, at: number, expected: Uint8Array) =>
 
 /** The kernel window leads where it led, and no table lies where a write to it would go unseen. */
 function checkTables(ram: ArrayBuffer, memorySize: number): void {
-  const view = new DataView(ram);
+  const words = new Uint32Array(ram, 0, layout.PT_END_GPA / 4); // two an entry; a guest has thousands
   const seen = new Set<number>(); // a table may lead to itself
   const walk = (table: number, level: number) => {
     if (seen.has(table + level)) return;
     seen.add(table + level);
     for (let entry = table; entry < table + TABLE_BYTES; entry += 8) {
-      const low = view.getUint32(entry, true);
-      const isLeaf = level === 1 || (level < 4 && (low & LARGE) !== 0);
-      if ((low & PRESENT) === 0 || isLeaf) continue;
-      const below = addressIn(view, entry);
+      const low = words[entry / 4]!;
+      if ((low & PRESENT) === 0 || (level < 4 && (low & LARGE) !== 0)) continue;
+      const below = addressIn(words, entry);
       if (below < layout.PT_GPA || below >= layout.PT_END_GPA) throw tampered('the page tables');
-      walk(below, level - 1);
+      if (level > 2) walk(below, level - 1);
     }
   };
   walk(layout.PT_GPA, 4);
   const size = Math.min(layout.WINDOW_SIZE, memorySize);
   for (let at = 0; at < size; at += BLOCK) {
-    if (leafOf(view, layout.WINDOW_VA + at) !== at) throw tampered('the kernel window');
+    if (leafOf(words, layout.WINDOW_VA + at) !== at) throw tampered('the kernel window');
   }
 }
 
@@ -110,21 +109,21 @@ const PRESENT = 1;
 const LARGE = 0x80;
 
 /** The address in an entry: its bits 12 to 51. */
-function addressIn(view: DataView, entry: number): number {
-  const low = view.getUint32(entry, true) & ~0xfff;
-  return (view.getUint32(entry + 4, true) & 0xfffff) * 2 ** 32 + (low >>> 0);
+function addressIn(words: Uint32Array, entry: number): number {
+  const low = words[entry / 4]! & ~0xfff;
+  return (words[entry / 4 + 1]! & 0xfffff) * 2 ** 32 + (low >>> 0);
 }
 
 /** Where the 2 MiB at `va` lead, as a GPA; undefined when it is not one 2 MiB entry. */
-function leafOf(view: DataView, va: number): number | undefined {
+function leafOf(words: Uint32Array, va: number): number | undefined {
   let table: number = layout.PT_GPA;
   for (const shift of [39, 30, 21]) {
     const entry = table + 8 * (Math.floor(va / 2 ** shift) % 512);
-    const low = view.getUint32(entry, true);
+    const low = words[entry / 4]!;
     if ((low & PRESENT) === 0) return undefined;
     const isLeaf = (low & LARGE) !== 0;
-    if (isLeaf) return shift === 21 ? addressIn(view, entry) : undefined;
-    table = addressIn(view, entry);
+    if (isLeaf) return shift === 21 ? addressIn(words, entry) : undefined;
+    table = addressIn(words, entry);
   }
   return undefined;
 }

@@ -31,7 +31,7 @@ t.test('recorded once, it is there at each load, and a later one takes its place
   await store.keepWorkingSet(manifest.id, RUNS);
   t.same(await loaded('a'), RUNS);
   const later = await CheckpointStore.open(dir.path);
-  t.same(await later.workingSet(manifest), RUNS, 'who opens the store sweeps, and leaves it');
+  t.same(later.workingSet(manifest), RUNS, 'who opens the store sweeps, and leaves it');
   await store.keepWorkingSet('a', RUNS.subarray(0, 2));
   t.same(await loaded('a'), RUNS.subarray(0, 2));
   t.equal(readdirSync(join(dir.path, 'checkpoints', 'a')).length, 5);

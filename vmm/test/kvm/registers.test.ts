@@ -44,10 +44,11 @@ t.test('fields of kvm_sregs do not overlap', async (t) => {
   const bytes = new Uint8Array(buffer);
   const fields: [object, string, number][] = [];
   const widths: Record<string, number> = { base: 8, limit: 4, selector: 2 };
-  for (const [name, value] of Object.entries(sregs)) {
+  for (const name in sregs) {
+    const value = sregs[name as keyof typeof sregs];
     if (typeof value === 'bigint') fields.push([sregs, name, 8]);
     else
-      for (const field of Object.keys(value)) {
+      for (const field in value) {
         const isTable = name === 'gdt' || name === 'idt';
         fields.push([value, field, isTable && field === 'limit' ? 2 : (widths[field] ?? 1)]);
       }

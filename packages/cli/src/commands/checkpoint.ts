@@ -146,10 +146,8 @@ async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
   const all = await store.list();
   const manifest = await store.get(name);
   const children = all.filter(({ parent }) => parent === manifest.id).map((m) => m.name);
-  const layers = await Promise.all(
-    manifest.layers.map(async (layer) => ({ ...layer, present: await store.layers.has(layer) })),
-  );
-  const runs = await store.workingSet(manifest);
+  const layers = manifest.layers.map((layer) => ({ ...layer, present: store.layers.has(layer) }));
+  const runs = store.workingSet(manifest);
   const workingSetPages = runs === undefined ? null : countPages(runs);
   const found = { ...(await described(manifest, all)), layers, children, workingSetPages };
   if (flags.json) return printJson(io, found);
