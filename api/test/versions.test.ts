@@ -1,5 +1,5 @@
 /** Deployments, versions and environments, over a pool that tells which template it was asked for. */
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
@@ -195,6 +195,29 @@ t.test('a deployment tells of its steps when it is asked to', async (t) => {
   t.match((await deploy('x')).at(-1), { error: { code: 'MAYFLY_BOOT_FAILED' } });
 });
 
+t.test('a deployment is answered at once, though it waits for another one', async (t) => {
+  const { url, pool } = await start(t);
+  let goOn = () => {};
+  const held = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  pool.boot = async () => {
+    await held;
+    throw new MayflyError('MAYFLY_BOOT_FAILED', 'no');
+  };
+  const deploy = () =>
+    fetch(`${url}/v1/functions/f`, {
+      method: 'PUT',
+      headers: { accept: 'application/x-ndjson', 'content-type': 'text/javascript' },
+      body: 'x',
+    });
+  const [first, second] = await Promise.all([deploy(), deploy()]);
+  t.same([first.status, second.status], [200, 200]);
+  await second.body?.cancel();
+  goOn();
+  t.match(await first.text(), /MAYFLY_BOOT_FAILED/);
+});
+
 t.test('an archive is deployed over HTTP', async (t) => {
   const { json } = await start(t);
   const put = (body: Uint8Array, type: string) =>
@@ -237,6 +260,21 @@ t.test('the API is described, and the page that shows it needs no other host', a
   const page = await (await fetch(`${url}/docs`)).text();
   t.match(page, /swagger-ui/i);
   t.notMatch(page, /(src|href)="(https?:)?\/\//);
+});
+
+t.test('a data folder that cannot be one', async (t) => {
+  const dataDir = folder(t);
+  const file = join(dataDir, 'file');
+  writeFileSync(file, '');
+  const started = (dir: string) =>
+    startServer({ port: 0, dataDir: dir, pool: tellingPool(), layers: noLayers });
+  for (const dir of [file, join(file, 'below'), '/dev/null']) {
+    await t.rejects(started(dir), { code: 'MAYFLY_STORE_UNUSABLE', message: new RegExp(dir) });
+  }
+  const server = await started(dataDir);
+  const { size, blocks } = statSync(join(dataDir, 'mayfly.mdb-lock'));
+  t.ok(blocks * 512 >= size, 'what LMDB maps has room on the disk');
+  await server.close();
 });
 
 t.test('a damaged store is named, one of another format, and one that is in use', async (t) => {

@@ -27,6 +27,8 @@ export function sendProgress(
   deploy(onStep)
     .then((info) => tell({ function: info }), failed)
     .finally(() => lines.end());
+  // The first line may wait for another deployment of the name.
+  setImmediate(() => reply.raw.flushHeaders());
   return reply.type(NDJSON).send(lines);
 }
 

@@ -15,6 +15,8 @@ import { type Database as Lmdb, open, type RootDatabase } from 'lmdb';
 /** Grows when older servers could not read what newer ones write. This one reads all that came before. */
 const FORMAT = 2;
 const FILE = 'mayfly.mdb';
+/** At least what LMDB makes its lock file, for 126 readers. */
+const LOCK_BYTES = 12 * 1024;
 /** There while a server uses the database, and when the last one did not close it. */
 const MARK = 'mayfly.open';
 /** mdb.c of the LMDB that lmdb-js brings: MDB_MAGIC and MDB_DATA_VERSION, behind the header of the first page. */
@@ -38,10 +40,20 @@ export class Database {
 
   /**
    * @param dir made if needed
-   * @throws MayflyError MAYFLY_STORE_DAMAGED, MAYFLY_STORE_FORMAT, MAYFLY_STORE_IN_USE
+   * @throws MayflyError MAYFLY_STORE_DAMAGED, MAYFLY_STORE_FORMAT, MAYFLY_STORE_IN_USE, MAYFLY_STORE_UNUSABLE
    */
   static async open(dir: string): Promise<Database> {
-    await mkdir(dir, { recursive: true });
+    try {
+      await mkdir(dir, { recursive: true });
+      return await Database.#openIn(dir);
+    } catch (cause) {
+      if (cause instanceof MayflyError) throw cause;
+      const message = `the data of a server cannot be kept in ${dir}: ${(cause as Error).message}`;
+      throw new MayflyError('MAYFLY_STORE_UNUSABLE', message, { cause });
+    }
+  }
+
+  static async #openIn(dir: string): Promise<Database> {
     const unlock = await lock(await realpath(dir));
     try {
       const path = join(dir, FILE);
@@ -49,6 +61,7 @@ export class Database {
       await checkHeader(path);
       if (existsSync(mark) && existsSync(path)) await checkContent(path);
       await writeFile(mark, '');
+      await reserveLockFile(`${path}-lock`);
       // Without overlapping syncs, a commit that is acknowledged is on disk, as in LMDB itself.
       // The promise of an event turn's batch is nobody's: if it failed, for want of room, it would end the process.
       const options = { overlappingSync: false, eventTurnBatching: false };
@@ -87,6 +100,11 @@ export class Database {
     await rm(this.#mark, { force: true });
     this.#unlock();
   }
+}
+
+/** LMDB maps its table of readers, and writes to it: where the disk had no room for that, a signal would end the process. */
+async function reserveLockFile(path: string): Promise<void> {
+  if (!existsSync(path)) await writeFile(path, Buffer.alloc(LOCK_BYTES));
 }
 
 /** LMDB follows whatever offsets a file has: what is no file of LMDB's must not get that far. */

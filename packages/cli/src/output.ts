@@ -68,6 +68,7 @@ function adviceFor(code: string): string | undefined {
   if (code === 'MAYFLY_FUNCTION_UNKNOWN') return '`mayfly ls` lists the functions';
   if (code === 'MAYFLY_VERSION_UNKNOWN') return '`mayfly versions NAME` lists them';
   if (code === 'MAYFLY_LISTEN') return 'choose another port, or 0 for any free one';
+  if (code === 'MAYFLY_STORE_UNUSABLE') return 'choose another folder with --data';
   if (code.startsWith('MAYFLY_KVM_')) return '`mayfly doctor` says what this host lacks';
   if (code === 'MAYFLY_KERNEL_MISSING' || code === 'MAYFLY_AGENT_MISSING') {
     return 'build it with `npm run setup`';

@@ -74,7 +74,9 @@ export function addClone(program: Command, io: Io): void {
           'error: a port is for one clone: with --count, --publish 0:GUESTPORT gives each one of its own',
         );
       }
-      process.exitCode = await clone(name, flags, io);
+      process.exitCode = await clone(name, flags, io).catch((error: unknown) =>
+        printFailure(error, io),
+      );
     });
 }
 
