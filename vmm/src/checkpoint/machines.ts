@@ -24,24 +24,23 @@ import {
   waitForInput,
   waitUntil,
 } from '../machine/run-program.js';
+import { IDLE_MS, IdleWatch } from './idle-watch.js';
 import type { Manifest } from './manifest.js';
 import { countPages, type OnBytes } from './pages.js';
 import type { CheckpointStore, Loaded } from './store.js';
 
 /**
  * When a checkpoint is taken: when the program asks for it by reading /dev/checkpoint, when every thread of it waits for
- * something that will not come soon, or after a time, wherever it is then.
+ * something that will not come soon (idle-watch.ts), or after a time, wherever it is then.
  */
 export type Moment = 'asked' | 'idle' | { afterMs: number };
-
-/** A program that sleeps for less is not idle. */
-const IDLE_MS = 100;
 
 /** An honest guest is at CPL 0 for a few instructions, and hardly when two slices in a row end. */
 const AT_CPL0_MAX = 100;
 
-function waitsLong(deadline: bigint | undefined): boolean {
-  return deadline === undefined || Number(deadline - process.hrtime.bigint()) / 1e6 >= IDLE_MS;
+function sleepMs(stop: Stop): number {
+  if (stop.kind !== 'idle' || stop.deadline === undefined) return Number.POSITIVE_INFINITY;
+  return Number(stop.deadline - process.hrtime.bigint()) / 1e6;
 }
 
 /**
@@ -57,13 +56,15 @@ export async function runToMoment(
   const started = performance.now();
   const due = typeof moment === 'object' ? started + moment.afterMs : Number.POSITIVE_INFINITY;
   const deadline = started + timeoutMs;
+  const watch = new IdleWatch();
   let atCpl0 = 0;
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
     checkGoesOn(machine, stop, moment);
     const now = performance.now();
-    if (now >= due || (isMoment(stop, moment) && (await isQuiet(machine, deadline)))) {
+    const isIdle = watch.isIdle(stop, sleepMs(stop), now);
+    if (now >= due || (isMoment(stop, moment, isIdle) && (await isQuiet(machine, deadline)))) {
       const state = captureState(machine, stop.kind !== 'slice');
       if (!isAtCpl0(state.vcpu) || ++atCpl0 >= AT_CPL0_MAX) return state;
     }
@@ -86,9 +87,8 @@ async function isQuiet(machine: Machine, deadline: number): Promise<boolean> {
   return performance.now() >= until;
 }
 
-function isMoment(stop: Stop, moment: Moment): boolean {
-  if (stop.kind === 'idle') return moment === 'idle' && waitsLong(stop.deadline);
-  return stop.kind === 'checkpoint' && moment === 'asked';
+function isMoment(stop: Stop, moment: Moment, isIdle: boolean): boolean {
+  return moment === 'idle' ? isIdle : stop.kind === 'checkpoint' && moment === 'asked';
 }
 
 /** What it waits for may come: it has connections that leave the guest. */

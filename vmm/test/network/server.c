@@ -16,6 +16,7 @@ static int poll_fd, listener;
 struct client {
   int fd;
   size_t owed, have; /* bytes to send; of a line */
+  enum { STAYS, CLOSES, SAYS_BYE } end; /* when it owes nothing any more */
   char line[64];
 };
 
@@ -36,11 +37,13 @@ static int pay(struct client *c) {
   while (c->owed > 0) {
     ssize_t n = write(c->fd, block, c->owed < sizeof block ? c->owed : sizeof block);
     if (n < 0) {
-      watch(EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
-      return errno == EAGAIN;
+      watch(EPOLL_CTL_MOD, c->fd, EPOLLOUT, c);
+      return errno == EAGAIN; /* it is asked again when there is room */
     }
     c->owed -= (size_t)n;
   }
+  if (c->end == SAYS_BYE) dprintf(c->fd, "bye\n");
+  if (c->end != STAYS) return 0;
   watch(EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
   return 1;
 }
@@ -53,7 +56,7 @@ static int obey(struct client *c) {
   sscanf(c->line, "%63s %ld", word, &number);
   if (strcmp(word, "send") == 0) c->owed += (size_t)number;
   else if (strcmp(word, "reset") == 0) return setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0;
-  else if (strcmp(word, "close") == 0) return 0;
+  else if (strcmp(word, "close") == 0) c->end = CLOSES;
   else if (strcmp(word, "half") == 0) shutdown(c->fd, SHUT_WR);
   else if (strcmp(word, "stop") == 0) close(listener), dprintf(c->fd, "stopped\n");
   else if (strcmp(word, "exit") == 0) exit((int)number);
@@ -70,7 +73,7 @@ static int hear(struct client *c) {
   char bytes[4096];
   ssize_t n = read(c->fd, bytes, sizeof bytes);
   if (n < 0) return errno == EAGAIN;
-  if (n == 0) return dprintf(c->fd, "bye\n"), 0;
+  if (n == 0) c->end = SAYS_BYE;
   for (ssize_t i = 0; i < n; i++) {
     if (bytes[i] != '\n') {
       if (c->have < sizeof c->line - 1) c->line[c->have++] = bytes[i];

@@ -33,8 +33,9 @@ interface CreateFlags extends ProgramFlags, StoreFlags, CheckpointNetworkFlags {
 const CREATE_HELP = `
 The checkpoint is taken when the program asks for it, by reading /dev/checkpoint: the read
 returns "clone" in clones, and "original" in a program that is left running. --when-idle
-takes it as soon as every thread waits for something that will not come soon, --after after
-a time, wherever the program is then.
+takes it as soon as every thread waits for something that will not come soon, or after a second
+in which the program did no more than look at its clock, as servers do that wait for clients.
+--after takes it after a time, wherever the program is then.
 
 --from goes on from another checkpoint instead of starting a program. The new one stores
 what differs, and stays whole when the other one is removed.
