@@ -1,5 +1,7 @@
 /** The same answer by other means, side by side: a fresh sandbox a request, or one that is reused. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Benchmark, type Measurement, Unavailable } from './benchmark.js';
 import { Target } from './http-client.js';
@@ -55,8 +57,13 @@ export const peers: readonly Benchmark[] = Object.entries(PEERS).map(([name, abo
 /** Puts what the peers need into bench/peers, which is no part of the workspace: some of it is large, or is compiled. */
 export function installPeers(): void {
   const cwd = fileURLToPath(new URL('../../peers', import.meta.url));
+  // isolated-vm would fetch a binary from elsewhere than the registry, and headers to compile it with.
+  const env: NodeJS.ProcessEnv = { ...process.env, npm_config_build_from_source: 'true' };
+  const prefix = dirname(dirname(process.execPath));
+  if (existsSync(join(prefix, 'include/node/node_api.h'))) env.npm_config_nodedir = prefix;
   execFileSync('npm', ['install', '--no-package-lock', '--no-audit', '--no-fund'], {
     cwd,
+    env,
     stdio: ['ignore', 'inherit', 'inherit'],
   });
 }
