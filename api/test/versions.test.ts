@@ -1,5 +1,5 @@
 /** Deployments, versions and environments, over a pool that tells which template it was asked for. */
-import { statSync, writeFileSync } from 'node:fs';
+import { chmodSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
@@ -275,6 +275,18 @@ t.test('a data folder that cannot be one', async (t) => {
   const { size, blocks } = statSync(join(dataDir, 'mayfly.mdb-lock'));
   t.ok(blocks * 512 >= size, 'what LMDB maps has room on the disk');
   await server.close();
+});
+
+t.test('secrets on disk are read by nobody else', async (t) => {
+  const dataDir = join(folder(t), 'data');
+  const modes = () =>
+    [dataDir, join(dataDir, 'mayfly.mdb')].map((path) => statSync(path).mode & 0o777);
+  const started = () => startServer({ port: 0, dataDir, pool: tellingPool(), layers: noLayers });
+  await (await started()).close();
+  t.same(modes(), [0o700, 0o600]);
+  chmodSync(join(dataDir, 'mayfly.mdb'), 0o644);
+  await (await started()).close();
+  t.same(modes(), [0o700, 0o600], 'a file of an earlier server');
 });
 
 t.test('a damaged store is named, one of another format, and one that is in use', async (t) => {

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open as openFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open as openFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,8 @@ import { type Database as Lmdb, open, type RootDatabase } from 'lmdb';
 /** Grows when older servers could not read what newer ones write. This one reads all that came before. */
 const FORMAT = 2;
 const FILE = 'mayfly.mdb';
+/** Secrets lie in it as they are. */
+const MODE = 0o600;
 /** At least what LMDB makes its lock file, for 126 readers. */
 const LOCK_BYTES = 12 * 1024;
 /** There while a server uses the database, and when the last one did not close it. */
@@ -44,7 +46,7 @@ export class Database {
    */
   static async open(dir: string): Promise<Database> {
     try {
-      await mkdir(dir, { recursive: true });
+      await mkdir(dir, { recursive: true, mode: 0o700 });
       return await Database.#openIn(dir);
     } catch (cause) {
       if (cause instanceof MayflyError) throw cause;
@@ -64,8 +66,9 @@ export class Database {
       await reserveLockFile(`${path}-lock`);
       // Without overlapping syncs, a commit that is acknowledged is on disk, as in LMDB itself.
       // The promise of an event turn's batch is nobody's: if it failed, for want of room, it would end the process.
-      const options = { overlappingSync: false, eventTurnBatching: false };
+      const options = { overlappingSync: false, eventTurnBatching: false, permissionsMode: MODE };
       const root = open({ path, maxDbs: 16, ...options });
+      await chmod(path, MODE); // one that an earlier server made
       await checkFormat(root, path);
       return new Database(root, mark, unlock);
     } catch (error) {
