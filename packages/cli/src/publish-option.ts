@@ -44,19 +44,16 @@ export async function openWayIn(
   mark = '',
 ): Promise<WayIn | undefined> {
   if (publish.length === 0) return undefined;
-  const { WayIn } = await import('@mayfly/vmm/network');
+  const { WayIn, withPort } = await import('@mayfly/vmm/network');
   const wayIn = await WayIn.listen(publish, {
-    waits: (port) => {
-      const text = `a client of ${hostPart(port)} waits: nothing listens on port ${port.guestPort} of the guest yet`;
+    waits: ({ address, port, guestPort }) => {
+      const text = `a client of ${withPort(address, port)} waits: nothing listens on port ${guestPort} of the guest yet`;
       io.stderr(`mayfly: ${mark}${text}\n`);
     },
   });
-  for (const [i, port] of wayIn.ports.entries()) {
+  for (const [i, { address, port, guestPort }] of wayIn.ports.entries()) {
     if (publish[i]?.port !== 0) continue;
-    io.stderr(`mayfly: ${mark}${hostPart(port)} is port ${port.guestPort} of the guest\n`);
+    io.stderr(`mayfly: ${mark}${withPort(address, port)} is port ${guestPort} of the guest\n`);
   }
   return wayIn;
 }
-
-const hostPart = ({ address, port }: PublishedPort): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;

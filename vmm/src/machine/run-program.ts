@@ -39,7 +39,7 @@ export interface RunOptions {
   network?: EgressOptions;
   /** The machine has its way out already: instead of `network`. It is closed at the end. */
   wayOut?: WayOut;
-  /** Ports of this host that lead to the guest's, listening already. It is closed at the end. */
+  /** Ports of this host that lead to the guest's, listening already. It is closed when the guest ends. */
   wayIn?: WayIn;
   /** Asked between turns of the guest, which waits while there is a promise: the receiver of its output is slow. */
   outputReady?(): Promise<unknown> | undefined;

@@ -1,3 +1,4 @@
+export { withPort } from './address.js';
 export { type Denial, denialText } from './denial.js';
 export {
   checkRules,
@@ -11,7 +12,6 @@ export { HostResolver, type NameResolver } from './resolver.js';
 export {
   type IngressStats,
   type PublishedPort,
-  portText,
   WayIn,
   type WayInOptions,
 } from './way-in.js';

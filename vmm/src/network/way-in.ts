@@ -44,11 +44,6 @@ export interface WayInOptions {
   tellMs?: number;
 }
 
-/** 127.0.0.1:8080:80 */
-export function portText({ address, port, guestPort }: PublishedPort): string {
-  return `${withPort(address, port)}:${guestPort}`;
-}
-
 export class WayIn {
   readonly #listeners: Listener[] = [];
   readonly #limits: Required<Omit<WayInOptions, 'waits'>>;
