@@ -1,88 +1,109 @@
-/** Clones that are alive at once, over several processes: what each takes of the host's memory. */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
+/** Clones that are alive at once, over several pool processes: what each takes of the host's memory. */
+import { MachineProcesses } from '@mayfly/vmm';
 import type { Benchmark, Measurement } from './benchmark.js';
-import { availableKib } from './host-memory.js';
+import { availableKib, privateKib } from './host-memory.js';
 import { scaled } from './scale.js';
-import { type Guest, scratchFolder, storeCheckpoint } from './templates.js';
+import {
+  checkAnswer,
+  eventBody,
+  eventHead,
+  type Guest,
+  scratchFolder,
+  templateSpec,
+} from './templates.js';
 
-const GUESTS = fileURLToPath(new URL('./density-guests.js', import.meta.url));
 /** Making a VM takes longer the more mappings its process has; and each takes two descriptors. */
 const PER_PROCESS = 500;
 const CLONES: Record<Guest, number> = { static: 1000, node: 5000 };
+const BATCH = 50;
+const TIMEOUT_MS = 300_000;
+/** Less than this left: the host is full. */
+const LEFT_KIB_MIN = 1 << 20;
 
-type Line = { clones: number; privateKib: number } & { alive: number } & { answered: number };
-
+/** Clones of one template that live on in a pool, one worker a process. */
 class Crowd {
-  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #lines: AsyncIterator<string>;
-  /** KiB a clone, one for each batch. */
-  readonly samples: number[] = [];
-  alive = 0;
+  readonly #pool: MachineProcesses;
+  readonly #guest: Guest;
+  /** How many each worker has. */
+  readonly #counts: number[];
 
-  constructor(guest: Guest, folder: string, count: number) {
-    const args = ['--expose-gc', GUESTS, guest, folder, String(count)];
-    this.#process = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    const lines = createInterface({ input: this.#process.stdout });
-    this.#lines = lines[Symbol.asyncIterator]();
+  constructor(pool: MachineProcesses, guest: Guest) {
+    this.#pool = pool;
+    this.#guest = guest;
+    this.#counts = Array.from({ length: pool.workers }, () => 0);
   }
 
-  async filled(): Promise<void> {
-    for (;;) {
-      const line = await this.#next();
-      if (line.alive !== undefined) {
-        this.alive = line.alive;
-        return;
-      }
-      this.samples.push(line.privateKib / line.clones);
-    }
+  get alive(): number {
+    return this.#counts.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Lets each clone that was rewound answer once more; how many did. */
+  /** Adds clones that answer an event each and are rewound; KiB that each takes of its process. */
+  async add(worker: number, count: number): Promise<number> {
+    const pid = this.#pool.pids[worker];
+    if (pid === undefined) throw new Error(`process ${worker} of the pool is gone`);
+    if (this.#counts[worker] === 0) await this.#addOne(worker); // with what a worker takes besides
+    const before = privateKib(pid);
+    for (let i = 0; i < count; i++) await this.#addOne(worker);
+    return (privateKib(pid) - before) / count;
+  }
+
+  /** Lets each clone answer once more; how many did. */
   async answerAgain(): Promise<number> {
-    this.#process.stdin.write('\n');
-    return (await this.#next()).answered;
+    let answered = 0;
+    for (const [worker, count] of this.#counts.entries()) {
+      for (let clone = 0; clone < count; clone++, answered++) await this.#answer(worker, clone);
+    }
+    return answered;
   }
 
-  close(): void {
-    this.#process.stdin.end();
+  async #addOne(worker: number): Promise<void> {
+    const clone = this.#counts[worker] ?? 0;
+    this.#counts[worker] = clone + 1;
+    await this.#answer(worker, clone);
   }
 
-  async #next(): Promise<Line> {
-    const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error('a process with clones ended');
-    return JSON.parse(value) as Line;
+  async #answer(worker: number, clone: number): Promise<void> {
+    const place = { worker, clone };
+    const frame = { head: eventHead(), body: eventBody() };
+    const options = { place, timeoutMs: TIMEOUT_MS };
+    const { head, end } = await this.#pool.invoke(this.#guest, frame, options);
+    checkAnswer(head);
+    await end;
+    await this.#pool.start(this.#guest, place); // it is there: this is answered when it is rewound
   }
 }
 
 async function measure(guest: Guest): Promise<Measurement> {
   const scratch = scratchFolder();
-  const crowds: Crowd[] = [];
   const wanted = scaled(CLONES[guest]);
+  const before = availableKib();
+  const pool = new MachineProcesses({
+    directory: scratch.path,
+    checkpoints: `${scratch.path}/checkpoints`,
+    processes: Math.ceil(wanted / PER_PROCESS),
+    workers: 1,
+    clones: { memory: 'lazy', shells: 0 },
+  });
   try {
-    const folder = await storeCheckpoint(guest, scratch.path);
-    const before = availableKib();
-    let alive = 0;
-    while (alive < wanted) {
-      const count = Math.min(PER_PROCESS, wanted - alive);
-      const crowd = new Crowd(guest, folder, count);
-      crowds.push(crowd);
-      await crowd.filled();
-      alive += crowd.alive;
-      if (crowd.alive < count) break; // the host is full
+    const stored = { group: guest, version: '1' };
+    await pool.deploy({ ...(await templateSpec(guest)), stored });
+    const crowd = new Crowd(pool, guest);
+    const samples: number[] = [];
+    for (let worker = 0; worker < pool.workers && availableKib() > LEFT_KIB_MIN; worker++) {
+      const count = Math.min(PER_PROCESS, wanted - worker * PER_PROCESS);
+      for (let have = 0; have < count && availableKib() > LEFT_KIB_MIN; have += BATCH) {
+        samples.push(await crowd.add(worker, Math.min(BATCH, count - have)));
+      }
     }
+    const { alive } = crowd;
     const totalKib = Math.round((before - availableKib()) / alive);
-    let answeredAgain = 0;
-    for (const crowd of crowds) answeredAgain += await crowd.answerAgain();
-    const samples = crowds.flatMap((crowd) => crowd.samples);
+    const answeredAgain = await crowd.answerAgain();
     return {
       samples,
-      details: { clones: alive, processes: crowds.length, answeredAgain, totalKib },
+      details: { clones: alive, processes: pool.workers, answeredAgain, totalKib },
     };
   } finally {
-    for (const crowd of crowds) crowd.close();
+    await pool.close();
     scratch.remove();
   }
 }

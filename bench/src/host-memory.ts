@@ -10,8 +10,8 @@ function sum(path: string, fields: RegExp): number {
 /** Memory of the host that is free or could be. */
 export const availableKib = () => sum('/proc/meminfo', /^MemAvailable:\s+(\d+) kB$/gm);
 
-/** Pages that this process shares with nobody, garbage of JavaScript's left out where node runs with --expose-gc. */
-export function privateKib(): number {
-  globalThis.gc?.();
-  return sum('/proc/self/smaps_rollup', /^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm);
+/** Pages that a process shares with nobody; of this one, where node runs with --expose-gc, garbage of JavaScript's left out. */
+export function privateKib(pid: number | 'self' = 'self'): number {
+  if (pid === 'self') globalThis.gc?.();
+  return sum(`/proc/${pid}/smaps_rollup`, /^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm);
 }
