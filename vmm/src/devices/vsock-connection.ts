@@ -331,16 +331,20 @@ export class Connection implements VsockStream {
     if (this.closed || this.#input.length > 0) return;
     if ((this.#peerShutdown & shutdown.SEND) !== 0 && !this.#endSeen) {
       this.#endSeen = true;
+      this.#owner.schedule(this);
       this.onEnd();
     }
     if (this.#peerShutdown === shutdown.BOTH) this.#close('closed', true);
     else this.#offerCredit();
   }
 
-  /** What the host has finished; once both directions are done, it says so for both. */
+  /**
+   * What the host has finished; once both directions are done, it says so for both. Not before the last byte was taken: the
+   * guest answers with a reset, and what is held back then would be lost.
+   */
   #shutdownFlags(): number {
     if (!this.#hostEnded) return 0;
-    return (this.#peerShutdown & shutdown.SEND) !== 0 ? shutdown.BOTH : shutdown.SEND;
+    return this.#endSeen ? shutdown.BOTH : shutdown.SEND;
   }
 
   #close(reason: VsockCloseReason, reset: boolean): void {

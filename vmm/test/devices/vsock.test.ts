@@ -257,6 +257,22 @@ t.test(
   },
 );
 
+t.test('what a paused stream holds is not lost when both sides have ended', async (t) => {
+  const { open, exchange, guest } = setUp();
+  const { stream, log } = open();
+  stream.pause();
+  exchange({ op: op.RW, payload: bytes('the last') });
+  stream.end();
+  t.match(guest.receive(), [{ op: op.SHUTDOWN, flags: 2 }], 'the host sends no more');
+  t.same(ops(exchange({ op: op.SHUTDOWN, flags: 2 })), [], 'and still takes what was sent');
+  guest.post(4);
+  stream.resume();
+  t.same([log.data, log.events], ['the last', ['end']]);
+  t.match(guest.receive(), [{ op: op.SHUTDOWN, flags: 3 }]);
+  exchange({ op: op.RST });
+  t.same(log.events, ['end', 'closed']);
+});
+
 t.test('streams, resets and waiting bytes have bounds', async (t) => {
   const { device, guest, streams } = setUp({ connectionsMax: 10 });
   const pump = () => {

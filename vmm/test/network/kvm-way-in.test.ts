@@ -8,8 +8,6 @@ import t from 'tap';
 import { WayIn } from '../../src/network/index.js';
 import { compile, runInGuest } from '../machine/guest.js';
 
-t.setTimeout(240_000);
-
 const source = fileURLToPath(new URL('../../../test/network/server.c', import.meta.url));
 const program = compile(source, 'server');
 const GUEST_PORT = 8000;
