@@ -109,17 +109,23 @@ async function pnpm(args) {
   await run('npx', ['--yes', version, ...args], { cwd: ROOT, env: { CI: 'true' } });
 }
 
-async function dependencies() {
-  const inputs = [at('pnpm-lock.yaml'), at('pnpm-workspace.yaml')].concat(
+const dependencyFiles = () =>
+  [at('pnpm-lock.yaml'), at('pnpm-workspace.yaml')].concat(
     workspaceFolders().map((folder) => at(folder, 'package.json')),
   );
-  return unlessDone('dependencies', inputs, at('node_modules/.modules.yaml'), () =>
+
+async function dependencies() {
+  return unlessDone('dependencies', dependencyFiles(), at('node_modules/.modules.yaml'), () =>
     pnpm(['install', '--frozen-lockfile']),
   );
 }
 
+/** By itself, tsc does not look again at what it could not build for want of a package. */
 async function typescript() {
-  await run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-b'], { cwd: ROOT });
+  const compiler = at('node_modules/typescript/bin/tsc');
+  const build = (...options) => run(process.execPath, [compiler, '-b', ...options], { cwd: ROOT });
+  const done = await unlessDone('typescript', dependencyFiles(), compiler, () => build('--force'));
+  if (done === 'unchanged') await build();
 }
 
 async function nativeAddon() {
