@@ -1,4 +1,6 @@
 /** The programs of guest/, and running any program here or in a machine. */
+
+import '@mayfly/image'; // a run loads it when it needs it, which is not what is measured
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type RunStats, runProgram } from '@mayfly/vmm/run';

@@ -24,6 +24,8 @@ export class HttpGreeting implements Greeting {
   readonly #logs: () => LogLine[];
   #connection: 'none' | 'asked' | 'open' | 'warming' | 'ended' = 'none';
   #dial: Dial | undefined;
+  /** Since the guest waits for nothing but input. */
+  #askedAtRest = false;
   #stream: VsockStream | undefined;
   /** The path that is asked for before the server is ready, until it is. */
   #toWarm: string | undefined;
@@ -72,9 +74,17 @@ export class HttpGreeting implements Greeting {
     }
   }
 
-  /** Without a timer, nothing will ever listen, or answer. */
-  #waiting({ deadline }: { deadline?: unknown }): 'wait' {
-    if (deadline !== undefined) return 'wait';
+  /** Without a timer, nothing will ever listen, or answer; but what listens now may have begun after it was asked. */
+  #waiting({ deadline }: { deadline?: unknown }): 'wait' | 'enter' {
+    if (deadline !== undefined) {
+      this.#askedAtRest = false;
+      return 'wait';
+    }
+    if (this.#dial?.refused && !this.#askedAtRest) {
+      this.#askedAtRest = true;
+      this.#dial.askNow();
+      return 'enter';
+    }
     this.#dial?.stop();
     throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
   }

@@ -36,6 +36,12 @@ export class Dial {
     return this.#timer !== undefined;
   }
 
+  /** Not later, after a refusal. */
+  askNow(): void {
+    clearTimeout(this.#timer);
+    this.#ask();
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

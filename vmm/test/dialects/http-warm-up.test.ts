@@ -60,6 +60,24 @@ t.test('without a warmup the first connection is the template’s', async (t) =>
   t.equal(streams[0]?.written, '');
 });
 
+t.test('a server is asked again once it waits for nothing but input', async (t) => {
+  const late = greeting();
+  t.equal(late.greeting.look(idle()), 'enter');
+  late.streams[0]?.onClose('refused');
+  t.equal(late.greeting.look(idle(1n)), 'wait', 'it has something to do');
+  t.equal(late.greeting.look(idle()), 'enter', 'it may listen by now');
+  t.equal(late.streams.length, 2);
+  late.streams[1]?.onOpen();
+  t.match(late.greeting.look(idle()), { type: 'ready' });
+  const deaf = greeting();
+  t.equal(deaf.greeting.look(idle()), 'enter');
+  deaf.streams[0]?.onClose('refused');
+  t.equal(deaf.greeting.look(idle()), 'enter');
+  deaf.streams[1]?.onClose('refused');
+  t.throws(() => deaf.greeting.look(idle()), { code: 'MAYFLY_BOOT_FAILED' });
+  t.equal(deaf.streams.length, 2);
+});
+
 t.test('the server answers on a connection that ends, and is ready on another one', async (t) => {
   const { greets, streams, first } = warming('/a?b=c');
   t.match(
