@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { decompress } from '@mayfly/image';
-import { FunctionManifest } from '@mayfly/protocol/api';
+import { FunctionManifest, type FunctionSettings } from '@mayfly/protocol/api';
 import { Compile } from '@mayfly/schema';
 import type { Header } from 'tar-stream';
 import { checkPath, fileAndFolder } from './deployment.js';
@@ -130,7 +130,8 @@ function leadsOut(path: string, target: string): ApiError {
   return invalid(`the link "${path}" leads out of the archive, to "${target.slice(0, 100)}"`);
 }
 
-function parseManifest(bytes: Uint8Array): FunctionManifest {
+/** `bundle` is for who made the archive. */
+function parseManifest(bytes: Uint8Array): FunctionSettings {
   let manifest: unknown;
   try {
     manifest = JSON.parse(Buffer.from(bytes).toString());
@@ -138,7 +139,10 @@ function parseManifest(bytes: Uint8Array): FunctionManifest {
     throw invalid(`${MANIFEST} is not JSON: ${(error as Error).message}`);
   }
   validator ??= compileManifest();
-  if (validator.Check(manifest)) return manifest;
+  if (validator.Check(manifest)) {
+    const { bundle: _, ...settings } = manifest;
+    return settings;
+  }
   const [error] = validator.Errors(manifest);
   throw invalid(`${MANIFEST}: ${error ? problemOf(error, 'manifest') : 'it is no manifest'}`);
 }

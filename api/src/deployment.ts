@@ -1,11 +1,11 @@
 /** From the body of a deployment to its files and settings. */
-import type { FunctionFiles, FunctionManifest, FunctionSource } from '@mayfly/protocol/api';
+import type { FunctionFiles, FunctionSettings, FunctionSource } from '@mayfly/protocol/api';
 import { ApiError } from './errors.js';
 import type { Deployment } from './registry.js';
 import type { SourceFile } from './runtimes/runtime.js';
 
 /** What the one file of a `source` is called. */
-const ENTRY_DEFAULT: Partial<Record<NonNullable<FunctionManifest['runtime']>, string>> = {
+const ENTRY_DEFAULT: Partial<Record<NonNullable<FunctionSettings['runtime']>, string>> = {
   node: 'index.js',
   python: 'main.py',
 };

@@ -12,7 +12,7 @@ import type {
   EnvironmentInfo,
   EnvironmentPatch,
   FunctionInfo,
-  FunctionManifest,
+  FunctionSettings,
   VersionInfo,
 } from '@mayfly/protocol/api';
 import { checkRules } from '@mayfly/vmm/network';
@@ -36,7 +36,7 @@ const OTHER_TEMPLATES_MAX = 1;
 
 /** What somebody deploys. */
 export interface Deployment {
-  settings: FunctionManifest;
+  settings: FunctionSettings;
   files: SourceFiles;
 }
 
@@ -343,7 +343,7 @@ function newVersion(record: VersionRecord | undefined): Version | undefined {
 
 function versionRecord(
   version: number,
-  manifest: FunctionManifest,
+  manifest: FunctionSettings,
   files: SourceFiles,
 ): VersionRecord {
   checkRules(manifest.network?.allow ?? []);

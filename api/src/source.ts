@@ -10,6 +10,8 @@ import { nativePackages } from './native-packages.js';
 const BANNER =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
+const NATIVE_ADVICE = 'a server ("runtime": "http") brings node_modules with "bundle": false';
+
 /** Only where the source has no variable of this name itself. */
 const COMMONJS_PLACES = {
   __filename: 'import.meta.filename',
@@ -94,7 +96,7 @@ async function bundleLocal(
     warnings: [
       ...result.warnings.map(({ text, location }) => `${placeOf(location)}${text}`),
       ...(await nativePackages(Object.keys(result.metafile?.inputs ?? {}))).map(
-        (name) => `${name} has native code, which is not deployed with a function in Node.js`,
+        (name) => `${name} has native code, which no bundle has: ${NATIVE_ADVICE}`,
       ),
     ],
   };
@@ -128,7 +130,7 @@ const noAddons: Plugin = {
   name: 'no-addons',
   setup(build) {
     build.onLoad({ filter: /\.node$/ }, ({ path }) => {
-      const text = `${basename(path)} is a native add-on, which a function in Node.js cannot have: use WebAssembly or a package in JavaScript`;
+      const text = `${basename(path)} is a native add-on, which no bundle has: use WebAssembly or a package in JavaScript; ${NATIVE_ADVICE}`;
       return { errors: [{ text }] };
     });
   },

@@ -6,7 +6,10 @@ import { deploymentFromArchive } from '../src/archive.js';
 
 type Entry = Partial<Header> & { name: string; content?: string | Buffer };
 
-const MANIFEST: Entry = { name: 'mayfly.json', content: '{"runtime":"python","timeoutMs":5}' };
+const MANIFEST: Entry = {
+  name: 'mayfly.json',
+  content: '{"runtime":"python","timeoutMs":5,"bundle":false}',
+};
 
 async function tar(...entries: Entry[]): Promise<Buffer> {
   const archive = pack();

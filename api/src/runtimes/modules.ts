@@ -1,4 +1,4 @@
-/** Native modules among a function's files, as packages of Python have them: what they need of this host. */
+/** Native modules among a function's files, as packages of Python and Node.js have them: what they need of this host. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,7 +6,7 @@ import type { Extra } from '@mayfly/image';
 import { GUEST_PATHS } from '../layers.js';
 import type { Source } from './runtime.js';
 
-const SHARED_OBJECT = /\.so(\.\d+)*$/;
+const SHARED_OBJECT = /\.(node|so(\.\d+)*)$/;
 const ELF = Buffer.from('\x7fELF', 'latin1');
 
 /**

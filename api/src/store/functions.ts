@@ -1,5 +1,5 @@
 /** The functions, their versions and what was deployed, in the database. */
-import type { FunctionManifest, Variables } from '@mayfly/protocol/api';
+import type { FunctionSettings, Variables } from '@mayfly/protocol/api';
 import type { SourceFile } from '../runtimes/runtime.js';
 import type { Database, Table } from './database.js';
 
@@ -15,8 +15,8 @@ export interface FunctionRecord {
 }
 
 /** A manifest with its defaults. */
-export type Settings = FunctionManifest &
-  Required<Pick<FunctionManifest, 'runtime' | 'memoryBytes' | 'timeoutMs' | 'env'>>;
+export type Settings = FunctionSettings &
+  Required<Pick<FunctionSettings, 'runtime' | 'memoryBytes' | 'timeoutMs' | 'env'>>;
 
 /** What was deployed, apart from its files. It never changes. */
 export type VersionRecord = Settings & {

@@ -4,7 +4,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
-import type { FunctionManifest } from '@mayfly/protocol/api';
+import type { FunctionSettings } from '@mayfly/protocol/api';
 import { type Pack, pack } from 'tar-stream';
 import type { LocalFile, LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
@@ -15,7 +15,7 @@ import { unreadable } from './output.js';
  * @param onBytes told of the archive's bytes as they are taken
  */
 export function archiveOf(
-  settings: FunctionManifest,
+  settings: FunctionSettings,
   files: LocalFiles,
   onBytes: (bytes: number) => void,
 ): Readable {
@@ -32,7 +32,7 @@ export function archiveOf(
   return counter;
 }
 
-async function addAll(archive: Pack, settings: FunctionManifest, files: LocalFiles): Promise<void> {
+async function addAll(archive: Pack, settings: FunctionSettings, files: LocalFiles): Promise<void> {
   archive.entry({ name: 'mayfly.json' }, JSON.stringify(settings));
   for (const [name, file] of files) await add(archive, name, file);
   archive.finalize();

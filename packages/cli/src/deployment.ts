@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import type { FunctionManifest } from '@mayfly/protocol/api';
+import type { FunctionManifest, FunctionSettings } from '@mayfly/protocol/api';
 import { filesOf, type LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
 
@@ -14,7 +14,7 @@ export type Warn = (warning: string) => void;
 
 /** One source file, or files; and how they run. */
 export interface LocalDeployment {
-  settings: FunctionManifest;
+  settings: FunctionSettings;
   code: { source: string } | { files: LocalFiles };
   /** Bytes of the code. */
   size: number;
@@ -27,29 +27,33 @@ export interface LocalDeployment {
  */
 export async function readDeployment(path: string, warn: Warn): Promise<LocalDeployment> {
   if (!(await isFolder(path))) return ofSource({}, await bundled(path, warn));
-  const manifest = await readManifest(join(path, MANIFEST));
+  const { bundle = true, ...manifest } = await readManifest(join(path, MANIFEST));
   const { entry, runtime = 'node', ...rest } = manifest;
+  if (!bundle && runtime !== 'http') {
+    throw invalid(join(path, MANIFEST), 'bundle can be false for "runtime": "http" only');
+  }
   if (runtime === 'node') {
     const source = await bundled(join(path, entry ?? (await defaultEntry(path))), warn);
     return ofSource(rest, source);
   }
-  const files = await filesOf(path);
-  const settings = runtime === 'http' ? await bundleServer(path, manifest, files, warn) : manifest;
+  const files = await filesOf(path, { packages: !bundle });
+  const settings =
+    runtime === 'http' && bundle ? await bundleServer(path, manifest, files, warn) : manifest;
   const sizes = Array.from(files.values(), ({ size }) => size);
   return { settings, code: { files }, size: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-function ofSource(settings: FunctionManifest, source: string): LocalDeployment {
+function ofSource(settings: FunctionSettings, source: string): LocalDeployment {
   return { settings, code: { source }, size: Buffer.byteLength(source) };
 }
 
 /** A server for Node.js becomes one file with all that it imports; its other files stay beside it. */
 async function bundleServer(
   folder: string,
-  manifest: FunctionManifest,
+  manifest: FunctionSettings,
   files: LocalFiles,
   warn: Warn,
-): Promise<FunctionManifest> {
+): Promise<FunctionSettings> {
   const { command = [] } = manifest;
   const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
   const script = posix.normalize(command[at] ?? '');

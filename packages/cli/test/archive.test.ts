@@ -83,3 +83,45 @@ t.test('a file that changes while it is sent', async (t) => {
   rmSync(at('link.py'));
   await t.rejects(sent(), { code: 'MAYFLY_FILE', message: /cannot read .*link\.py/ });
 });
+
+t.test('packages are brought as they are, where they are files', async (t) => {
+  const server = join(folder, 'server');
+  const inServer = (path: string) => join(server, path);
+  mkdirSync(inServer('node_modules/a/node_modules/b'), { recursive: true });
+  mkdirSync(inServer('node_modules/.bin'));
+  mkdirSync(inServer('shared'));
+  for (const path of [
+    'server.js',
+    'shared/index.js',
+    'node_modules/a/index.js',
+    'node_modules/a/node_modules/b/add-on.node',
+    'node_modules/.package-lock.json',
+    'node_modules/.bin/tool',
+  ]) {
+    writeFileSync(inServer(path), '');
+  }
+  symlinkSync('../shared', inServer('node_modules/shared'));
+  t.same([...(await filesOf(server)).keys()], ['server.js', 'shared/index.js']);
+  t.same(
+    [...(await filesOf(server, { packages: true })).keys()],
+    [
+      'node_modules/a/index.js',
+      'node_modules/a/node_modules/b/add-on.node',
+      'node_modules/shared/index.js',
+      'server.js',
+      'shared/index.js',
+    ],
+  );
+  symlinkSync('../..', inServer('shared/around'));
+  const around = {
+    code: 'MAYFLY_FILE',
+    message: /shared\/around: a link to a folder that it is in/,
+  };
+  await t.rejects(filesOf(folder), around);
+  rmSync(inServer('shared/around'));
+  mkdirSync(inServer('node_modules/.pnpm'));
+  await t.rejects(filesOf(server, { packages: true }), {
+    code: 'MAYFLY_FILE',
+    message: /server\/node_modules are links of pnpm: .*hoisted/,
+  });
+});

@@ -28,6 +28,7 @@ const LINE = { level: 'info', time: 0, text: 'log\u001b[2J\tged' };
 class EchoPool implements Pool {
   readonly workers = 1;
   source = '';
+  files: string[] = [];
 
   async deploy() {
     const ready = { type: 'ready', exports: 'handler', version: 'v20', pid: 1, logs: [] };
@@ -71,6 +72,7 @@ const layers = {
   programs: async () => '',
   files: async (files: ReadonlyMap<string, { bytes: Uint8Array }>) => {
     for (const { bytes } of files.values()) pool.source = Buffer.from(bytes).toString();
+    pool.files = [...files.keys()];
     return '';
   },
 };
@@ -283,6 +285,17 @@ t.test('a folder is deployed as its mayfly.json says', async (t) => {
     t.match(outcome, { code: 1, stderr: /^mayfly: MAYFLY_MANIFEST: / }, text);
     t.match(outcome.stderr, why);
   }
+  manifest('{ "bundle": false }');
+  t.match(await mayfly('deploy', 'g', folder), {
+    code: 1,
+    stderr: /MAYFLY_MANIFEST: .*bundle can be false for "runtime": "http" only/,
+  });
+  manifest('{ "runtime": "http", "command": ["node", "server.cjs"], "bundle": false }');
+  mkdirSync(join(folder, 'node_modules'));
+  file('folder/node_modules/views.js', '');
+  file('folder/server.cjs', 'require("views")');
+  t.match(await mayfly('deploy', 'g', folder), { code: 0 });
+  t.same([...pool.files], ['index.mjs', 'main.ts', 'node_modules/views.js', 'server.cjs']);
   manifest('{ "entry": "gone.ts" }');
   t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_FILE: .*gone\.ts/ });
   await mayfly('rm', 'g');

@@ -87,8 +87,22 @@ const settings = {
   ),
 };
 
-/** mayfly.json at the root of an archive. */
-export const FunctionManifest = Type.Object(settings, CLOSED);
+const Settings = Type.Object(settings, CLOSED);
+export type FunctionSettings = Type.Static<typeof Settings>;
+
+/** mayfly.json at the root of a folder or an archive. */
+export const FunctionManifest = Type.Object(
+  {
+    ...settings,
+    bundle: Type.Optional(
+      Type.Boolean({
+        description:
+          'for http, read by `mayfly deploy`: false sends a server for Node.js as it is, with its node_modules',
+      }),
+    ),
+  },
+  CLOSED,
+);
 export type FunctionManifest = Type.Static<typeof FunctionManifest>;
 
 const BinaryFile = Type.Object(
