@@ -1,9 +1,10 @@
 /** `mayfly checkpoint create` and `mayfly clone` as a shell starts them, with machines. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { dir, mayfly, skip } from './support/command.js';
+import { bin, dir, env, mayfly, skip } from './support/command.js';
 
 const STORE = ['--store', join(dir, 'store')];
 const checkpoint = (name: string, args: string[], input = '') =>
@@ -97,4 +98,84 @@ t.test('a network before the checkpoint, and in clones the same or less', { skip
     status: 125,
     stderr: /MAYFLY_NETWORK_WIDER/,
   });
+});
+
+const COUNTS = `
+import socket, threading
+server = socket.create_server(("127.0.0.1", 80))
+lines = 0
+def serve(client):
+    global lines
+    with client:
+        while client.recv(1):
+            lines += 1
+            client.sendall(b"%d" % lines)
+while True:
+    threading.Thread(target=serve, args=server.accept()[:1]).start()
+`;
+
+/** A command that publishes a port of the guest. */
+async function publishing(...args: string[]) {
+  const child = spawn(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = once(child, 'close');
+  let stderr = '';
+  const port = await new Promise<number>((resolve, reject) => {
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      stderr += text;
+      const port = /127\.0\.0\.1:(\d+) is port 80 of the guest/.exec(stderr)?.[1];
+      if (port !== undefined) resolve(Number(port));
+    });
+    void ended.then(() => reject(new Error(stderr)));
+  });
+  return { child, port, ended, stderr: () => stderr };
+}
+
+function client(port: number) {
+  const socket = connect(port, '127.0.0.1');
+  const ask = async () => {
+    socket.write('x');
+    return Number(await once(socket, 'data'));
+  };
+  return { socket, ask };
+}
+
+async function askOnce(port: number): Promise<number> {
+  const { socket, ask } = client(port);
+  const answer = await ask();
+  socket.end();
+  return answer;
+}
+
+const publish = ['--publish', '0:80'];
+const counts = (name: string, ...options: string[]) =>
+  publishing(
+    ...['checkpoint', 'create', ...STORE, name, '--memory', '64M', ...publish, ...options],
+    ...['--', 'python3', '-c', COUNTS],
+  );
+
+t.test('a server is filled by clients, and stored when they have gone', { skip }, async (t) => {
+  const { port, ended, stderr } = await counts('filled', '--when-idle');
+  t.equal(await askOnce(port), 1);
+  t.equal(await askOnce(port), 2);
+  t.same(await ended, [0, null], stderr());
+  t.match(stderr(), /taken a second after the last client has left; .*\nmayfly: created filled/);
+  const { child, port: other } = await publishing('clone', ...STORE, 'filled', ...publish);
+  t.equal(await askOnce(other), 3);
+  child.kill();
+});
+
+t.test('a checkpoint at a signal: its clients stay with the original', { skip }, async (t) => {
+  const { child, port, ended, stderr } = await counts('asked', '--leave-running');
+  const { socket, ask } = client(port);
+  t.equal(await ask(), 1);
+  child.kill('SIGUSR1');
+  while (!stderr().includes('created asked')) await once(child.stderr, 'data');
+  t.equal(await ask(), 2, 'the client is still there');
+  t.equal(await askOnce(port), 3);
+  const clone = await publishing('clone', ...STORE, 'asked', ...publish);
+  t.equal(await askOnce(clone.port), 2);
+  clone.child.kill();
+  socket.destroy();
+  child.kill();
+  t.same(await ended, [null, 'SIGTERM']);
 });

@@ -9,6 +9,7 @@ export {
   type CloneStats,
   cloneMachine,
   type Moment,
+  type MomentOptions,
   type Origin,
   runClone,
   runToMoment,

@@ -24,6 +24,7 @@ import {
   waitForInput,
   waitUntil,
 } from '../machine/run-program.js';
+import type { WayIn } from '../network/way-in.js';
 import { IDLE_MS, IdleWatch } from './idle-watch.js';
 import type { Manifest } from './manifest.js';
 import { countPages, type OnBytes } from './pages.js';
@@ -35,6 +36,13 @@ import type { CheckpointStore, Loaded } from './store.js';
  */
 export type Moment = 'asked' | 'idle' | { afterMs: number };
 
+export interface MomentOptions extends Limits {
+  /** Ports whose clients may come before. 'idle' is then when some have come and all have gone. */
+  wayIn?: WayIn;
+  /** Aborted by who wants the checkpoint at once, wherever the program is then. */
+  now?: AbortSignal;
+}
+
 /** An honest guest is at CPL 0 for a few instructions, and hardly when two slices in a row end. */
 const AT_CPL0_MAX = 100;
 
@@ -44,27 +52,46 @@ function sleepMs(stop: Stop): number {
 }
 
 /**
- * Runs a machine to the moment and takes its state. The machine may run on afterwards. Nobody gives it input meanwhile but
- * what it was given before. Throws MAYFLY_CHECKPOINT_ENDED when the program ends before, MAYFLY_CHECKPOINT_NEVER when it
- * waits for ever instead of asking, MAYFLY_CHECKPOINT_TIMEOUT, MAYFLY_GUEST_*, and the signal's reason.
+ * Runs a machine to the moment and takes its state. It stands still then, until somebody enters it again; its clients wait.
+ * Throws MAYFLY_CHECKPOINT_ENDED when the program ends before, MAYFLY_CHECKPOINT_NEVER when it waits for ever instead of
+ * asking, MAYFLY_CHECKPOINT_TIMEOUT, MAYFLY_GUEST_*, and the signal's reason.
  */
 export async function runToMoment(
   machine: Machine,
   moment: Moment,
-  { timeoutMs = Number.POSITIVE_INFINITY, outputReady, signal }: Limits = {},
+  options: MomentOptions = {},
+): Promise<MachineState> {
+  const { wayIn, now, signal } = options;
+  const wake = () => machine.bus.onInput?.();
+  wayIn?.open(machine.devices.vsock);
+  now?.addEventListener('abort', wake);
+  signal?.addEventListener('abort', wake);
+  try {
+    return await takeTurns(machine, moment, options);
+  } finally {
+    now?.removeEventListener('abort', wake);
+    signal?.removeEventListener('abort', wake);
+  }
+}
+
+async function takeTurns(
+  machine: Machine,
+  moment: Moment,
+  { timeoutMs = Number.POSITIVE_INFINITY, outputReady, signal, wayIn, now: atOnce }: MomentOptions,
 ): Promise<MachineState> {
   const started = performance.now();
   const due = typeof moment === 'object' ? started + moment.afterMs : Number.POSITIVE_INFINITY;
   const deadline = started + timeoutMs;
-  const watch = new IdleWatch();
+  const watch = new IdleWatch(wayIn);
   let atCpl0 = 0;
   for (;;) {
     const stop = machine.enter();
     signal?.throwIfAborted();
-    checkGoesOn(machine, stop, moment);
+    checkGoesOn(machine, stop, moment, wayIn);
     const now = performance.now();
     const isIdle = watch.isIdle(stop, sleepMs(stop), now);
-    if (now >= due || (isMoment(stop, moment, isIdle) && (await isQuiet(machine, deadline)))) {
+    const isDue = now >= due || atOnce?.aborted === true;
+    if (isDue || (isMoment(stop, moment, isIdle) && (await isQuiet(machine, deadline)))) {
       const state = captureState(machine, stop.kind !== 'slice');
       if (!isAtCpl0(state.vcpu) || ++atCpl0 >= AT_CPL0_MAX) return state;
     }
@@ -72,7 +99,8 @@ export async function runToMoment(
       const message = 'the program did not get to its checkpoint in time';
       throw new MayflyError('MAYFLY_CHECKPOINT_TIMEOUT', message);
     }
-    const until = Math.min(due, deadline);
+    // That its clients have gone is no input of the guest's.
+    const until = Math.min(due, deadline, wayIn ? now + IDLE_MS : Number.POSITIVE_INFINITY);
     const blocked = outputReady?.();
     if (blocked !== undefined) await waitUntil(blocked, until);
     else await betweenTurns(machine, stop, until);
@@ -91,19 +119,19 @@ function isMoment(stop: Stop, moment: Moment, isIdle: boolean): boolean {
   return moment === 'idle' ? isIdle : stop.kind === 'checkpoint' && moment === 'asked';
 }
 
-/** What it waits for may come: it has connections that leave the guest. */
+/** It has connections that leave the guest. */
 function isConnected({ devices }: Machine): boolean {
   return devices.vsock.streams.some(({ hostPort }) => hostPort === abi.network.NET_PORT);
 }
 
-function checkGoesOn(machine: Machine, stop: Stop, moment: Moment): void {
+function checkGoesOn(machine: Machine, stop: Stop, moment: Moment, wayIn: WayIn | undefined): void {
   if (stop.kind === 'failed') throw failureError(stop);
   if (stop.kind === 'exited') {
     const message = `the program ended with exit code ${exitCodeOf(stop.status)} before its checkpoint`;
     throw new MayflyError('MAYFLY_CHECKPOINT_ENDED', message);
   }
-  const waits = stop.kind === 'idle' && stop.deadline === undefined && !isConnected(machine);
-  if (waits && moment === 'asked') {
+  const waits = stop.kind === 'idle' && stop.deadline === undefined;
+  if (waits && moment === 'asked' && wayIn === undefined && !isConnected(machine)) {
     const message = 'the program waits for input and did not ask for a checkpoint';
     throw new MayflyError('MAYFLY_CHECKPOINT_NEVER', message);
   }
@@ -119,7 +147,7 @@ export interface Origin {
   network?: readonly string[];
 }
 
-/** Stores a machine that stands still. Throws MAYFLY_TEMPLATE_TAMPERED, and as CheckpointStore.create() does. */
+/** Stores a machine that stands still and is not entered meanwhile. Throws MAYFLY_TEMPLATE_TAMPERED, and as CheckpointStore.create() does. */
 export async function storeMachine(
   store: CheckpointStore,
   { machine, state, parent, images, ...rest }: Origin & { machine: Machine; state: MachineState },

@@ -24,6 +24,8 @@ export interface PendingReset {
 export class VsockSender {
   /** Resets that wait, oldest first. */
   resets: PendingReset[] = [];
+  /** Nothing is sent: guest memory is being read, and must be of one moment. */
+  held = false;
   readonly #device: VirtioDevice;
   readonly #header = new PacketHeader();
   /** Connections with something to send. */
@@ -44,6 +46,7 @@ export class VsockSender {
   get free(): boolean {
     return (
       this.#device.running &&
+      !this.held &&
       !this.#flushing &&
       this.resets.length === 0 &&
       this.#turns.length === 0
@@ -84,7 +87,7 @@ export class VsockSender {
 
   /** Sends what waits. Called again from within (by a stream's callback) it does nothing: the outer call goes on. */
   flush(): void {
-    if (!this.#device.running || this.#flushing) return;
+    if (!this.#device.running || this.held || this.#flushing) return;
     this.#flushing = true;
     try {
       while (this.resets.length > 0) {

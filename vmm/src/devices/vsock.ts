@@ -137,6 +137,18 @@ export class VsockDevice extends VirtioDevice<VsockState> implements ConnectionO
     return connection;
   }
 
+  /** Leaves guest memory as it is until release(): what comes for the guest waits in the streams. */
+  hold(): void {
+    this.#sender.held = true;
+  }
+
+  /** Sends what has waited. */
+  release(): void {
+    if (!this.#sender.held) return;
+    this.#sender.held = false;
+    this.#flush();
+  }
+
   /** For streams only. */
   sendNow(connection: Connection, bytes: Uint8Array): number {
     if (!this.#sender.free) return 0;

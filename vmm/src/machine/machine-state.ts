@@ -19,10 +19,11 @@ export interface MachineState {
 }
 
 /**
- * Takes a machine's state at an exit; the machine may run on afterwards. `parked`: the exit was one at which the guest
- * keeps its vector state in memory, IDLE or CHECKPOINT.
+ * Takes a machine's state at an exit. The machine stands still, so that its memory can be read at leisure, until it is entered
+ * again. `parked`: the exit was one at which the guest keeps its vector state in memory, IDLE or CHECKPOINT.
  */
 export function captureState(machine: Machine, parked: boolean): MachineState {
+  machine.standStill();
   machine.vcpu.completeIo();
   return {
     vcpu: saveVcpu(machine.vcpu, parked),

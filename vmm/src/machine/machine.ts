@@ -111,6 +111,7 @@ export class Machine {
   /** Runs the guest until it waits, its slice is over, or it ends. */
   enter(): Stop {
     this.#polls = 0;
+    this.devices.vsock.release();
     try {
       for (;;) {
         const reason = this.vcpu.run();
@@ -120,6 +121,11 @@ export class Machine {
     } catch (error) {
       return { kind: 'failed', failure: this.#failureOf(error) };
     }
+  }
+
+  /** Until it is entered again, nothing that comes for the guest changes its memory. */
+  standStill(): void {
+    this.devices.vsock.hold();
   }
 
   /** Serves all queues; whether the guest was given something. For input that came while the guest was idle. */

@@ -74,7 +74,17 @@ export class WayIn {
     return this.#listeners.map(({ published, stats }) => ({ ...published, ...stats }));
   }
 
-  /** The guest is about to run: its servers are behind this device. */
+  /** Those that are there now, whether the guest has accepted them or not. */
+  get clients(): number {
+    return this.#listeners.reduce((sum, { clients }) => sum + clients, 0);
+  }
+
+  /** Connections that the guest has accepted until now. */
+  get connections(): number {
+    return this.#listeners.reduce((sum, { stats }) => sum + stats.connections, 0);
+  }
+
+  /** The guest is about to run: its servers are behind this device. Nothing happens if it runs already. */
   open(vsock: VsockDevice): void {
     for (const listener of this.#listeners) listener.open(vsock);
   }
@@ -85,8 +95,7 @@ export class WayIn {
   }
 
   async #add(port: PublishedPort, waits: WayInOptions['waits']): Promise<void> {
-    const isFull = () =>
-      this.#listeners.reduce((sum, { clients }) => sum + clients, 0) >= this.#limits.clientsMax;
+    const isFull = () => this.clients >= this.#limits.clientsMax;
     const listener = new Listener(port.guestPort, { ...this.#limits, isFull, waits });
     this.#listeners.push(listener);
     await listener.listen(port);

@@ -6,7 +6,7 @@ import {
   withStreams,
 } from '../../src/devices/index.js';
 import { type GuestRam, gpa } from '../../src/memory/index.js';
-import { newRam } from '../virtio/driver.js';
+import { newRam, RAM_SIZE } from '../virtio/driver.js';
 import { GUEST_CID, op, type Packet, VsockGuest } from './vsock-guest.js';
 
 interface Log {
@@ -319,6 +319,32 @@ t.test('a full guest takes turns between streams and onDrain follows', async (t)
   }
   t.same(a.log.events, ['drain']);
   t.same(b.log.events, []);
+});
+
+t.test('held, it leaves guest memory as it is, whatever the host does', async (t) => {
+  const { ram, device, guest, open, exchange } = setUp();
+  const { stream, log } = open();
+  exchange({ op: op.REQUEST, guestPort: 1001 });
+  const before = Buffer.from(ram.view(gpa(0), RAM_SIZE));
+  const saved = device.save();
+  device.hold();
+  t.equal(stream.write(bytes('one ')), true);
+  stream.write(bytes('two'));
+  stream.end();
+  device.connect(7);
+  device.stream(80, 1001)!.destroy();
+  t.equal(before.compare(ram.view(gpa(0), RAM_SIZE)), 0);
+  t.same(device.save().queues, saved.queues);
+  const wokenBy: string[] = [];
+  device.onInput = () => wokenBy.push('input');
+  device.release();
+  t.same(wokenBy, ['input']);
+  device.release();
+  guest.post(8);
+  const packets = exchange();
+  t.same(ops(packets).sort(), [op.REQUEST, op.RST, op.SHUTDOWN, op.RW].sort());
+  t.equal(packets.find((packet) => packet.op === op.RW)?.payload.toString(), 'one two');
+  t.same(log.events, []);
 });
 
 t.test('destroy() resets; the guest can reuse the ports at once', async (t) => {

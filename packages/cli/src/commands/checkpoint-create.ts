@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { CheckpointStore, Manifest, Origin } from '@mayfly/vmm/checkpoint';
 import type { Machine } from '@mayfly/vmm/machine';
-import type { WayOut } from '@mayfly/vmm/network';
+import type { WayIn, WayOut } from '@mayfly/vmm/network';
 import type { Command } from 'commander';
 import {
   type CapturedOutput,
@@ -19,10 +19,11 @@ import {
 import { type Io, printJson, unreadable } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
+import { addPublishOption, openWayIn, type PublishFlags } from '../publish-option.js';
 import { formatSize, parseDuration } from '../units.js';
 import { library, ofStore, openStore, PAGE, type StoreFlags } from './checkpoint-store.js';
 
-interface CreateFlags extends ProgramFlags, StoreFlags, CheckpointNetworkFlags {
+interface CreateFlags extends ProgramFlags, StoreFlags, CheckpointNetworkFlags, PublishFlags {
   from?: string;
   after?: number;
   whenIdle?: boolean;
@@ -35,7 +36,11 @@ The checkpoint is taken when the program asks for it, by reading /dev/checkpoint
 returns "clone" in clones, and "original" in a program that is left running. --when-idle
 takes it as soon as every thread waits for something that will not come soon, or after a second
 in which the program did no more than look at its clock, as servers do that wait for clients.
---after takes it after a time, wherever the program is then.
+--after takes it after a time, wherever the program is then; Ctrl-\\, or \`kill -USR1\`, at once.
+
+--publish is that of \`mayfly run\`: clients may fill a server before its checkpoint is taken. With
+--when-idle that is a second after clients have come and the last of them has left. Clients
+that are still there stay with the program if it is left running, and clones know none of them.
 
 --from goes on from another checkpoint instead of starting a program. The new one stores
 what differs, and stays whole when the other one is removed.
@@ -49,6 +54,8 @@ Examples:
   mayfly checkpoint create py --when-idle -- python3 -i -q
   echo 'import json' | mayfly checkpoint create json --from py --when-idle --input -
   echo 'print(json.dumps([1]))' | mayfly clone json
+  mayfly checkpoint create cache --when-idle --publish 6379:6379 -- redis-server &
+  redis-cli < data.redis && wait && mayfly clone cache --publish 6379:6379
 `;
 
 export function addCreate(checkpoint: Command, io: Io): void {
@@ -63,7 +70,7 @@ export function addCreate(checkpoint: Command, io: Io): void {
     .option('--when-idle', 'take it when the program waits')
     .option('--input <file>', 'give the program this input before; "-" is stdin')
     .option('--leave-running', 'let the program go on afterwards, as in `mayfly run`');
-  addCheckpointNetworkOption(ofStore(addProgramOptions(create)))
+  addPublishOption(addCheckpointNetworkOption(ofStore(addProgramOptions(create))))
     .usage('<name> [options] -- <program> [args...]')
     .addHelpText('after', CREATE_HELP)
     .action(
@@ -104,14 +111,16 @@ async function createCheckpoint(
   flags: CreateFlags,
   io: Io,
 ): Promise<number> {
-  await networkOptions(flags, io); // these two before anything runs
+  await networkOptions(flags, io); // these three before anything runs
   const store = await openStore(flags, io);
   await store.checkFree(name);
-  const captured = flags.json ? capturedOutput() : undefined;
-  const output = captured ?? streamedOutput(process.stdout, process.stderr);
-  const input = flags.input === undefined ? undefined : await readInput(flags.input);
+  const wayIn = await openWayIn(flags, io);
   const progress = new Progress(process.stderr);
+  const request = requestFromOutside();
   try {
+    const captured = flags.json ? capturedOutput() : undefined;
+    const output = captured ?? streamedOutput(process.stdout, process.stderr);
+    const input = flags.input === undefined ? undefined : await readInput(flags.input);
     const origin =
       flags.from === undefined
         ? await bootedMachine(program, args, flags, output, io, progress)
@@ -119,18 +128,59 @@ async function createCheckpoint(
     const { machine, close } = origin;
     try {
       if (input !== undefined) machine.devices.console.pushInput(input);
-      const manifest = await takeCheckpoint(store, name, origin, flags, output, progress);
+      if (wayIn !== undefined) io.stderr(`mayfly: ${momentText(flags)}\n`);
+      const surroundings = { ...output, ...(wayIn && { wayIn }) };
+      const now = request.signal;
+      const manifest = await takeCheckpoint(
+        store,
+        name,
+        origin,
+        flags,
+        surroundings,
+        now,
+        progress,
+      );
+      request.end();
       progress.end();
       if (captured !== undefined) printJson(io, { ...manifest, output: documentOf(captured) });
       else io.stderr(await createdText(store, manifest));
-      return flags.leaveRunning ? await goOn(origin, flags, output) : 0;
+      return flags.leaveRunning ? await goOn(origin, flags, surroundings) : 0;
     } finally {
       close();
     }
   } finally {
+    request.end();
+    wayIn?.close();
     progress.end();
     process.stdin.unref?.();
   }
+}
+
+/** A signal with which somebody at the terminal, or another process, asks for the checkpoint. */
+function requestFromOutside(): { signal: AbortSignal; end(): void } {
+  const request = new AbortController();
+  const ask = () => request.abort();
+  const signals = ['SIGQUIT', 'SIGUSR1'] as const;
+  for (const signal of signals) process.on(signal, ask);
+  const end = () => {
+    for (const signal of signals) process.off(signal, ask);
+  };
+  return { signal: request.signal, end };
+}
+
+function momentText({ after, whenIdle }: CreateFlags): string {
+  const when =
+    after !== undefined
+      ? `after ${after / 1000} s`
+      : whenIdle
+        ? 'a second after the last client has left'
+        : 'when the program asks for it';
+  return `the checkpoint is taken ${when}; Ctrl-\\ or \`kill -USR1 ${process.pid}\` takes it at once`;
+}
+
+/** What a machine has around it besides its network. */
+interface Surroundings extends GuestOutput {
+  wayIn?: WayIn;
 }
 
 /** A machine on its way to a checkpoint. */
@@ -197,14 +247,19 @@ async function takeCheckpoint(
   name: string,
   { machine, wayOut: _, close: __, ...origin }: Running,
   { timeout, after, whenIdle }: CreateFlags,
-  output: GuestOutput,
+  { outputReady, signal, wayIn }: Surroundings,
+  now: AbortSignal,
   progress: Progress,
 ): Promise<Manifest> {
   const { runToMoment, storeMachine } = await library();
-  const { outputReady, signal } = output;
-  const limits = { outputReady, signal, ...(timeout !== undefined && { timeoutMs: timeout }) };
   const moment = after !== undefined ? { afterMs: after } : whenIdle ? 'idle' : 'asked';
-  const state = await runToMoment(machine, moment, limits);
+  const state = await runToMoment(machine, moment, {
+    outputReady,
+    signal,
+    now,
+    ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(wayIn && { wayIn }),
+  });
   const onBytes = progress.counter(`storing ${name}`);
   return storeMachine(store, { machine, state, ...origin }, { name, onBytes });
 }
@@ -212,13 +267,13 @@ async function takeCheckpoint(
 async function goOn(
   { machine, wayOut, command }: Running,
   { input }: CreateFlags,
-  output: GuestOutput,
+  surroundings: Surroundings,
 ): Promise<number> {
   const { driveMachine } = await import('@mayfly/vmm/run');
   const [program = '', ...args] = command;
   const stdin = input === '-' ? {} : { stdin: process.stdin };
   const start = { program, argv: [program, ...args] };
-  return (await driveMachine(machine, start, { ...output, ...stdin, wayOut })).exitCode;
+  return (await driveMachine(machine, start, { ...surroundings, ...stdin, wayOut })).exitCode;
 }
 
 async function readInput(file: string): Promise<Uint8Array> {
