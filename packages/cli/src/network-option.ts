@@ -48,7 +48,7 @@ export async function networkOptions(
   { allowNet }: CheckpointNetworkFlags,
   io: Io,
 ): Promise<EgressOptions> {
-  const { denialText } = await import('@mayfly/vmm/run');
+  const { denialText } = await import('@mayfly/vmm/denial'); // without the network, which few need
   const allow = allowNet || [];
   if (allow.length > 0) (await import('@mayfly/vmm/network')).checkRules(allow);
   return {

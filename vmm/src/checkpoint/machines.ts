@@ -3,6 +3,12 @@ import { abi, MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
 import { GuestMemory } from '../kvm/index.js';
 import { checkCpl0, checkSource, isAtCpl0 } from '../machine/cpl0.js';
+import {
+  type DriveOptions,
+  type DriveStats,
+  driveMachine,
+  type RunResult,
+} from '../machine/drive-machine.js';
 import { checkHostname, newIdentity } from '../machine/identity.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { Machine, Stop } from '../machine/machine.js';
@@ -14,16 +20,12 @@ import {
 } from '../machine/machine-state.js';
 import {
   betweenTurns,
-  type DriveOptions,
-  type DriveStats,
-  driveMachine,
   exitCodeOf,
   failureError,
   type Limits,
-  type RunResult,
   waitForInput,
   waitUntil,
-} from '../machine/run-program.js';
+} from '../machine/run-to-end.js';
 import type { WayIn } from '../network/way-in.js';
 import { IDLE_MS, IdleWatch } from './idle-watch.js';
 import type { Manifest } from './manifest.js';

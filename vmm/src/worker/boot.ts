@@ -4,7 +4,7 @@ import { crashLine } from '../debug/crash-report.js';
 import { greet } from '../dialects/dialect.js';
 import { bootMachine } from '../machine/factory.js';
 import type { Machine } from '../machine/machine.js';
-import { betweenTurns, exitCodeOf, failureError } from '../machine/run-program.js';
+import { betweenTurns, exitCodeOf, failureError } from '../machine/run-to-end.js';
 import { denialText } from '../network/denial.js';
 import { WayOut } from '../network/way-out.js';
 import type { BootResult, BootTask } from './messages.js';

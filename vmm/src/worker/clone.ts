@@ -15,7 +15,7 @@ import { NESTED_PAGING } from '../machine/host-cpu.js';
 import { newIdentity } from '../machine/identity.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import { machineFromState, type Provisions } from '../machine/machine-state.js';
-import { betweenTurns, failureError } from '../machine/run-program.js';
+import { betweenTurns, failureError } from '../machine/run-to-end.js';
 import { resetVcpu } from '../machine/vcpu-state.js';
 import { denialText } from '../network/denial.js';
 import type { EgressStats } from '../network/egress.js';

@@ -1,7 +1,6 @@
 /** What a worker does for its pool, whatever its guests are: one object a thread. */
-import type { MessagePort } from 'node:worker_threads';
+import { type MessagePort, workerData } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
-import Piscina from 'piscina';
 import type { Guest } from './guest.js';
 import { Invocation, type InvocationOwner, type Rewound, taskError } from './invocation.js';
 import { Journal } from './journal.js';
@@ -145,5 +144,5 @@ class Tasks<G extends Guest> {
 
 /** The function that a worker's module exports as `run`, for the pool to have Piscina call. */
 export function poolTasks<G extends Guest>(guests: Guests<G>): (task: Task) => Promise<unknown> {
-  return new Tasks(guests, Piscina.workerData as WorkerSettings).run;
+  return new Tasks(guests, workerData as WorkerSettings).run;
 }

@@ -1,7 +1,6 @@
 /** A worker thread's entry: boots machines and runs invocations in its own clones. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { MayflyError } from '@mayfly/protocol';
-import Piscina from 'piscina';
 import { GuestMemory } from '../kvm/index.js';
 import { Supplies } from '../machine/supplies.js';
 import { boot } from './boot.js';
@@ -145,6 +144,4 @@ class Clones implements Guests<Clone> {
   }
 }
 
-export const run = poolTasks(
-  new Clones({ ...CLONE_SETTINGS, ...(Piscina.workerData as WorkerSettings) }),
-);
+export const run = poolTasks(new Clones({ ...CLONE_SETTINGS, ...(workerData as WorkerSettings) }));

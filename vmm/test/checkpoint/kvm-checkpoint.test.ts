@@ -13,7 +13,7 @@ import {
   runToMoment,
 } from '../../src/checkpoint/index.js';
 import { bootMachine } from '../../src/machine/factory.js';
-import { runToEnd } from '../../src/machine/run-program.js';
+import { runToEnd } from '../../src/machine/run-to-end.js';
 import { compile, imageDir } from '../machine/guest.js';
 import { scratchDir } from './scratch.js';
 

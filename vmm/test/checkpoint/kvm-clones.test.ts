@@ -5,7 +5,7 @@
 import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { CheckpointStore, cloneMachine, importCheckpoint } from '../../src/checkpoint/index.js';
-import { runToEnd } from '../../src/machine/run-program.js';
+import { runToEnd } from '../../src/machine/run-to-end.js';
 import { golden, goldenFile, STREAM } from './golden.js';
 import { scratchDir } from './scratch.js';
 

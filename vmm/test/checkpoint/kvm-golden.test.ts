@@ -3,7 +3,7 @@ import { closeSync, createReadStream, existsSync } from 'node:fs';
 import t from 'tap';
 import { CheckpointStore, importCheckpoint } from '../../src/checkpoint/index.js';
 import { machineFromState } from '../../src/machine/machine-state.js';
-import { runToEnd } from '../../src/machine/run-program.js';
+import { runToEnd } from '../../src/machine/run-to-end.js';
 import { golden, goldenFile, STREAM } from './golden.js';
 import { scratchDir } from './scratch.js';
 

@@ -1,7 +1,7 @@
 /** A guest that waits for ever keeps its process alive, as a program that sleeps does. */
 import t from 'tap';
 import type { Machine } from '../../src/machine/machine.js';
-import { waitForInput } from '../../src/machine/run-program.js';
+import { waitForInput } from '../../src/machine/run-to-end.js';
 
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
 
