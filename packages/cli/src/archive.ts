@@ -1,13 +1,17 @@
 /** A deployment of files as the archive that a server takes, made while it is sent: a folder may be larger than memory. */
 import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, pipeline } from 'node:stream/promises';
 import { constants, createGzip } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionSettings } from '@mayfly/protocol/api';
 import { type Pack, pack } from 'tar-stream';
 import type { LocalFile, LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
+
+/** Files of packages are many and small: read in one go, they cost less than a stream of each. */
+const SMALL_BYTES = 256 * 1024;
 
 /**
  * A tar archive behind gzip, with the settings as its mayfly.json. What cannot be read ends it with MAYFLY_FILE.
@@ -49,7 +53,18 @@ async function add(
     archive.entry(header, Buffer.from(content));
     return;
   }
-  await pipeline(bytesOf(content.path, size), archive.entry(header));
+  if (size > SMALL_BYTES) return pipeline(bytesOf(content.path, size), archive.entry(header));
+  const bytes = await bytesOfSmall(content.path, size);
+  await finished(archive.entry(header).end(bytes));
+}
+
+/** As long as the file was when it was found. */
+async function bytesOfSmall(path: string, size: number): Promise<Uint8Array> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
+  if (bytes.byteLength < size) throw shorter(path);
+  return bytes.subarray(0, size);
 }
 
 /** As long as the file was when it was found, if it grows meanwhile. */
@@ -64,5 +79,9 @@ async function* bytesOf(path: string, size: number): AsyncGenerator<Uint8Array> 
   } catch (cause) {
     throw unreadable(path, cause);
   }
-  if (read < size) throw new MayflyError('MAYFLY_FILE', `${path} got shorter while it was read`);
+  if (read < size) throw shorter(path);
+}
+
+function shorter(path: string): MayflyError {
+  return new MayflyError('MAYFLY_FILE', `${path} got shorter while it was read`);
 }

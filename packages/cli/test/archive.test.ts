@@ -37,6 +37,8 @@ t.test('every byte of a folder arrives, with what may be executed', async (t) =>
   mkdirSync(at('node_modules'));
   writeFileSync(at('node_modules/left-out'), '');
   writeFileSync(at('mayfly.json'), 'not this one');
+  const big = Buffer.alloc(300_000, ANY_BYTES);
+  writeFileSync(at('big'), big);
   writeFileSync(at('empty'), '');
   writeFileSync(at('text.py'), 'print("ä")\r\n');
   writeFileSync(at('program'), ANY_BYTES);
@@ -56,9 +58,10 @@ t.test('every byte of a folder arrives, with what may be executed', async (t) =>
   const found = await unpacked(bytes);
   t.same(
     [...found.keys()],
-    ['mayfly.json', 'empty', 'link.py', LONG, 'program', 'text.py', 'made'],
+    ['mayfly.json', 'big', 'empty', 'link.py', LONG, 'program', 'text.py', 'made'],
   );
   t.same(JSON.parse(String(found.get('mayfly.json')?.bytes)), settings);
+  t.ok(found.get('big')?.bytes.equals(big));
   t.ok(found.get('program')?.bytes.equals(ANY_BYTES));
   t.equal(found.get('program')?.mode, 0o755);
   t.equal(found.get('text.py')?.mode, 0o644);

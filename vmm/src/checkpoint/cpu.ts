@@ -1,5 +1,5 @@
 /** What programs can see of the processor: a checkpoint only runs where all of it is there. */
-import { cpuField, readCpuinfo } from '../machine/host-cpu.js';
+import { cpuField, readCpuinfo } from '../machine/cpuinfo.js';
 
 /** `features`: as /proc/cpuinfo names them, sorted. */
 export interface CpuDescription {

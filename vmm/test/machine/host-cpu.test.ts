@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { KvmError } from '../../src/kvm/index.js';
-import { hasNestedPaging, missingCpuFeatures, startError } from '../../src/machine/host-cpu.js';
+import { missingCpuFeatures } from '../../src/machine/cpuinfo.js';
+import { hasNestedPaging, startError } from '../../src/machine/host-cpu.js';
 import { skip } from '../kvm/tiny-guest.js';
 
 const cpuinfo = (flags: string) => `processor\t: 0\nflags\t\t: ${flags}\nbugs\t\t: spectre_v1\n\n`;

@@ -1,6 +1,7 @@
 /** mayfly doctor: can this host run machines, and how well? */
 import { existsSync, readFileSync } from 'node:fs';
 import type { kvm } from '@mayfly/vmm';
+import { cpuField, missingCpuFeatures, readCpuinfo } from '@mayfly/vmm/cpuinfo';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import { type Io, printJson } from '../output.js';
@@ -44,9 +45,11 @@ export function addDoctor(program: Command, io: Io): void {
 }
 
 export async function examine(): Promise<Finding[]> {
+  const cpuinfo = readCpuinfo();
   return [
     ...(await examineKvm()),
-    kindOfKvm(),
+    processor(cpuinfo),
+    kindOfKvm(cpuinfo),
     memory(),
     hugePages(),
     fileDescriptors(),
@@ -94,9 +97,19 @@ function capabilities(device: kvm.Kvm): Finding {
   return { check, result: 'fail', detail, advice: 'use a newer kernel' };
 }
 
-function kindOfKvm(): Finding {
+function processor(cpuinfo: string): Finding {
+  const check = 'processor';
+  const model = cpuField(cpuinfo, 'model name') || 'unknown';
+  const missing = missingCpuFeatures(cpuinfo);
+  if (missing.length === 0) return { check, result: 'ok', detail: model };
+  const detail = `${model}, which lacks what guests need: ${missing.join(', ')}`;
+  const advice = 'use a newer processor; in a virtual machine, pass the features of its host on';
+  return { check, result: 'fail', detail, advice };
+}
+
+function kindOfKvm(cpuinfo: string): Finding {
   const check = 'kind of KVM';
-  const flags = /^flags\s*:(.*)$/m.exec(read('/proc/cpuinfo'))?.[1]?.split(' ') ?? [];
+  const flags = cpuField(cpuinfo, 'flags').split(' ');
   const extension = flags.includes('vmx') ? 'VT-x' : flags.includes('svm') ? 'SVM' : undefined;
   const module = ['kvm_intel', 'kvm_amd'].find((name) => existsSync(`/sys/module/${name}`));
   if (extension)
