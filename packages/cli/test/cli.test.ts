@@ -29,8 +29,11 @@ class EchoPool implements Pool {
   readonly workers = 1;
   source = '';
   files: string[] = [];
+  /** What a boot waits for. */
+  booting = Promise.resolve();
 
   async deploy() {
+    await this.booting;
     const ready = { type: 'ready', exports: 'handler', version: 'v20', pid: 1, logs: [] };
     const error = {
       type: 'error',
@@ -370,6 +373,45 @@ t.test('output that nobody takes ends a command without a stack', async (t) => {
   t.match(await ended(full), { code: 1, said: /^mayfly: MAYFLY_OUTPUT_CLOSED: .*ENOSPC.*\n$/ });
   closeSync(full);
   await mayfly('rm', 'o');
+});
+
+t.test('what takes long is told, and that Ctrl-C does not end it', async (t) => {
+  const folder = t.testdir({
+    'mayfly.json': '{ "runtime": "http", "command": ["node", "server.js"] }',
+    'server.js': '',
+  });
+  await mayfly('deploy', 'long', folder);
+  let boot = () => {};
+  const boots = () => {
+    pool.booting = new Promise((resolve) => {
+      boot = resolve;
+    });
+  };
+  boots();
+  setTimeout(() => boot(), 1500);
+  const set = await mayfly('env', 'set', 'long', 'A=1');
+  t.match(set, { stdout: 'A=1\n', stderr: '  waiting until long serves with this environment\n' });
+  t.match(await mayfly('env', 'set', 'long', 'A=2'), { stderr: '' });
+
+  boots();
+  const bin = fileURLToPath(new URL('../../bin/mayfly.js', import.meta.url));
+  const env = { ...process.env, MAYFLY_URL: server.url };
+  const child = spawn(process.execPath, [bin, 'deploy', 'long', folder], { env });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (/image/.test(chunk.toString())) child.kill('SIGINT'); // the boot has begun
+    said += chunk;
+  });
+  const [code] = await once(child, 'close');
+  t.equal(code, 130);
+  t.match(
+    said,
+    /\nmayfly: the server goes on with it; `mayfly versions long` tells when it serves\n$/,
+  );
+  boot();
+  await mayfly('deploy', 'long', folder); // waits for the other one
+  t.match(await mayfly('versions', 'long'), { stdout: /^3 \*.*\n2 /m });
+  await mayfly('rm', 'long');
 });
 
 t.test('the version is that of the package', async (t) => {

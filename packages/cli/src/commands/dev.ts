@@ -63,7 +63,7 @@ async function deployOnce(
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const info = await deployFrom(client, name, path, options, io, signal);
+    const info = await deployFrom(client, name, path, options, io, { signal });
     if (options.json) printJson(io, info);
     else io.stdout(deployedText(client, info));
     return true;

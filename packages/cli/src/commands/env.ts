@@ -2,11 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import util from 'node:util';
+import type { MayflyClient } from '@mayfly/client';
 import { MayflyError } from '@mayfly/protocol';
-import type { EnvironmentInfo } from '@mayfly/protocol/api';
+import type { EnvironmentInfo, EnvironmentPatch } from '@mayfly/protocol/api';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import { type Io, plain, printJson, unreadable } from '../output.js';
+import { waiting } from '../waiting.js';
 import { type Remote, remote, withClient } from './remote.js';
 
 type Values = Record<string, string>;
@@ -46,8 +48,7 @@ export function addEnv(program: Command, io: Io): void {
             'there is nothing to set: say KEY=VALUE or --from FILE',
           );
         }
-        const changes = changesTo(values, options);
-        print(await client.changeEnvironment(name, changes), options, io);
+        await change(client, name, changesTo(values, options), options, io);
       }),
     );
   examples(
@@ -58,10 +59,21 @@ export function addEnv(program: Command, io: Io): void {
     .action((name: string, keys: string[], options: Remote) =>
       withClient(options, async (client) => {
         const gone = Object.fromEntries(keys.map((key) => [key, null]));
-        const changes = { variables: gone, secrets: gone };
-        print(await client.changeEnvironment(name, changes), options, io);
+        await change(client, name, { variables: gone, secrets: gone }, options, io);
       }),
     );
+}
+
+/** Programs that read no frames boot anew, which takes as long as their deployment. */
+async function change(
+  client: MayflyClient,
+  name: string,
+  changes: EnvironmentPatch,
+  options: Remote,
+  io: Io,
+): Promise<void> {
+  const changed = client.changeEnvironment(name, changes);
+  print(await waiting(io, `${name} serves with this environment`, changed), options, io);
 }
 
 /** A name is a variable or a secret, and not both. */

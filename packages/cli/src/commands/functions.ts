@@ -12,6 +12,9 @@ import { type Io, logText, printJson, removeEach, table, unreadable } from '../o
 import { formatSize, parseCount, parseDuration, parseEnv, parseSize } from '../units.js';
 import { type Remote, remote, withClient } from './remote.js';
 
+/** 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130;
+
 export function addFunctionCommands(program: Command, io: Io): void {
   addDeploy(program, io);
   addInvoke(program, io);
@@ -75,20 +78,48 @@ function addDeploy(program: Command, io: Io): void {
     )
     .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, async (client) => {
-        const info = await deployFrom(client, name, path, options, io);
+        const interruption = new Interruption(name, io);
+        const begun = () => interruption.begun();
+        const info = await deployFrom(client, name, path, options, io, { begun }).finally(() =>
+          interruption.close(),
+        );
         if (options.json) printJson(io, info);
         else io.stdout(deployedText(client, info));
       }),
     );
 }
 
+/** Ctrl-C ends the waiting for a deployment, and not the deployment once the server has begun it. */
+class Interruption {
+  readonly #stop: () => never;
+  #begun = false;
+
+  constructor(name: string, io: Io) {
+    this.#stop = () => {
+      const goesOn = `mayfly: the server goes on with it; \`mayfly versions ${name}\` tells when it serves\n`;
+      if (this.#begun) io.stderr(goesOn);
+      process.exit(EXIT_INTERRUPTED);
+    };
+    process.once('SIGINT', this.#stop);
+  }
+
+  begun(): void {
+    this.#begun = true;
+  }
+
+  close(): void {
+    process.off('SIGINT', this.#stop);
+  }
+}
+
+/** `begun`: called when the server begins, and at each of its steps. The signal ends the waiting, not what it has begun. */
 export async function deployFrom(
   client: MayflyClient,
   name: string,
   path: string,
   { memory, timeout, env, warmup, allowNet, json }: DeployOptions,
   io: Io,
-  signal?: AbortSignal,
+  { begun, signal }: { begun?: () => void; signal?: AbortSignal } = {},
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
   steps?.begin('bundle');
@@ -113,6 +144,7 @@ export async function deployFrom(
   };
   const sent = 'files' in code ? archiveOf(settings, code.files, count) : { ...settings, ...code };
   const onStep = ({ step, imageBytes }: DeploymentStep) => {
+    begun?.();
     if (imageBytes !== undefined) steps?.made(imageBytes);
     steps?.begin(step);
   };

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import { type Io, printJson, table } from '../output.js';
 import { parseCount } from '../units.js';
+import { waiting } from '../waiting.js';
 import { type Remote, remote, withClient } from './remote.js';
 
 export function addVersionCommands(program: Command, io: Io): void {
@@ -37,7 +38,9 @@ export function addVersionCommands(program: Command, io: Io): void {
     )
     .action((name: string, version: number | undefined, options: Remote) =>
       withClient(options, async (client) => {
-        const info = await client.rollback(name, version);
+        const which = version === undefined ? 'its version before' : `version ${version}`;
+        const served = client.rollback(name, version);
+        const info = await waiting(io, `${name} serves ${which}`, served);
         if (options.json) printJson(io, info);
         else io.stdout(`${name} serves version ${info.version}\n`);
       }),
