@@ -162,6 +162,7 @@ static const struct {
     {"memoryPopulate", export_memory_populate},
     {"memoryRuns", export_memory_runs},
     {"fileUncache", export_file_uncache},
+    {"fileLock", export_file_lock},
     {"threadFaults", export_thread_faults},
     {"vcpuCreate", export_vcpu_create},
     {"vcpuRunPage", export_vcpu_run_page},

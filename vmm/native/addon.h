@@ -19,7 +19,7 @@ napi_value export_vm_deny_msrs(napi_env env, napi_callback_info info);
 /* addon_memory.c: memoryCreate(kind, size, fd, offset, huge), memoryBuffer(memory),
  * memoryAddress(memory), memoryFd(memory), memoryWriteTo(memory, fd, size),
  * memoryRuns(memory, base | null), memoryWritten(memory), memoryReplace(memory, hasFile, fd),
- * memoryPopulate(memory, runs), fileUncache(fd), threadFaults() */
+ * memoryPopulate(memory, runs), fileUncache(fd), fileLock(fd), threadFaults() */
 napi_value export_memory_create(napi_env env, napi_callback_info info);
 napi_value export_memory_buffer(napi_env env, napi_callback_info info);
 napi_value export_memory_address(napi_env env, napi_callback_info info);
@@ -27,6 +27,7 @@ napi_value export_memory_fd(napi_env env, napi_callback_info info);
 napi_value export_memory_write_to(napi_env env, napi_callback_info info);
 napi_value export_memory_written(napi_env env, napi_callback_info info);
 napi_value export_file_uncache(napi_env env, napi_callback_info info);
+napi_value export_file_lock(napi_env env, napi_callback_info info);
 napi_value export_memory_replace(napi_env env, napi_callback_info info);
 napi_value export_memory_populate(napi_env env, napi_callback_info info);
 napi_value export_memory_runs(napi_env env, napi_callback_info info);

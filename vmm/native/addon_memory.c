@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 
 #include "addon.h"
@@ -66,6 +67,18 @@ napi_value export_file_uncache(napi_env env, napi_callback_info info) {
   if (!call_begin(env, info, &call) || !get_integer(&call, 0, "fd", INT_MAX, &fd)) return NULL;
   posix_fadvise((int)fd, 0, 0, POSIX_FADV_DONTNEED); /* advice only */
   return make_undefined(env);
+}
+
+/* Whether the lock is the caller's now; closing the file ends it, as does the end of the process. */
+napi_value export_file_lock(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint64_t fd;
+  napi_value locked;
+  if (!call_begin(env, info, &call) || !get_integer(&call, 0, "fd", INT_MAX, &fd)) return NULL;
+  int result = flock((int)fd, LOCK_EX | LOCK_NB);
+  if (result < 0 && errno != EWOULDBLOCK && errno != EINTR) return throw_outcome(env, failure("flock"));
+  napi_check(env, napi_get_boolean(env, result == 0, &locked));
+  return locked;
 }
 
 napi_value export_memory_replace(napi_env env, napi_callback_info info) {

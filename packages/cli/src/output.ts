@@ -84,6 +84,7 @@ const CHECKPOINT_ADVICE: Readonly<Record<string, string>> = {
   MAYFLY_CHECKPOINT_VERSION: 'create it again with this version of Mayfly',
   MAYFLY_CHECKPOINT_CPU: 'create it again on this host, or clone it where these features are',
   MAYFLY_CHECKPOINT_INCOMPLETE: 'export it again, with its layers',
+  MAYFLY_CHECKPOINT_STORE_FULL: 'remove checkpoints, or give a folder on another disk with --store',
   MAYFLY_CHECKPOINT_ENDED: '--after takes one after a time, --when-idle when the program waits',
   MAYFLY_CHECKPOINT_NEVER:
     '--when-idle takes one where it waits; a program asks by reading /dev/checkpoint',

@@ -163,6 +163,14 @@ t.test('verify, revert, rm', async (t) => {
   t.match(await run('verify', '--all'), { status: 0, stdout: 'second is right\n' });
 });
 
+t.test('a parent that is removed with its child is not merged with it', async (t) => {
+  const { run, json } = storeOf('both');
+  await run('import', golden);
+  const { stdout, status } = await run('rm', 'first', 'second');
+  t.same({ stdout, status }, { stdout: 'removed second\nremoved first\n', status: 0 });
+  t.same(names(await json('ls')), []);
+});
+
 t.test('what makes no sense, and what is not there', async (t) => {
   const { run } = storeOf('a');
   for (const args of [

@@ -43,10 +43,17 @@ export async function diffCheckpoints(
   from: string,
   to: string,
 ): Promise<CheckpointDiff> {
-  const chains = [
-    await store.chain(await store.get(from)),
-    await store.chain(await store.get(to)),
-  ] as const;
+  return store.reading(from, (older) =>
+    store.reading(to, async (newer) =>
+      diffOf(store, await store.chain(older), await store.chain(newer)),
+    ),
+  );
+}
+
+async function diffOf(
+  store: CheckpointStore,
+  ...chains: readonly [from: readonly Link[], to: readonly Link[]]
+): Promise<CheckpointDiff> {
   const [a, b] = [chains[0].at(-1)!, chains[1].at(-1)!];
   const sameSize = a.manifest.memory.size === b.manifest.memory.size;
   const regions = sameSize ? await memoryDiff(store, ...chains) : [];

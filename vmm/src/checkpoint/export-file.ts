@@ -1,15 +1,14 @@
 /** Writes a checkpoint and what it is a difference to as one file. */
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { closeSync, createReadStream, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
 import { END, encodeIndex, INDEX } from './export-format.js';
 import type { Link } from './flatten.js';
-import { damaged, type Layer, type Manifest, STATE_VERSION, textOf } from './manifest.js';
-import { countPages, hashPages, type OnBytes, PAGE, storedPages, unite } from './pages.js';
+import { damaged, type Layer, type Manifest, PAGE, STATE_VERSION, textOf } from './manifest.js';
+import { countPages, hashPages, type OnBytes, storedPages, unite } from './pages.js';
 import { digestOf, verifyMemory } from './parts.js';
 import { encodeState } from './state.js';
 import type { CheckpointStore } from './store.js';
@@ -25,8 +24,15 @@ export interface ExportOptions {
 interface Item {
   manifest: Manifest;
   runs: Uint32Array;
+  state: Uint8Array;
   memoryPath: string;
-  readState: () => Promise<Uint8Array>;
+}
+
+/** What an export reads: opened before it begins, so that it does not matter what becomes of the checkpoint meanwhile. */
+interface Source {
+  items: Item[];
+  layers: { layer: Layer; path: string }[];
+  close(): void;
 }
 
 /** Bytes of guest memory and layers that an export is going to have, for a progress bar. */
@@ -44,30 +50,59 @@ export async function* exportCheckpoint(
   nameOrId: string,
   options: ExportOptions = {},
 ): AsyncGenerator<Uint8Array> {
-  const chain = await store.chain(await store.get(nameOrId));
-  const memoryFd = options.flatten ? await store.openMemory(chain) : undefined;
+  const source = await store.reading(nameOrId, (lineage) => openSource(store, lineage, options));
   try {
-    const items =
-      memoryFd === undefined
-        ? chain.map(itemOf)
-        : [await wholeItem(chain, `/proc/self/fd/${memoryFd}`)];
     const archive = pack();
-    const writing = writeAll(archive, store, items, options).catch((error) =>
+    const writing = writeAll(archive, source, options.onBytes).catch((error) =>
       archive.destroy(error),
     );
     yield* archive as unknown as AsyncIterable<Uint8Array>;
     await writing;
   } finally {
-    if (memoryFd !== undefined) closeSync(memoryFd);
+    source.close();
   }
 }
 
-function itemOf({ folder, manifest, state }: Link): Item {
+async function openSource(
+  store: CheckpointStore,
+  lineage: readonly Manifest[],
+  { flatten, layers = true }: ExportOptions,
+): Promise<Source> {
+  const fds: number[] = [];
+  const opened = (fd: number) => {
+    fds.push(fd);
+    return `/proc/self/fd/${fd}`;
+  };
+  const close = () => {
+    for (const fd of fds.splice(0)) closeSync(fd);
+  };
+  try {
+    const chain = await store.chain(lineage);
+    const open = (path: string) => opened(openSync(path, 'r'));
+    const items = flatten
+      ? [await wholeItem(chain, opened(await store.openMemory(chain)))]
+      : chain.map((link) => itemOf(link, open));
+    const needed = new Map(
+      items.flatMap(({ manifest }) => manifest.layers.map((layer) => [layer.digest, layer])),
+    );
+    const files = [...(layers ? needed.values() : [])].map((layer) => ({
+      layer,
+      path: open(store.layers.path(layer.digest)),
+    }));
+    return { items, layers: files, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function itemOf({ folder, manifest, state }: Link, open: (path: string) => string): Item {
+  const path = join(folder, manifest.state.file);
   return {
     manifest,
     runs: state.runs,
-    memoryPath: join(folder, manifest.memory.file),
-    readState: () => readFile(join(folder, manifest.state.file)),
+    state: readFileSync(path),
+    memoryPath: open(join(folder, manifest.memory.file)),
   };
 }
 
@@ -76,7 +111,7 @@ async function wholeItem(chain: readonly Link[], memoryPath: string): Promise<It
   for (const link of chain) await verifyMemory(link.folder, link.manifest, link.state);
   const last = chain.at(-1)!;
   const runs = chain.map(({ state }) => state.runs).reduce(unite);
-  const bytes = encodeState({ ...last.state, runs });
+  const state = encodeState({ ...last.state, runs });
   const { parent: _, ...rest } = last.manifest;
   const manifest: Manifest = {
     ...rest,
@@ -85,31 +120,26 @@ async function wholeItem(chain: readonly Link[], memoryPath: string): Promise<It
       pages: countPages(runs),
       sha256: await hashPages(memoryPath, runs),
     },
-    state: { ...rest.state, version: STATE_VERSION, sha256: digestOf(bytes) },
+    state: { ...rest.state, version: STATE_VERSION, sha256: digestOf(state) },
   };
-  return { manifest, runs, memoryPath, readState: async () => bytes };
+  return { manifest, runs, state, memoryPath };
 }
 
 async function writeAll(
   archive: Pack,
-  store: CheckpointStore,
-  items: readonly Item[],
-  { layers = true, onBytes = () => {} }: ExportOptions,
+  { items, layers }: Source,
+  onBytes: OnBytes = () => {},
 ): Promise<void> {
   const texts = items.map(({ manifest }) => Buffer.from(textOf(manifest)));
-  const needed = new Map(
-    items.flatMap(({ manifest }) => manifest.layers.map((l) => [l.digest, l])),
-  );
   const index = encodeIndex({
     checkpoints: items.map(({ manifest: { id } }, i) => ({ id, sha256: digestOf(texts[i]!) })),
-    layers: layers ? [...needed.values()] : [],
+    layers: layers.map(({ layer }) => layer),
   });
   await writeBytes(archive, INDEX, index);
   for (const [i, item] of items.entries()) await writeItem(archive, item, texts[i]!, onBytes);
-  for (const layer of layers ? needed.values() : []) {
-    const chunks = createReadStream(store.layers.path(layer.digest));
+  for (const { layer, path } of layers) {
     const name = `layers/${layer.digest}.erofs`;
-    const digest = await writeStream(archive, name, layer.size, chunks, onBytes);
+    const digest = await writeStream(archive, name, layer.size, createReadStream(path), onBytes);
     if (digest !== layer.digest) throw damaged(`layer ${layer.digest} has other content`);
   }
   await writeBytes(archive, END, Buffer.from(digestOf(index)));
@@ -118,15 +148,13 @@ async function writeAll(
 
 async function writeItem(
   archive: Pack,
-  { manifest, runs, memoryPath, readState }: Item,
+  { manifest, runs, state, memoryPath }: Item,
   text: Buffer,
   onBytes: OnBytes,
 ): Promise<void> {
-  const { id, name, memory, state } = manifest;
+  const { id, name, memory } = manifest;
   await writeBytes(archive, `${id}/manifest.json`, text);
-  const bytes = await readState();
-  if (digestOf(bytes) !== state.sha256) throw damaged(`${name}: ${state.file} has other content`);
-  await writeBytes(archive, `${id}/state`, bytes);
+  await writeBytes(archive, `${id}/state`, state);
   const pages = storedPages(memoryPath, runs);
   const digest = await writeStream(archive, `${id}/memory`, memory.pages * PAGE, pages, onBytes);
   if (digest !== memory.sha256) throw damaged(`${name}: ${memory.file} has other content`);

@@ -8,12 +8,12 @@ import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
 import { extract } from 'tar-stream';
 import { decodeIndex, END, type ExportIndex, INDEX } from './export-format.js';
-import { damaged, type Layer, type Manifest, parseManifest } from './manifest.js';
-import { type OnBytes, PAGE, pieces, writeAll } from './pages.js';
+import { damaged, type Layer, type Manifest, PAGE, parseManifest } from './manifest.js';
+import { type OnBytes, pieces, writeAll } from './pages.js';
 import { checkedState, digestOf, randomId, writeFileSynced } from './parts.js';
 import type { CheckpointStore } from './store.js';
 
-const { sync, withTemporary } = durable;
+const { sync } = durable;
 
 const SMALL_BYTES_MAX = 1 << 20;
 /** Lists of pages of the largest and most scattered memory, and what devices hold. */
@@ -43,18 +43,19 @@ export function importCheckpoint(
   chunks: AsyncIterable<Uint8Array>,
   { name, onBytes = () => {}, onNetwork }: ImportOptions = {},
 ): Promise<Manifest[]> {
-  return withTemporary(store.checkpoints, async (stage) => {
-    await mkdir(stage, { mode: 0o700 });
+  return store.staged(async (stage) => {
     const entries = new Entries(chunks);
     try {
       const { staged, images } = await stageAll(entries, stage, onBytes);
-      await store.layers.add(images);
-      checkLayers(store, staged);
-      return await publishAll(
-        store,
-        staged.map((one) => withoutNetwork(one, onNetwork)),
-        name,
-      );
+      return await store.alone(async () => {
+        await store.layers.add(images);
+        checkLayers(store, staged);
+        return publishAll(
+          store,
+          staged.map((one) => withoutNetwork(one, onNetwork)),
+          name,
+        );
+      });
     } catch (error) {
       throw isForeign(error) ? damaged(`the file cannot be read: ${error.message}`, error) : error;
     } finally {
@@ -177,8 +178,11 @@ async function copyTo(
   return hash.digest('hex');
 }
 
-/** Each checkpoint is a difference to the one before. */
+/** Each checkpoint is a difference to the one before, and has a name of its own. */
 function checkChain(staged: readonly Staged[]): void {
+  if (new Set(staged.map(({ manifest }) => manifest.name)).size < staged.length) {
+    throw damaged('two checkpoints of the file have one name');
+  }
   for (const [i, { manifest }] of staged.entries()) {
     const before = staged[i - 1]?.manifest;
     if (manifest.parent !== before?.id || (before && before.memory.size !== manifest.memory.size)) {
@@ -207,6 +211,7 @@ async function publishAll(
   const there = await store.list();
   const target = name ?? staged.at(-1)!.manifest.name;
   await store.checkFree(target);
+  const names = new Set([target, ...[...there, ...(await store.broken())].map((m) => m.name)]);
   const published: Manifest[] = [];
   for (const [i, { folder, manifest }] of staged.entries()) {
     const parent = published.at(-1)?.id;
@@ -219,9 +224,10 @@ async function publishAll(
     const adopted: Manifest = {
       ...manifest,
       id: isTaken ? randomId() : manifest.id,
-      name: i === staged.length - 1 ? target : nameFor(manifest, target, there),
+      name: i === staged.length - 1 ? target : nameFor(manifest.name, names),
       ...(parent && { parent }),
     };
+    names.add(adopted.name);
     await sync(folder);
     await store.publish(folder, adopted);
     published.push(adopted);
@@ -240,9 +246,10 @@ function isSame(here: Manifest, other: Manifest, parent: string | undefined): bo
 }
 
 /** An ancestor keeps its name where it is free. */
-function nameFor({ name, id }: Manifest, target: string, there: readonly Manifest[]): string {
-  const isTaken = name === target || there.some((m) => m.name === name);
-  return isTaken ? `${name.slice(0, 54)}-${id.slice(0, 8)}` : name;
+function nameFor(name: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(name)) return name;
+  const other = `${name.slice(0, 54)}-${randomId().slice(0, 8)}`;
+  return nameFor(other, taken);
 }
 
 type Entry = AsyncIterable<Uint8Array> & {

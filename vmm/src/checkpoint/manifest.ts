@@ -8,6 +8,7 @@ export const FORMAT_VERSION = 1;
 /** Raised when vCPU or devices are saved in another way; such a checkpoint can be listed and removed, and no more. */
 export const STATE_VERSION = 2;
 const BYTES_MAX = 1 << 20;
+export const PAGE = 4096;
 /** Guest memory is one ArrayBuffer. */
 const MEMORY_BYTES_MAX = 4 * 1024 ** 3;
 
@@ -85,6 +86,8 @@ export function damaged(what: string, cause?: unknown): MayflyError {
 const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null;
 const isText = (x: unknown): x is string => typeof x === 'string';
 const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
+const isMemorySize = (x: unknown): x is number =>
+  isSize(x) && x > 0 && x <= MEMORY_BYTES_MAX && x % PAGE === 0;
 const isTexts = (x: unknown): x is string[] => Array.isArray(x) && x.every(isText);
 const matches = (x: unknown, pattern: RegExp): boolean => isText(x) && pattern.test(x);
 export const isHex64 = (x: unknown): x is string => matches(x, HEX64);
@@ -106,7 +109,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   kernel: (x) => matches(x, HEX64),
   cpu: (x) => isObject(x) && isText(x.vendor) && isText(x.model) && isTexts(x.features),
   memory: (x) =>
-    isPart(x) && isObject(x) && isSize(x.size) && x.size <= MEMORY_BYTES_MAX && isSize(x.pages),
+    isPart(x) && isObject(x) && isMemorySize(x.size) && isSize(x.pages) && x.pages * PAGE <= x.size,
   state: (x) => isPart(x) && isObject(x) && isSize(x.version),
   layers: (x) => Array.isArray(x) && x.every(isLayer),
 };

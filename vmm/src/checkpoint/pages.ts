@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { GuestMemory } from '../kvm/index.js';
-import { damaged } from './manifest.js';
+import { damaged, PAGE } from './manifest.js';
 
-export const PAGE = 4096;
 /** Pages that are read or written at once: 2 MiB, the size of a large folio. */
 const CHUNK = 512;
 export const BLOCK = CHUNK * PAGE;

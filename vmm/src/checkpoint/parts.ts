@@ -21,7 +21,7 @@ import {
 import { countPages, hashPages, type OnBytes, writePages } from './pages.js';
 import { decodeState, encodeState, type StoredState } from './state.js';
 
-const { createFile, removeAbandoned, replaceFile, sync, withTemporary } = durable;
+const { createFile, removeAbandoned, replaceFile, sync } = durable;
 
 export const MANIFEST = 'manifest.json';
 const VERIFIED = 'verified';
@@ -123,15 +123,14 @@ export async function writeManifest(folder: string, manifest: Manifest): Promise
 }
 
 /**
- * Changes a checkpoint: `write` makes new parts beside the old ones, and the manifest that it returns takes the place of
- * the old one. Another process that opens the store meanwhile leaves the new parts alone.
+ * Changes a checkpoint, while nobody else does: `write` makes new parts beside the old ones, and the manifest that it returns
+ * takes the place of the old one.
  */
 export async function changeParts(
   folder: string,
   write: () => Promise<Manifest>,
 ): Promise<Manifest> {
-  const changed = await withTemporary(folder, async (mark) => {
-    await writeFileSynced(mark, '');
+  try {
     const manifest = await write();
     await createFile(folder, async (temporary) => {
       await writeFileSynced(temporary, textOf(manifest));
@@ -139,18 +138,17 @@ export async function changeParts(
       return MANIFEST;
     });
     return manifest;
-  });
-  await sweepParts(folder, changed);
-  return changed;
+  } finally {
+    await sweepParts(folder, await readManifest(folder)); // of before or after
+  }
 }
 
-/** Removes files that the manifest does not name: of a change that did not finish. */
+/** Removes files that the manifest does not name, of a change that is over, while nobody changes it. */
 export async function sweepParts(folder: string, manifest: Manifest): Promise<void> {
   const { memory, state } = manifest;
   const named = new Set([MANIFEST, VERIFIED, WORKING_SET, memory.file, state.file]);
   await removeAbandoned(folder);
-  const names = await readdir(folder);
-  if (names.some((name) => name.startsWith('.'))) return; // a change is under way
+  const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
   for (const name of names) if (!named.has(name)) await rm(join(folder, name), { force: true });
 }
 
@@ -165,12 +163,13 @@ function stampOf(folder: string, manifest: Manifest, layers: LayerFolder): strin
   return `${lines.join('\n')}\n`;
 }
 
+/** Where it cannot be kept, on a full disk for instance, the next load computes checksums again. */
 export async function stampVerified(
   folder: string,
   manifest: Manifest,
   layers: LayerFolder,
 ): Promise<void> {
-  await replaceFile(join(folder, VERIFIED), stampOf(folder, manifest, layers));
+  await replaceFile(join(folder, VERIFIED), stampOf(folder, manifest, layers)).catch(() => {});
 }
 
 export function isVerified(folder: string, manifest: Manifest, layers: LayerFolder): boolean {

@@ -1,6 +1,6 @@
 /** What lies where in a guest's memory: at fixed places by the ABI, elsewhere by the program's page tables. */
 import { abi } from '@mayfly/protocol';
-import { PAGE } from './pages.js';
+import { PAGE } from './manifest.js';
 
 const { layout, arenas } = abi;
 

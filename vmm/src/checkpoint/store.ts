@@ -9,12 +9,14 @@
  *   checkpoints/<name>/working-set   which pages its machines write first; only a cache
  *
  * A checkpoint appears by a rename of its folder, changes by a rename of its manifest, and goes by a rename: after a
- * crash each is there as before or as after. What a dead process had under way is removed by the next open().
+ * crash each is there as before or as after. What a dead process had under way is removed by the next open(). One at a time
+ * changes what there is (store-lock.ts); who reads what is changed meanwhile begins anew.
  */
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import * as durable from '@mayfly/image/durable';
 import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
@@ -38,6 +40,8 @@ import {
   writeParts,
 } from './parts.js';
 import { checkRunsHere } from './requirements.js';
+import { inStore } from './store-error.js';
+import { alone, ifAlone } from './store-lock.js';
 import { readWorkingSet, writeWorkingSet } from './working-set.js';
 
 /** A machine that stands still. */
@@ -83,31 +87,28 @@ export function defaultCheckpointDir(): string {
 
 export class CheckpointStore {
   /** For the other files of this folder. */
+  readonly dir: string;
   readonly checkpoints: string;
   readonly layers: LayerFolder;
 
   private constructor(dir: string) {
+    this.dir = dir;
     this.checkpoints = join(dir, 'checkpoints');
     this.layers = new LayerFolder(join(dir, 'layers'));
   }
 
   /**
    * Opens a store, making it if needed, and removes what crashed processes left behind.
-   * Throws MAYFLY_CHECKPOINT_STORE_UNUSABLE.
+   * Throws MAYFLY_CHECKPOINT_STORE_UNUSABLE, _STORE_FULL; so does everything that reads and writes it.
    */
   static async open(dir: string): Promise<CheckpointStore> {
     const store = new CheckpointStore(dir);
-    try {
+    await inStore(dir, async () => {
       await mkdir(store.checkpoints, { recursive: true, mode: 0o700 });
       await store.layers.open();
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      const message = `checkpoints cannot be kept in ${dir} (${code}): give a folder that can be written`;
-      throw new MayflyError('MAYFLY_CHECKPOINT_STORE_UNUSABLE', message, { cause });
-    }
-    await removeAbandoned(store.checkpoints);
-    for (const manifest of await store.list()) await sweepParts(store.folder(manifest), manifest);
-    await store.#sweepLayers();
+      await removeAbandoned(store.checkpoints);
+      await ifAlone(store.checkpoints, () => store.#sweep());
+    });
     return store;
   }
 
@@ -126,20 +127,21 @@ export class CheckpointStore {
     const parent = options.parent === undefined ? undefined : await this.get(options.parent);
     const { memory, images, command, network } = captured;
     const state = { ...captured.state, runs: memory.runs(base) };
-    return withTemporary(this.checkpoints, async (folder) => {
-      await mkdir(folder, { mode: 0o700 });
-      const manifest: Manifest = {
-        ...(await this.#header(name, parent)),
-        command: [...command],
-        ...(network && { network: [...network] }),
-        ...(options.labels && { labels: { ...options.labels } }),
-        layers: images === undefined ? (parent?.layers ?? []) : await this.layers.add(images),
-        ...(await writeParts(folder, memory.size, state, pagesOf(memory), onBytes)),
-      };
-      await this.publish(folder, manifest);
-      if (images !== undefined) await this.layers.add(images); // a removal elsewhere may have taken them meanwhile
-      if (parent !== undefined) await this.#keepParent(manifest);
-      return manifest;
+    return this.staged(async (folder) => {
+      const parts = await writeParts(folder, memory.size, state, pagesOf(memory), onBytes);
+      return this.alone(async () => {
+        if (parent !== undefined) await this.get(parent.id); // nobody has removed it meanwhile
+        const manifest: Manifest = {
+          ...this.#header(name, parent),
+          command: [...command],
+          ...(network && { network: [...network] }),
+          ...(options.labels && { labels: { ...options.labels } }),
+          layers: images === undefined ? (parent?.layers ?? []) : await this.layers.add(images),
+          ...parts,
+        };
+        await this.publish(folder, manifest);
+        return manifest;
+      });
     });
   }
 
@@ -165,10 +167,14 @@ export class CheckpointStore {
    * Makes a checkpoint ready to start machines from. Memory is mapped by them, not read here, once it was verified.
    * Throws as get() does, MAYFLY_CHECKPOINT_CPU, and MAYFLY_CHECKPOINT_DAMAGED for parts that are missing or wrong.
    */
-  async load(nameOrId: string): Promise<Loaded> {
-    const manifest = await this.get(nameOrId);
+  load(nameOrId: string): Promise<Loaded> {
+    return this.reading(nameOrId, (lineage) => this.#load(lineage));
+  }
+
+  async #load(lineage: readonly Manifest[]): Promise<Loaded> {
+    const manifest = lineage.at(-1)!;
     checkRunsHere(manifest, describeCpu());
-    const chain = await this.chain(manifest);
+    const chain = await this.chain(lineage);
     for (const link of chain) await this.#ensureVerified(link);
     const { runs: _, ...state } = chain.at(-1)!.state;
     const fds: number[] = [];
@@ -196,45 +202,55 @@ export class CheckpointStore {
     return readWorkingSet(this.folder(manifest), manifest);
   }
 
-  /** Records them for later loads. Throws MAYFLY_CHECKPOINT_UNKNOWN, and what the file system says. */
-  async keepWorkingSet(id: string, runs: Uint32Array): Promise<void> {
-    const manifest = await this.get(id);
-    await writeWorkingSet(this.folder(manifest), manifest, runs);
+  /** Records them for later loads. Throws MAYFLY_CHECKPOINT_UNKNOWN. */
+  keepWorkingSet(id: string, runs: Uint32Array): Promise<void> {
+    return inStore(this.dir, async () => {
+      const manifest = await this.get(id);
+      await writeWorkingSet(this.folder(manifest), manifest, runs);
+    });
   }
 
   /** Reads everything of a checkpoint and its parents. Throws as load() does. */
-  async verify(nameOrId: string, onBytes?: OnBytes): Promise<void> {
-    const manifest = await this.get(nameOrId);
-    for (const link of await this.chain(manifest)) {
-      await verifyMemory(link.folder, link.manifest, link.state, onBytes);
-    }
-    for (const layer of manifest.layers) {
-      await this.layers.verify(layer);
-      onBytes?.(layer.size);
-    }
-    await stampVerified(this.folder(manifest), manifest, this.layers);
+  verify(nameOrId: string, onBytes?: OnBytes): Promise<void> {
+    return this.reading(nameOrId, async (lineage) => {
+      const manifest = lineage.at(-1)!;
+      for (const link of await this.chain(lineage)) {
+        await verifyMemory(link.folder, link.manifest, link.state, onBytes);
+      }
+      for (const layer of manifest.layers) {
+        await this.layers.verify(layer);
+        onBytes?.(layer.size);
+      }
+      await stampVerified(this.folder(manifest), manifest, this.layers);
+    });
   }
 
   /**
    * Children are merged with it first, one after the other; what is broken just goes.
    * Throws MAYFLY_CHECKPOINT_UNKNOWN, and MAYFLY_CHECKPOINT_DAMAGED when a child could not be merged.
    */
-  async remove(nameOrId: string, onBytes?: OnBytes): Promise<void> {
-    if ((await this.broken()).some(({ name }) => name === nameOrId)) {
-      await removeFolder(join(this.checkpoints, nameOrId));
-    } else {
-      const manifest = await this.get(nameOrId);
-      await this.#mergeChildren(manifest, onBytes);
-      await removeFolder(this.folder(manifest));
-    }
-    await this.#sweepLayers();
+  remove(nameOrId: string, onBytes?: OnBytes): Promise<void> {
+    return this.alone(async () => {
+      if ((await this.broken()).some(({ name }) => name === nameOrId)) {
+        await removeFolder(join(this.checkpoints, nameOrId));
+      } else {
+        const manifest = await this.get(nameOrId);
+        await this.#mergeChildren(manifest, onBytes);
+        await removeFolder(this.folder(manifest));
+      }
+      await this.#sweepLayers();
+    });
   }
 
   /**
    * Makes a checkpoint again what another one is, by default its parent: a difference without pages. Its own children
    * keep their content. Throws MAYFLY_CHECKPOINT_UNKNOWN, _ROOT when there is no parent, _DAMAGED.
    */
-  async revert(nameOrId: string, to?: string, onBytes?: OnBytes): Promise<Manifest> {
+  revert(nameOrId: string, to?: string, onBytes?: OnBytes): Promise<Manifest> {
+    return this.alone(() => this.#revert(nameOrId, to, onBytes));
+  }
+
+  async #revert(nameOrId: string, to?: string, onBytes?: OnBytes): Promise<Manifest> {
     const manifest = await this.get(nameOrId);
     const wanted = to ?? manifest.parent;
     if (wanted === undefined) {
@@ -243,7 +259,7 @@ export class CheckpointStore {
     }
     if ((await this.get(wanted)).id === manifest.id) return manifest;
     await this.#mergeChildren(manifest, onBytes);
-    const target = (await this.chain(await this.get(wanted))).at(-1)!;
+    const target = (await this.chain(await this.lineage(await this.get(wanted)))).at(-1)!;
     const state = { ...target.state, runs: new Uint32Array() };
     const { size } = target.manifest.memory;
     const folder = this.folder(manifest);
@@ -266,8 +282,49 @@ export class CheckpointStore {
     return join(this.checkpoints, name);
   }
 
+  /** Lends a folder for what is to become a checkpoint. */
+  staged<T>(work: (folder: string) => Promise<T>): Promise<T> {
+    return inStore(this.dir, () =>
+      withTemporary(this.checkpoints, async (folder) => {
+        await mkdir(folder, { mode: 0o700 });
+        return work(folder);
+      }),
+    );
+  }
+
+  /** While nobody else changes what there is. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return inStore(this.dir, () => alone(this.checkpoints, work));
+  }
+
+  /**
+   * Reads a checkpoint and what it is a difference to, oldest first, which somebody may merge or revert at the same time: what
+   * fails then is done again. Throws MAYFLY_CHECKPOINT_UNKNOWN.
+   */
+  reading<T>(nameOrId: string, work: (lineage: readonly Manifest[]) => Promise<T>): Promise<T> {
+    return inStore(this.dir, async () => {
+      for (;;) {
+        const lineage = await this.lineage(await this.get(nameOrId));
+        try {
+          return await work(lineage);
+        } catch (error) {
+          if (await this.#isUnchanged(lineage)) throw error;
+        }
+      }
+    });
+  }
+
+  async #isUnchanged(manifests: readonly Manifest[]): Promise<boolean> {
+    const now = await Promise.all(manifests.map(({ name }) => this.#find(name).catch(() => null)));
+    return isDeepStrictEqual(now, manifests);
+  }
+
   /** undefined: there is none of that name. Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION. */
-  async find(name: string): Promise<Manifest | undefined> {
+  find(name: string): Promise<Manifest | undefined> {
+    return inStore(this.dir, () => this.#find(name));
+  }
+
+  async #find(name: string): Promise<Manifest | undefined> {
     try {
       const manifest = await readManifest(join(this.checkpoints, name));
       if (manifest.name === name) return manifest;
@@ -285,7 +342,7 @@ export class CheckpointStore {
     if ((await this.find(name)) !== undefined) throw existsError(name);
   }
 
-  /** Gives a whole checkpoint its manifest and its name. Throws MAYFLY_CHECKPOINT_EXISTS. */
+  /** Gives a whole checkpoint its manifest and its name, within alone(). Throws MAYFLY_CHECKPOINT_EXISTS. */
   async publish(folder: string, manifest: Manifest): Promise<void> {
     await writeManifest(folder, manifest);
     await stampVerified(folder, manifest, this.layers);
@@ -299,27 +356,22 @@ export class CheckpointStore {
     await sync(this.checkpoints);
   }
 
-  /** The lineage with decoded states; all layers are there. Throws MAYFLY_CHECKPOINT_DAMAGED. */
-  async chain(manifest: Manifest): Promise<Link[]> {
-    this.layers.require(manifest.layers, manifest.name);
-    const lineage = await this.lineage(manifest);
+  /** A lineage with decoded states; all layers are there. Throws MAYFLY_CHECKPOINT_DAMAGED. */
+  async chain(lineage: readonly Manifest[]): Promise<Link[]> {
+    const last = lineage.at(-1)!;
+    this.layers.require(last.layers, last.name);
     return Promise.all(lineage.map((m) => this.#link(m)));
   }
 
   /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
   async lineage(manifest: Manifest): Promise<Manifest[]> {
-    const chain = [manifest];
-    const all = manifest.parent === undefined ? [] : await this.list();
-    for (let m = manifest; m.parent !== undefined; ) {
-      const parent = all.find(({ id }) => id === m.parent);
-      if (parent === undefined) throw damaged(`${m.name}: its parent ${m.parent} is missing`);
-      if (chain.includes(parent) || parent.memory.size !== m.memory.size) {
-        throw damaged(`${m.name}: ${parent.name} cannot be its parent`);
-      }
-      chain.unshift(parent);
-      m = parent;
+    if (manifest.parent === undefined) return [manifest];
+    try {
+      return lineageIn(await this.list(), manifest);
+    } catch {
+      // Listed while somebody merged them: or it is wrong a second time.
+      return lineageIn(await this.list(), await this.get(manifest.id));
     }
-    return chain;
   }
 
   /** The memory of a chain; the descriptor is the caller's. */
@@ -332,7 +384,8 @@ export class CheckpointStore {
   /* ---- parts ---- */
 
   async #all(): Promise<(Manifest | Broken)[]> {
-    const names = (await readdir(this.checkpoints)).filter((name) => !name.startsWith('.'));
+    const there = await inStore(this.dir, () => readdir(this.checkpoints));
+    const names = there.filter((name) => !name.startsWith('.'));
     const all = await Promise.all(
       names
         .sort()
@@ -341,7 +394,7 @@ export class CheckpointStore {
     return all.filter((m) => m !== undefined);
   }
 
-  async #header(name: string, parent: Manifest | undefined) {
+  #header(name: string, parent: Manifest | undefined) {
     return {
       format: FORMAT,
       version: FORMAT_VERSION,
@@ -365,16 +418,6 @@ export class CheckpointStore {
     await verifyMemory(folder, manifest, state);
     for (const layer of manifest.layers) await this.layers.verify(layer);
     await stampVerified(folder, manifest, this.layers);
-  }
-
-  /** A parent that somebody else removed meanwhile takes the new child with it. */
-  async #keepParent(child: Manifest): Promise<void> {
-    try {
-      await this.get(child.parent!);
-    } catch (error) {
-      await removeFolder(this.folder(child));
-      throw error;
-    }
   }
 
   async #mergeChildren({ id }: Manifest, onBytes?: OnBytes): Promise<void> {
@@ -410,19 +453,34 @@ export class CheckpointStore {
     }
   }
 
-  /**
-   * Removes layers that nobody needs. They all stay where a checkpoint cannot be read, whose layers are not known, and
-   * while somebody makes one, whose layers come before its manifest.
-   */
+  async #sweep(): Promise<void> {
+    for (const manifest of await this.list()) await sweepParts(this.folder(manifest), manifest);
+    await this.#sweepLayers();
+  }
+
+  /** Removes layers that nobody needs. They all stay where a checkpoint cannot be read, whose layers are not known. */
   async #sweepLayers(): Promise<void> {
     const there = await this.layers.digests();
-    if ((await readdir(this.checkpoints)).some((name) => name.startsWith('.'))) return;
     const all = await this.#all();
     const whole = all.filter((m): m is Manifest => !isBroken(m));
     if (whole.length < all.length) return;
     const used = new Set(whole.flatMap((m) => m.layers.map(({ digest }) => digest)));
     for (const digest of there) if (!used.has(digest)) await this.layers.remove(digest);
   }
+}
+
+function lineageIn(all: readonly Manifest[], manifest: Manifest): Manifest[] {
+  const chain = [manifest];
+  for (let m = manifest; m.parent !== undefined; ) {
+    const parent = all.find(({ id }) => id === m.parent);
+    if (parent === undefined) throw damaged(`${m.name}: its parent ${m.parent} is missing`);
+    if (chain.includes(parent) || parent.memory.size !== m.memory.size) {
+      throw damaged(`${m.name}: ${parent.name} cannot be its parent`);
+    }
+    chain.unshift(parent);
+    m = parent;
+  }
+  return chain;
 }
 
 function existsError(name: string): MayflyError {

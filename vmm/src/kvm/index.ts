@@ -1,5 +1,6 @@
 export { exits, runPageOffsets, syncFields } from './constants.js';
 export { KvmError } from './errors.js';
+export { tryLock } from './file-lock.js';
 export { type FileMapping, GuestMemory } from './guest-memory.js';
 export { Kvm } from './kvm.js';
 export type { Msr } from './msrs.js';

@@ -52,6 +52,7 @@ export interface Native {
   memoryWritten(memory: MemoryHandle): Uint32Array;
   memoryReplace(memory: MemoryHandle, hasFile: boolean, fd: number): void;
   fileUncache(fd: number): void;
+  fileLock(fd: number): boolean;
   memoryPopulate(memory: MemoryHandle, runs: ArrayBuffer): void;
   threadFaults(): number;
   memoryRuns(memory: MemoryHandle, base: MemoryHandle | null): Uint32Array;

@@ -1,16 +1,18 @@
 /** Checkpoints as one file: out, in, and in spite of damage not in. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type * as Tap from 'tap';
 import t from 'tap';
+import { extract, pack } from 'tar-stream';
 import {
   CheckpointStore,
   type ExportOptions,
   exportCheckpoint,
   importCheckpoint,
 } from '../../src/checkpoint/index.js';
+import { digestOf } from '../../src/checkpoint/parts.js';
 import { pagesIn, scratchDir } from './scratch.js';
 import { content, prepare } from './steps.js';
 
@@ -127,4 +129,143 @@ t.test('a file that is cut or changed anywhere is refused, and nothing is listed
     }),
     { numRuns: 30 },
   );
+});
+
+interface Entry {
+  name: string;
+  bytes: Buffer;
+  type?: 'file' | 'symlink' | 'link' | 'directory' | 'fifo';
+  linkname?: string;
+}
+
+async function unpacked(bytes: Uint8Array): Promise<Entry[]> {
+  const archive = extract();
+  archive.end(bytes);
+  const entries: Entry[] = [];
+  for await (const entry of archive) {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of entry) chunks.push(chunk as Uint8Array);
+    entries.push({ name: entry.header.name, bytes: Buffer.concat(chunks) });
+  }
+  return entries;
+}
+
+async function packed(entries: readonly Entry[]): Promise<Buffer> {
+  const archive = pack();
+  for (const { name, bytes, type = 'file', linkname } of entries) {
+    archive.entry({ name, type, ...(linkname && { linkname }) }, type === 'file' ? bytes : '');
+  }
+  archive.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of archive) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks);
+}
+
+type Index = { checkpoints: { id: string; sha256: string }[]; layers: object[]; version: number };
+type Changeable = Record<string, unknown> & { memory: Record<string, unknown> };
+
+/** A file whose checksums are all right again after a change of its index and manifests. */
+function forged(
+  entries: readonly Entry[],
+  changeManifest: (manifest: Changeable, i: number) => void,
+  changeIndex: (index: Index) => void = () => {},
+): Entry[] {
+  const all = entries.map((entry) => ({ ...entry }));
+  const index = JSON.parse(all[0]!.bytes.toString()) as Index;
+  for (const [i, checkpoint] of index.checkpoints.entries()) {
+    const entry = all.find(({ name }) => name === `${checkpoint.id}/manifest.json`)!;
+    const manifest = JSON.parse(entry.bytes.toString());
+    changeManifest(manifest, i);
+    entry.bytes = Buffer.from(JSON.stringify(manifest));
+    checkpoint.sha256 = digestOf(entry.bytes);
+  }
+  changeIndex(index);
+  all[0]!.bytes = Buffer.from(JSON.stringify(index));
+  all.at(-1)!.bytes = Buffer.from(digestOf(all[0]!.bytes));
+  return all;
+}
+
+t.test('a hostile file, whose checksums are right, brings nothing in', async (t) => {
+  const { from, to } = await setUp(t);
+  const good = await unpacked(await exported(from, 'middle'));
+  t.same(
+    (await importCheckpoint(to, inPieces(await packed(forged(good, () => {}))))).map((m) => m.name),
+    ['root', 'middle'],
+    'so forged files are read',
+  );
+  for (const name of await names(to)) await to.remove(name);
+  const at = (end: string) => good.findIndex(({ name }) => name.endsWith(end));
+  const replaced = (i: number, entry: Partial<Entry>) => good.with(i, { ...good[i]!, ...entry });
+  const huge = 2 ** 52;
+  const files: Record<string, Entry[]> = {
+    'a link instead of memory': replaced(at('/memory'), {
+      type: 'symlink',
+      linkname: '/etc/shadow',
+    }),
+    'a hard link instead of a layer': replaced(at('.erofs'), {
+      type: 'link',
+      linkname: '/etc/shadow',
+    }),
+    'a folder instead of a state': replaced(at('/state'), { type: 'directory' }),
+    'a way out of the folder': replaced(at('/memory'), { name: '../../../../tmp/memory' }),
+    'an absolute name': replaced(at('.erofs'), { name: '/etc/passwd' }),
+    'one entry twice': good.toSpliced(2, 0, good[1]!),
+    'one more entry': [...good, { name: 'more', bytes: Buffer.alloc(0) }],
+    'entries in another order': [good[0]!, good[2]!, good[1]!, ...good.slice(3)],
+    'ids that are paths': forged(
+      good,
+      () => {},
+      (index) => Object.assign(index.checkpoints[0]!, { id: '../../../x' }),
+    ),
+    'one id twice': forged(
+      good,
+      () => {},
+      (index) => index.checkpoints.push(index.checkpoints[0]!),
+    ),
+    'layers that are paths': forged(
+      good,
+      () => {},
+      (index) => index.layers.push({ digest: '../../x', size: 1 }),
+    ),
+    'a layer of 4 PiB': forged(
+      good,
+      () => {},
+      (index) => index.layers.splice(0, 1, { ...index.layers[0], size: huge }),
+    ),
+    'very many layers': forged(
+      good,
+      () => {},
+      (index) => {
+        index.layers = new Array(1001).fill(index.layers[0]);
+      },
+    ),
+    'one name twice': forged(good, (m) => Object.assign(m, { name: 'same' })),
+    'names that are paths': forged(good, (m) => Object.assign(m, { name: '../x' })),
+    'files that are paths': forged(good, (m) => Object.assign(m.memory, { file: '../../x' })),
+    'memory and state in one file': forged(good, (m) =>
+      Object.assign(m.memory, { file: (m.state as { file: string }).file }),
+    ),
+    'memory of 4 PiB': forged(good, (m) => Object.assign(m.memory, { size: huge })),
+    'no memory at all': forged(good, (m) => Object.assign(m.memory, { size: 0 })),
+    'a part of a page': forged(good, (m) => Object.assign(m.memory, { size: 4 * 2 ** 20 + 1 })),
+    'more pages than there are': forged(good, (m) => Object.assign(m.memory, { pages: 2 ** 40 })),
+    'a parent in the middle of nowhere': forged(good, (m, i) => {
+      if (i === 0) m.parent = '0123456789abcdef';
+    }),
+    'a memory of another size than the parent’s': forged(good, (m, i) => {
+      if (i === 1) m.memory.size = 8 * 2 ** 20;
+    }),
+    'a million nested lists': replaced(0, { bytes: Buffer.from('['.repeat(1_000_000)) }),
+  };
+  for (const [what, entries] of Object.entries(files)) {
+    const result = await importCheckpoint(to, inPieces(await packed(entries), 50_000)).catch(
+      (error) => error,
+    );
+    t.match(result, { code: /^MAYFLY_CHECKPOINT_(DAMAGED|BAD_NAME)$/ }, what);
+    t.same(readdirSync(to.checkpoints), [], what);
+  }
+  const bomb = gzipSync(Buffer.alloc(64 * 2 ** 20)); // 64 MiB of nothing
+  await t.rejects(importCheckpoint(to, inPieces(bomb)), code('DAMAGED'));
+  await CheckpointStore.open(to.dir);
+  t.same(readdirSync(to.layers.dir), [], 'nothing is left over');
 });

@@ -20,6 +20,8 @@ interface Attempt {
 export interface AttemptResult {
   /** 'ended': nothing went wrong. */
   end: 'ended' | 'failed' | 'killed';
+  /** With which it failed. */
+  code?: string;
   calls: number;
 }
 
@@ -49,7 +51,7 @@ function meet(attempt: Attempt): Promise<never> | undefined {
   if (fault === 'SIGKILL') process.kill(process.pid, 'SIGKILL');
   if (fault !== 'ENOSPC') return undefined;
   const error = new Error('ENOSPC: no space left on device');
-  return Promise.reject(Object.assign(error, { code: 'ENOSPC' }));
+  return Promise.reject(Object.assign(error, { code: 'ENOSPC', errno: -28, syscall: 'write' }));
 }
 
 /** Call once, before modules that use these functions are loaded. */
@@ -70,7 +72,10 @@ export function withFault(
   work: () => Promise<unknown>,
 ): Promise<AttemptResult> {
   return new Promise((resolve) => {
-    const end = (how: AttemptResult['end']) => () => resolve({ end: how, calls: attempt.calls });
+    const end = (how: AttemptResult['end']) => (error?: unknown) => {
+      const code = how === 'failed' ? (error as { code: string }).code : undefined;
+      resolve({ end: how, calls: attempt.calls, ...(code !== undefined && { code }) });
+    };
     const attempt: Attempt = { fault, at, calls: 0, killed: end('killed') };
     attempts.run(attempt, () => work().then(end('ended'), end('failed')));
   });

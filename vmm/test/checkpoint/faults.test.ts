@@ -13,6 +13,9 @@ import { content, prepare, type Step, steps, THREE } from './steps.js';
 
 const SCRIPT = fileURLToPath(new URL('step.js', import.meta.url));
 
+/** The second is an image that could not be opened to be read, which a full disk does not prevent. */
+const FULL = /^MAYFLY_(CHECKPOINT_STORE_FULL|IMAGE_UNREADABLE)$/;
+
 interface Attempt extends AttemptResult {
   dir: string;
   fault: string;
@@ -69,7 +72,8 @@ for (const [name, step] of Object.entries(steps)) {
     t.ok(undisturbed?.end === 'ended' && calls > 5, `${calls} calls`);
     const stride = Math.ceil(calls / (step.attemptsMax ?? calls));
     t.equal(disturbed.length, 2 * Math.ceil(calls / stride));
-    for (const { dir, fault, at, end } of attempts) {
+    for (const { dir, fault, at, end, code } of attempts) {
+      if (end === 'failed') t.match(code, step.full ?? FULL, `call ${at}`);
       if (fault === 'kill' && end !== 'killed') t.fail(`it did not get to call ${at}`);
       await check(t, dir, step, end === 'ended');
     }

@@ -11,7 +11,7 @@ const skip = existsSync('/dev/kvm') ? false : 'there is no /dev/kvm';
 
 /** Not by load(): there is no guest kernel in it whose ABI would matter. */
 async function machineOf(store: CheckpointStore, name: string) {
-  const chain = await store.chain(await store.get(name));
+  const chain = await store.chain(await store.lineage(await store.get(name)));
   const { manifest, state } = chain.at(-1)!;
   const memoryFd = await store.openMemory(chain);
   const images = manifest.layers.map(({ digest }) => store.layers.path(digest));

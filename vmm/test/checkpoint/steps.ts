@@ -100,6 +100,8 @@ export interface Step {
   /** Default: prepare(). */
   prepare?(dir: string): Promise<void>;
   change(dir: string): Promise<unknown>;
+  /** Codes with which it fails where the disk is full. */
+  full?: RegExp;
   /** Names that are there before. Default: THREE. */
   before?: string;
   /** Names that are there after it. */
@@ -181,6 +183,7 @@ export const steps: Readonly<Record<string, Step>> = {
       const chunks = exportCheckpoint(store, 'branch', { flatten: true });
       await writeFile(join(dir, 'flat.tar'), chunks);
     },
+    full: /^(ENOSPC|MAYFLY_CHECKPOINT_STORE_FULL)$/, // of the file, or of what is put together in the store
     after: CHAIN,
   },
 };

@@ -244,11 +244,28 @@ async function revert(
 
 async function remove(names: string[], flags: StoreFlags, io: Io): Promise<void> {
   const store = await openStore(flags, io);
-  const removed = await removeEach(names, io, async (name) => {
+  const removed = await removeEach(await childrenFirst(names, store), io, async (name) => {
     await withProgress((progress) => store.remove(name, progress.counter(`merging ${name}`)));
     if (!flags.json) io.stdout(`removed ${plain(name)}\n`);
   });
   if (flags.json) printJson(io, { removed });
+}
+
+/** What goes as well needs no merge, and no room for one. */
+async function childrenFirst(names: readonly string[], store: CheckpointStore): Promise<string[]> {
+  const all = await store.list();
+  const depths = new Map(names.map((name) => [name, depthOf(name, all)]));
+  return [...names].sort((a, b) => depths.get(b)! - depths.get(a)!);
+}
+
+function depthOf(nameOrId: string, all: readonly Manifest[]): number {
+  let depth = 0;
+  let at = all.find(({ name, id }) => name === nameOrId || id === nameOrId);
+  for (; at !== undefined && depth < all.length; depth++) {
+    const { parent } = at;
+    at = all.find(({ id }) => id === parent);
+  }
+  return depth;
 }
 
 async function verify(names: string[], flags: StoreFlags, io: Io): Promise<void> {
@@ -350,21 +367,32 @@ async function toStdout(chunks: AsyncIterable<Uint8Array>): Promise<number> {
   return 0;
 }
 
+/** What they leave half-done in a store is swept by the next command; a folder of the user's is swept by nobody. */
+const INTERRUPTIONS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** The name appears with the whole file behind it, or the old one stays. */
 async function toFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<number> {
   const durable = await import('@mayfly/image/durable');
   const zip = /\.(gz|tgz)$/.test(path) ? createGzip() : new PassThrough();
+  const interruption = new AbortController();
+  const interrupt = (signal: NodeJS.Signals) => interruption.abort(signal);
+  for (const signal of INTERRUPTIONS) process.once(signal, interrupt);
   try {
     await durable.createFile(dirname(path), async (temporary) => {
-      await pipeline(chunks, zip, createWriteStream(temporary, { mode: 0o600 }));
+      const { signal } = interruption;
+      await pipeline(chunks, zip, createWriteStream(temporary, { mode: 0o600 }), { signal });
       await durable.sync(temporary);
       return basename(path);
     });
     return (await stat(path)).size;
   } catch (cause) {
+    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
+    if (interruption.signal.aborted) process.kill(process.pid, interruption.signal.reason);
     if (cause instanceof MayflyError) throw cause;
     const message = `${path} cannot be written: ${(cause as Error).message}`;
     throw new MayflyError('MAYFLY_FILE', message, { cause });
+  } finally {
+    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
   }
 }
 
