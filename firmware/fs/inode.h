@@ -324,6 +324,7 @@ extern const struct inode_ops proc_cmdline_ops, proc_environ_ops, proc_maps_ops,
     proc_coredump_ops, proc_setgroups_ops, proc_cpuset_ops, proc_mountstats_ops;
 void proc_start(void);                   /* fs/proc_text.c: the program's age counts from now */
 void proc_set_program(struct dentry *d); /* where /proc/self/exe leads; keeps its own reference */
+bool inode_runs(const struct inode *inode); /* it is that program: nobody may write to it (ETXTBSY) */
 void dev_mount(void);
 void sysfs_mount(void);
 extern const struct inode_ops random_uuid_ops, boot_id_ops, machine_id_ops; /* fs/ids.c */

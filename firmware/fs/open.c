@@ -107,6 +107,7 @@ struct file *open_dentry(struct dentry *d, u32 flags, i64 *error) {
   else if (flags & O_PATH) return open_inode(d, &path_file_ops, O_PATH | (flags & (O_DIRECTORY | O_NOFOLLOW)), error);
   else if (is_link(inode)) *error = -ELOOP;
   else if (is_dir(inode) && writes) *error = -EISDIR;
+  else if (writes && inode_runs(inode)) *error = -ETXTBSY;
   if (*error != 0) return NULL;
   if (inode->ops->open != NULL) return inode->ops->open(inode, kept, error);
   const struct file_ops *ops = is_dir(inode) ? &directory_file_ops : inode->ops->file;

@@ -219,6 +219,8 @@ void proc_set_program(struct dentry *d) {
   dentry_put(old);
 }
 
+bool inode_runs(const struct inode *inode) { return program_dentry != NULL && program_dentry->inode == inode; }
+
 void proc_own(void) {
   process_dentry->inode->uid = user_ids.effective;
   process_dentry->inode->gid = group_ids.effective;

@@ -66,6 +66,7 @@ struct address {
 
 /* Files in flight (SCM_RIGHTS); each holds a reference. */
 struct rights {
+  struct rights *next; /* of those that are being freed */
   u32 count;
   struct file *files[];
 };

@@ -233,7 +233,7 @@ i64 space_protect(u64 start, u64 size, u32 prot) {
   u64 end = start + size;
   if (start % PAGE != 0) return -EINVAL;
   if (size == 0) return 0;
-  if (end < start || !vmas_reserve(2)) return -ENOMEM;
+  if (!valid_range(start, size) || !vmas_reserve(2)) return -ENOMEM;
   vma_split(start);
   vma_split(end);
   i64 result = protect_range(start, end, prot);

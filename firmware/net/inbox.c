@@ -5,9 +5,22 @@
 
 #define STREAM_LIMIT (208 * KiB) /* what Linux calls the default send buffer */
 
+/* A socket in flight may hold others in flight, and so on: what their end frees waits here until the first is done, or a
+ * long chain of them would eat the kernel stack. */
 void rights_free(struct rights *r) {
-  for (u32 i = 0; r != NULL && i < r->count; i++) file_put(r->files[i]);
-  kfree(r);
+  static struct rights *waiting;
+  static bool freeing;
+  if (r == NULL) return;
+  r->next = waiting;
+  waiting = r;
+  if (freeing) return;
+  freeing = true;
+  while ((r = waiting) != NULL) {
+    waiting = r->next;
+    for (u32 i = 0; i < r->count; i++) file_put(r->files[i]);
+    kfree(r);
+  }
+  freeing = false;
 }
 
 void inbox_init(struct inbox *in) {

@@ -36,6 +36,8 @@ i64 local_connect(struct socket *s, struct socket *(*find)(const struct socket *
     if (nonblock) return -EAGAIN;
     int slept = sleep_on(&local_room, FOREVER);
     if (slept < 0) return slept;
+    /* What another thread did to the socket meanwhile. */
+    if (s->state != SOCKET_FRESH) return s->state == SOCKET_CONNECTED ? -EISCONN : -EINVAL;
   }
 }
 

@@ -33,6 +33,9 @@ static void print_argument(char *to, size_t size, char kind, u64 value) {
   }
 }
 
+/* Calls that do not return are told before. */
+static bool never_returns(const struct row *row) { return row->fn == sys_exit || row->fn == sys_exit_group; }
+
 static void print_call(const struct row *row, u64 number, const u64 *a, i64 result) {
   char line[400];
   size_t used = (size_t)snprint(line, sizeof line, "[%d] %s(", current->tid, row->name == NULL ? "?" : row->name);
@@ -43,7 +46,8 @@ static void print_call(const struct row *row, u64 number, const u64 *a, i64 resu
     print_argument(line + used, sizeof line - used, format[i], a[i]);
     used += strlen(line + used);
   }
-  if (result < 0 && result > -4096) kprint("%s) = -%ld\n", line, -result);
+  if (never_returns(row)) kprint("%s) = ?\n", line);
+  else if (result < 0 && result > -4096) kprint("%s) = -%ld\n", line, -result);
   else kprint("%s) = 0x%lx\n", line, (u64)result);
 }
 
@@ -68,9 +72,11 @@ int syscall_dispatch(struct regs *r) {
   }
   static const struct row none;
   const struct row *row = number < TABLE_SIZE ? &table[number] : &none;
+  bool strace = BOOT->flags & BOOT_STRACE;
+  if (strace && never_returns(row)) print_call(row, number, a, 0);
   i64 result = row->fn == NULL ? unknown(number) : row->fn(a);
   r->rax = (u64)result;
-  if (BOOT->flags & BOOT_STRACE) print_call(row, number, a, result);
+  if (strace) print_call(row, number, a, result);
   int full = 0;
   if (current->attention) full = signals_deliver(r);
   if (SHARED->preempt_pending) {

@@ -47,16 +47,18 @@ int futex_wake(u64 address, int max, u32 bitset) {
   return woken;
 }
 
+/* A word's waiters that move to itself stay where they are, but are counted. */
 static int requeue(u64 from, u64 to, int max) {
   int moved = 0;
   LIST_EACH(bucket_of(from), item) {
     struct waiter *w = CONTAINER(item, struct waiter, link);
     if (moved == max) break;
     if (w->address != from) continue;
+    moved++;
+    if (from == to) continue;
     list_remove(&w->link);
     w->address = to;
     list_push(bucket_of(to), &w->link);
-    moved++;
   }
   return moved;
 }
@@ -73,16 +75,21 @@ static i64 wait(u64 address, u32 expected, u64 deadline, u32 bitset) {
   return result == -EINTR && deadline == FOREVER ? -ERESTARTSYS : result;
 }
 
-/* futex(2), FUTEX_WAKE_OP: the second word is changed and compared as `op` says. */
-static bool wake_op(u32 *word, u32 op) {
-  u32 argument = op >> 12 & 0xfff, compare = op & 0xfff, old = *word;
+/* The lowest 12 bits of an operation, with their sign. */
+static u32 signed12(u32 bits) { return (u32)((i32)(bits << 20) >> 20); }
+
+/* futex(2), FUTEX_WAKE_OP: the second word is changed and compared as `op` says; -ENOSYS for an unknown operation, and, when
+ * that is done, for an unknown comparison. */
+static i64 wake_op(u32 *word, u32 op) {
+  u32 argument = signed12(op >> 12), compare = signed12(op), old = *word;
   if (op & 0x80000000u) argument = 1u << (argument & 31);
   switch (op >> 28 & 7) {
     case 0: *word = argument; break;
     case 1: *word += argument; break;
     case 2: *word |= argument; break;
     case 3: *word &= ~argument; break;
-    default: *word ^= argument; break;
+    case 4: *word ^= argument; break;
+    default: return -ENOSYS;
   }
   switch (op >> 24 & 15) {
     case 0: return old == compare;
@@ -90,7 +97,8 @@ static bool wake_op(u32 *word, u32 op) {
     case 2: return (i32)old < (i32)compare;
     case 3: return (i32)old <= (i32)compare;
     case 4: return (i32)old > (i32)compare;
-    default: return (i32)old >= (i32)compare;
+    case 5: return (i32)old >= (i32)compare;
+    default: return -ENOSYS;
   }
 }
 
@@ -108,6 +116,29 @@ static i64 deadline_of(u64 address, u32 op, u64 *deadline) {
   return 0;
 }
 
+/* How many to wake, how many to move, and a second word. */
+static i64 check_second(const u64 *a) {
+  if ((i32)a[2] < 0 || (i32)a[3] < 0 || a[4] % 4 != 0) return -EINVAL;
+  return user_readable(a[4], 4) ? 0 : -EFAULT;
+}
+
+static i64 wake_and_requeue(const u64 *a) {
+  i64 error = check_second(a);
+  if (error != 0) return error;
+  if ((a[1] & OP_MASK) == CMP_REQUEUE && *(volatile u32 *)a[0] != (u32)a[5]) return -EAGAIN;
+  int woken = futex_wake(a[0], (int)a[2], ~0u);
+  return woken + requeue(a[0], a[4], (int)a[3]);
+}
+
+static i64 wake_both(const u64 *a) {
+  if (a[4] % 4 != 0) return -EINVAL;
+  if (!user_writable(a[4], 4)) return -EFAULT;
+  i64 second = wake_op((u32 *)a[4], (u32)a[5]);
+  if (second < 0) return second;
+  int woken = futex_wake(a[0], (int)a[2], ~0u);
+  return woken + (second ? futex_wake(a[4], (int)a[3], ~0u) : 0);
+}
+
 i64 sys_futex(const u64 *a) {
   u64 address = a[0];
   u32 op = (u32)a[1], value = (u32)a[2];
@@ -123,18 +154,8 @@ i64 sys_futex(const u64 *a) {
     case WAKE: return futex_wake(address, (int)value, ~0u);
     case WAKE_BITSET: return a[5] == 0 ? -EINVAL : futex_wake(address, (int)value, (u32)a[5]);
     case CMP_REQUEUE:
-      if (*(volatile u32 *)address != (u32)a[5]) return -EAGAIN;
-      /* fall through */
-    case REQUEUE: {
-      int woken = futex_wake(address, (int)value, ~0u);
-      return woken + requeue(address, a[4], (int)a[3]);
-    }
-    case WAKE_OP: {
-      if (!user_writable(a[4], 4)) return -EFAULT;
-      bool second = wake_op((u32 *)a[4], (u32)a[5]);
-      int woken = futex_wake(address, (int)value, ~0u);
-      return woken + (second ? futex_wake(a[4], (int)a[3], ~0u) : 0);
-    }
+    case REQUEUE: return wake_and_requeue(a);
+    case WAKE_OP: return wake_both(a);
     default: return -ENOSYS;
   }
 }

@@ -165,6 +165,7 @@ i64 sys_munlockall(const u64 *a) {
 i64 sys_mincore(const u64 *a) {
   u64 pages = ALIGN_UP(a[1], PAGE) / PAGE;
   if (a[0] % PAGE != 0) return -EINVAL;
+  if (pages * PAGE < a[1]) return -ENOMEM;
   if (!user_writable(a[2], pages)) return -EFAULT;
   if (!space_mapped(a[0], pages * PAGE)) return -ENOMEM;
   u8 *out = (u8 *)a[2];

@@ -39,6 +39,7 @@ i64 sys_lseek(const u64 *a) {
 static i64 truncate_inode(struct inode *inode, u64 size) {
   if (is_dir(inode)) return -EISDIR;
   if (!is_regular(inode) || (i64)size < 0) return -EINVAL;
+  if (inode_runs(inode)) return -ETXTBSY;
   return inode->ops == &regular_ops ? content_truncate(inode, size) : 0;
 }
 

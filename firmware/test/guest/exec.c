@@ -56,6 +56,10 @@ static void errors(void) {
   SHOW(execve, "/tmp/cut", args, NULL);
   SHOW(execve, "/tmp/text/below", args, NULL);
   SHOW(execve, (char *)8, args, NULL);
+  SHOW(open, self, O_WRONLY);
+  SHOW(open, self, O_RDWR | O_TRUNC);
+  SHOW(open, "/proc/self/exe", O_RDWR);
+  SHOW(truncate, self, 0);
   SHOW(execve, self, (char **)8, NULL);
   SHOW(execve, self, args, (char **)8);
   char *bad[] = {"x", (char *)8, NULL};

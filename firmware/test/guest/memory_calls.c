@@ -142,6 +142,13 @@ static void protection(void) {
   SHOW(mprotect(p, 0, PROT_READ));
   SHOW(mprotect(p, PAGE, 0x40));
   SHOW(mprotect(p, -PAGE, PROT_READ));
+  /* Where the guest kernel lies, and what no table could hold. */
+  SHOW(mprotect((void *)0x6fe00000, PAGE, PROT_NONE));
+  SHOW(mprotect((void *)0x70000000, 16 * MB, PROT_READ | PROT_WRITE | PROT_EXEC));
+  SHOW(mprotect((void *)0x70000000, 1ul << 62, PROT_READ));
+  SHOW(msync(p, -1, MS_SYNC));
+  SHOW(mincore(p, -1, (unsigned char *)p));
+  SHOW(mlock(p, -1));
   munmap(p + 2 * PAGE, PAGE);
   SHOW(mprotect(p, 4 * PAGE, PROT_READ));
   printf("up to the hole: %d\n", read(open("/dev/zero", 0), p, 1) == -1 && errno == EFAULT);

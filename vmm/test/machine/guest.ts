@@ -20,6 +20,7 @@ const programArguments: Record<string, string[]> = { 'file_tree.c': ['/tmp'] };
 
 /** Some need a peer, the others make calls that a host may not refuse. */
 const guestOnly = new Set([
+  'fuzz_calls.c',
   'net_outside.c',
   'net_refused.c',
   'refused.c',
@@ -33,6 +34,12 @@ export function comparablePrograms(): { file: string; args: string[] }[] {
     .filter((file) => file.endsWith('.c') && !guestOnly.has(file))
     .map((file) => ({ file, args: programArguments[file] ?? [] }));
 }
+
+/** Arguments of fuzz_calls.c: whatever its random calls do, the guest kernel goes on or the program ends. */
+export const FUZZ_RUNS = [1, 2, 3].map((seed) => [`${seed}`, '20000']);
+
+/** Whether an exit code of fuzz_calls.c says that all is well: done, or ended by one of its own signals. */
+export const fuzzEndedWell = (exitCode: number) => exitCode === 0 || exitCode > 128;
 
 export interface Outcome {
   exitCode: number;

@@ -6,6 +6,8 @@ import { runProgram } from '../../src/machine/run-program.js';
 import {
   comparablePrograms,
   compile,
+  FUZZ_RUNS,
+  fuzzEndedWell,
   guestSources,
   imageDir,
   runHere,
@@ -33,6 +35,14 @@ t.test('what may not be touched ends the program in the guest as on the host', a
 t.test('calls that the table refuses fail with its error', async (t) => {
   const program = compile(join(guestSources, 'refused.c'), 'refused');
   t.same(await runInGuest(program), { exitCode: 0, stdout: '', stderr: '' });
+});
+
+t.test('no call with whatever arguments stops the guest kernel', async (t) => {
+  const program = compile(join(guestSources, 'fuzz_calls.c'), 'fuzz_calls');
+  const codes: number[] = [];
+  for (const args of FUZZ_RUNS) codes.push((await runInGuest(program, args)).exitCode);
+  t.ok(codes.every(fuzzEndedWell), `exit codes ${codes}`);
+  t.ok(codes.includes(0), 'some made all of their calls');
 });
 
 t.test('sites of system calls are rewritten where that is safe', async (t) => {

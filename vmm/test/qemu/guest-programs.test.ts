@@ -9,6 +9,8 @@ import t from 'tap';
 import {
   comparablePrograms,
   compile,
+  FUZZ_RUNS,
+  fuzzEndedWell,
   guestSources,
   runHere,
   sameOutcome,
@@ -29,6 +31,14 @@ for (const { file, args } of comparablePrograms()) {
     sameOutcome(t, await runInQemu(program, args), runHere(program, args));
   });
 }
+
+t.test('no call with whatever arguments stops the guest kernel', { skip }, async (t) => {
+  const program = compile(join(guestSources, 'fuzz_calls.c'), 'fuzz_calls');
+  const codes: number[] = [];
+  for (const args of FUZZ_RUNS) codes.push((await runInQemu(program, args)).exitCode);
+  t.ok(codes.every(fuzzEndedWell), `exit codes ${codes}`);
+  t.ok(codes.includes(0), 'some made all of their calls');
+});
 
 t.test('a processor without AVX is enough', { skip }, async (t) => {
   const program = compile(join(guestSources, 'threads.c'), 'threads');
