@@ -68,7 +68,7 @@ export class Templates {
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
     const warmup = warmupPath(record);
     const source = { name, files, entry, command, port, warmup };
-    const program = await RUNTIMES[runtime](source, this.#layers);
+    const { defaults, ...program } = await RUNTIMES[runtime](source, this.#layers);
     onStep('boot', program.images);
     const bootsWithVariables = (program.dialect?.kind ?? 'frames') !== 'frames';
     const own = bootsWithVariables ? { ...variables, ...secrets } : {};
@@ -77,7 +77,7 @@ export class Templates {
     const { bootMicros, readyHead } = await this.#pool.deploy({
       name: template,
       ...program,
-      env: { ...env, ...own, ...program.env },
+      env: { ...defaults, ...env, ...own, ...program.env },
       memoryBytes,
       network: network?.allow ?? [],
       ...(storable && { stored: { group: name, version: String(version) } }),

@@ -120,6 +120,11 @@ t.test('programs of each runtime', async (t) => {
     env: { PORT: '3000' },
     dialect: { kind: 'http', port: 3000 },
   });
+  const flask = { 'app.py': '', 'vendor/flask.py': '' };
+  t.same((await httpProgram(source(flask, { command: ['python3', 'app.py'] }), layers)).defaults, {
+    HOST: '127.0.0.1',
+    PYTHONPATH: '/function/vendor',
+  });
   t.match(await httpProgram(source({ p: plain }, { command: ['p'] }), layers), {
     argv: ['/function/p'],
     dialect: { kind: 'http', port: 8080 },

@@ -14,11 +14,17 @@ export async function httpProgram(source: Source, layers: Layers): Promise<Progr
   const { argv, images } = await commandOf(source, layers, 'server', extra);
   const [program = '', ...args] = argv;
   const isNode = basename(program) === 'node';
+  const vendored = [...source.files.keys()].some((path) => path.startsWith('vendor/'));
   return {
     images,
     // Seeds what Node.js seeds once a process, when a clone's request is there.
     argv: isNode ? [program, '--enable-source-maps', '--require', PRELOAD, ...args] : argv,
-    env: { PORT: String(port), HOST: '127.0.0.1' },
+    env: { PORT: String(port) },
+    defaults: {
+      HOST: '127.0.0.1',
+      // What `pip install -t vendor` brought, as for the python runtime.
+      ...(vendored && { PYTHONPATH: `${GUEST_PATHS.function}/vendor` }),
+    },
     cwd: GUEST_PATHS.function,
     dialect: { kind: 'http', port, ...(warmup !== undefined && { warmup }) },
   };

@@ -24,8 +24,10 @@ export interface Program {
   /** Paths of EROFS images, bottom first. */
   images: string[];
   argv: string[];
-  /** Added to the function's own. */
+  /** Added to the function's own variables, before which they go. */
   env: Record<string, string>;
+  /** Where the function has no variable of the name. */
+  defaults?: Record<string, string>;
   cwd?: string;
   /** How it is spoken to; frames, if left out. */
   dialect?: Dialect;
