@@ -7,9 +7,17 @@ import { pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
 import { END, encodeIndex, INDEX } from './export-format.js';
 import type { Link } from './flatten.js';
-import { damaged, type Layer, type Manifest, PAGE, STATE_VERSION, textOf } from './manifest.js';
+import {
+  damaged,
+  digestOf,
+  type Layer,
+  type Manifest,
+  PAGE,
+  STATE_VERSION,
+  textOf,
+} from './manifest.js';
 import { countPages, hashPages, type OnBytes, storedPages, unite } from './pages.js';
-import { digestOf, verifyMemory } from './parts.js';
+import { verifyMemory } from './parts.js';
 import { encodeState } from './state.js';
 import type { CheckpointStore } from './store.js';
 

@@ -8,9 +8,9 @@ import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
 import { extract } from 'tar-stream';
 import { decodeIndex, END, type ExportIndex, INDEX } from './export-format.js';
-import { damaged, type Layer, type Manifest, PAGE, parseManifest } from './manifest.js';
+import { damaged, digestOf, type Layer, type Manifest, PAGE, parseManifest } from './manifest.js';
 import { type OnBytes, pieces, writeAll } from './pages.js';
-import { checkedState, digestOf, randomId, writeFileSynced } from './parts.js';
+import { checkedState, randomId, writeFileSynced } from './parts.js';
 import type { CheckpointStore } from './store.js';
 
 const { sync } = durable;

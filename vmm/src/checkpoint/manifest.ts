@@ -1,4 +1,5 @@
 /** manifest.json of a checkpoint: what there is, in which version, with which checksums. See docs/checkpoint-format.md. */
+import { createHash } from 'node:crypto';
 import { MayflyError } from '@mayfly/protocol';
 import type { CpuDescription } from './cpu.js';
 
@@ -68,7 +69,14 @@ const ID = /^[0-9a-f]{16}$/;
 const FILE = /^[a-z]+-[0-9a-f]{16}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
-export const textOf = (manifest: Manifest): string => `${JSON.stringify(manifest, null, 2)}\n`;
+export const digestOf = (bytes: Uint8Array | string): string =>
+  createHash('sha256').update(bytes).digest('hex');
+
+/** With a checksum of all the rest as the last field. */
+export function textOf(manifest: Manifest): string {
+  const sha256 = digestOf(JSON.stringify(manifest));
+  return `${JSON.stringify({ ...manifest, sha256 }, null, 2)}\n`;
+}
 
 /** Throws MAYFLY_CHECKPOINT_BAD_NAME. */
 export function checkName(name: string): void {
@@ -133,8 +141,12 @@ export function parseManifest(text: string, where: string): Manifest {
       `${where} has format version ${value.version}; this Mayfly reads ${FORMAT_VERSION}`,
     );
   }
+  const { sha256, ...manifest } = value; // older ones have no checksum
   for (const [name, holds] of Object.entries(FIELDS)) {
-    if (!holds(value[name])) throw damaged(`${where}: ${name} is missing or wrong`);
+    if (!holds(manifest[name])) throw damaged(`${where}: ${name} is missing or wrong`);
   }
-  return value as unknown as Manifest;
+  if (sha256 !== undefined && sha256 !== digestOf(JSON.stringify(manifest))) {
+    throw damaged(`${where} has other content`);
+  }
+  return manifest as unknown as Manifest;
 }

@@ -2,7 +2,7 @@
  * The files in a checkpoint's folder: written, read, found right, and replaced. Small ones are read at once: a cold start reads
  * half a dozen, and waiting for a thread and a turn of a busy event loop would take longer each time.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { MayflyError } from '@mayfly/protocol';
 import type { LayerFolder } from './layers.js';
 import {
   damaged,
+  digestOf,
   type Manifest,
   type MemoryPart,
   parseManifest,
@@ -29,8 +30,6 @@ const VERIFIED = 'verified';
 export const WORKING_SET = 'working-set';
 
 export const randomId = (): string => randomBytes(8).toString('hex');
-export const digestOf = (bytes: Uint8Array): string =>
-  createHash('sha256').update(bytes).digest('hex');
 
 /** The manifest of a folder. Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION, and ENOENT. */
 export async function readManifest(folder: string): Promise<Manifest> {

@@ -6,8 +6,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import type { Manifest } from './manifest.js';
+import { digestOf } from './manifest.js';
 import { areRuns } from './pages.js';
-import { digestOf, WORKING_SET, writeFileSynced } from './parts.js';
+import { WORKING_SET, writeFileSynced } from './parts.js';
 
 const FORMAT = 'mayfly-working-set';
 const VERSION = 1;

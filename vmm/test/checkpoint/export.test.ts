@@ -12,7 +12,8 @@ import {
   exportCheckpoint,
   importCheckpoint,
 } from '../../src/checkpoint/index.js';
-import { digestOf } from '../../src/checkpoint/parts.js';
+
+import { digestOf } from '../../src/checkpoint/manifest.js';
 import { pagesIn, scratchDir } from './scratch.js';
 import { content, prepare } from './steps.js';
 
@@ -174,7 +175,7 @@ function forged(
   const index = JSON.parse(all[0]!.bytes.toString()) as Index;
   for (const [i, checkpoint] of index.checkpoints.entries()) {
     const entry = all.find(({ name }) => name === `${checkpoint.id}/manifest.json`)!;
-    const manifest = JSON.parse(entry.bytes.toString());
+    const { sha256: _, ...manifest } = JSON.parse(entry.bytes.toString());
     changeManifest(manifest, i);
     entry.bytes = Buffer.from(JSON.stringify(manifest));
     checkpoint.sha256 = digestOf(entry.bytes);

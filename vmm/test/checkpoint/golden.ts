@@ -12,7 +12,12 @@ import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { abi } from '@mayfly/protocol';
 import { CheckpointStore, exportCheckpoint } from '../../src/checkpoint/index.js';
-import { FORMAT_VERSION, STATE_VERSION, textOf } from '../../src/checkpoint/manifest.js';
+import {
+  FORMAT_VERSION,
+  parseManifest,
+  STATE_VERSION,
+  textOf,
+} from '../../src/checkpoint/manifest.js';
 import { GuestMemory, regsView } from '../../src/kvm/index.js';
 import { writeDescriptors } from '../../src/machine/boot.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
@@ -81,7 +86,7 @@ function usedDevices(memory: GuestMemory): MachineState['devices'] {
 /** It needs what any processor has, wherever it was made. */
 function runAnywhere(folder: string): void {
   const path = join(folder, 'manifest.json');
-  const manifest = JSON.parse(readFileSync(path, 'utf8'));
+  const manifest = parseManifest(readFileSync(path, 'utf8'), path);
   manifest.kernel = '0'.repeat(64); // there is none in it
   manifest.cpu = { vendor: 'any', model: 'any x86-64', features: ['fpu', 'lm', 'sse', 'sse2'] };
   writeFileSync(path, textOf(manifest));

@@ -92,6 +92,29 @@ t.test('a store that cannot keep what was found right is read all the same', asy
   await store.verify('full');
 });
 
+t.test('a flipped bit anywhere in a manifest is refused', async (t) => {
+  const { dir, store, create } = await setUp(t);
+  const manifest = await create('one', new Map([[1, 7]]));
+  const path = join(dir, 'checkpoints/one/manifest.json');
+  const good = readFileSync(path);
+  // What is there for nobody else is the checksum's own name: without it the rest is as it was.
+  const name = good.lastIndexOf('"sha256"');
+  const places = Array.from(good.keys()).filter((at) => at <= name || at >= name + 7);
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...places), fc.nat(7), async (at, bit) => {
+      const bytes = Buffer.from(good);
+      bytes[at]! ^= 1 << bit;
+      writeFileSync(path, bytes);
+      await t.rejects(store.get('one'), { code: /^MAYFLY_CHECKPOINT_(DAMAGED|VERSION)$/ }, `${at}`);
+    }),
+    { numRuns: 300 },
+  );
+  const { sha256, ...older } = JSON.parse(good.toString());
+  t.match(sha256, /^[0-9a-f]{64}$/);
+  writeFileSync(path, JSON.stringify(older));
+  t.same(await store.get('one'), manifest, 'older ones have no checksum');
+});
+
 t.test('names', async (t) => {
   const { store, create } = await setUp(t);
   await create('a', new Map());
@@ -257,7 +280,7 @@ t.test('damage is refused with what is wrong', async (t) => {
   };
   const edit = async (folder: string, change: (m: Record<string, unknown>) => void) => {
     const path = join(folder, 'manifest.json');
-    const manifest = JSON.parse(await readFile(path, 'utf8'));
+    const { sha256: _, ...manifest } = JSON.parse(await readFile(path, 'utf8'));
     change(manifest);
     await writeFile(path, JSON.stringify(manifest));
   };

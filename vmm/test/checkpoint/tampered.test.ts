@@ -5,7 +5,8 @@ import { abi } from '@mayfly/protocol';
 import fc from 'fast-check';
 import t from 'tap';
 import { CheckpointStore, cloneMachine } from '../../src/checkpoint/index.js';
-import { digestOf } from '../../src/checkpoint/parts.js';
+
+import { digestOf } from '../../src/checkpoint/manifest.js';
 import { DEBUG_REGS_SIZE, sregsView } from '../../src/kvm/index.js';
 import { guardedRanges, isAtCpl0 } from '../../src/machine/cpl0.js';
 import type { MachineState } from '../../src/machine/machine-state.js';
