@@ -1,13 +1,28 @@
-/** What `mayfly deploy` sends: one source file, or a folder with a mayfly.json. */
-import { readFile, stat } from 'node:fs/promises';
-import { join, posix } from 'node:path';
+/** What `mayfly deploy` sends: one file, or a folder with a mayfly.json. */
+import { open, readFile, stat } from 'node:fs/promises';
+import { basename, extname, join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
-import type { FunctionManifest, FunctionSettings } from '@mayfly/protocol/api';
+import type { FunctionManifest, FunctionSettings, Runtime } from '@mayfly/protocol/api';
 import { filesOf, type LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
 
 const MANIFEST = 'mayfly.json';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
+
+const RUNTIMES: Record<string, Runtime> = {
+  '.js': 'node',
+  '.mjs': 'node',
+  '.cjs': 'node',
+  '.jsx': 'node',
+  '.ts': 'node',
+  '.mts': 'node',
+  '.cts': 'node',
+  '.tsx': 'node',
+  '.py': 'python',
+  '.wasm': 'wasm',
+};
+
+const ELF = Buffer.from('\x7fELF', 'latin1');
 
 /** Told what does not keep a deployment from being made. */
 export type Warn = (warning: string) => void;
@@ -26,7 +41,7 @@ export interface LocalDeployment {
  * @throws MayflyError MAYFLY_FILE, MAYFLY_MANIFEST; ApiError MAYFLY_SOURCE_INVALID with the place in the source
  */
 export async function readDeployment(path: string, warn: Warn): Promise<LocalDeployment> {
-  if (!(await isFolder(path))) return ofSource({}, await bundled(path, warn));
+  if (!(await isFolder(path))) return ofFile(path, warn);
   const { bundle = true, ...manifest } = await readManifest(join(path, MANIFEST));
   const { entry, runtime = 'node', ...rest } = manifest;
   if (!bundle && runtime !== 'http') {
@@ -41,6 +56,35 @@ export async function readDeployment(path: string, warn: Warn): Promise<LocalDep
     runtime === 'http' && bundle ? await bundleServer(path, manifest, files, warn) : manifest;
   const sizes = Array.from(files.values(), ({ size }) => size);
   return { settings, code: { files }, size: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+async function ofFile(path: string, warn: Warn): Promise<LocalDeployment> {
+  const runtime = await runtimeOf(path);
+  if (runtime === 'node') return ofSource({}, await bundled(path, warn));
+  const { size } = await stat(path);
+  const file = { content: { path }, size, executable: runtime === 'native' };
+  return { settings: { runtime }, code: { files: new Map([[basename(path), file]]) }, size };
+}
+
+/** What the name of a file says, or else how it starts. */
+async function runtimeOf(path: string): Promise<Runtime> {
+  const known = RUNTIMES[extname(path)];
+  if (known) return known;
+  if ((await startOf(path, ELF.length)).equals(ELF)) return 'native';
+  const message = `${path} is no function: deploy a file of JavaScript, TypeScript or Python, a WebAssembly module (.wasm), a program for Linux, or a folder with a ${MANIFEST}`;
+  throw new MayflyError('MAYFLY_FILE', message);
+}
+
+async function startOf(path: string, length: number): Promise<Buffer> {
+  const file = await open(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
 }
 
 function ofSource(settings: FunctionSettings, source: string): LocalDeployment {

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -302,6 +303,32 @@ t.test('a folder is deployed as its mayfly.json says', async (t) => {
   manifest('{ "entry": "gone.ts" }');
   t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_FILE: .*gone\.ts/ });
   await mayfly('rm', 'g');
+});
+
+t.test('a file is deployed as what it is', async (t) => {
+  const runtimes = async () => JSON.parse((await mayfly('ls', '--json')).stdout).functions[0];
+  for (const [name, content, runtime] of [
+    ['one.py', 'def handler(event, context): return 1', 'python'],
+    ['one.cts', 'exports.handler = (): number => 1;', 'node'],
+    ['one.wasm', '\0asm\x01\0\0\0', 'wasm'],
+  ] as const) {
+    t.match(await mayfly('deploy', 'one', file(name, content)), { code: 0 }, name);
+    t.match(await runtimes(), { runtime });
+    if (runtime !== 'node') t.same([...pool.files], [name]);
+  }
+  copyFileSync('/bin/true', join(dir, 'true'));
+  t.match(await mayfly('deploy', 'one', join(dir, 'true')), { code: 0 });
+  t.match(await runtimes(), { runtime: 'native' });
+  for (const [name, content] of [
+    ['one.txt', 'hello'],
+    ['empty', ''],
+  ] as const) {
+    t.match(await mayfly('deploy', 'one', file(name, content)), {
+      code: 1,
+      stderr: /MAYFLY_FILE: .* is no function: deploy a file of JavaScript/,
+    });
+  }
+  await mayfly('rm', 'one');
 });
 
 t.test('errors are one clear line and what to do', async (t) => {

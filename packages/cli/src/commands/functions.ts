@@ -70,11 +70,12 @@ function addDeploy(program: Command, io: Io): void {
   examples(
     deployment(program.command('deploy'), io),
     'mayfly deploy greet greet.mjs',
+    'mayfly deploy count count.py',
     'mayfly deploy greet ./folder --memory 512M --timeout 30s --env COLOR=red',
     'mayfly deploy greet greet.ts --allow-net api.example.com:443',
   )
     .description(
-      'Deploy a JavaScript or TypeScript file with everything that it imports, or a folder with a mayfly.json.',
+      'Deploy a file: JavaScript or TypeScript with all that it imports, Python, WebAssembly, a Linux program; or a folder with a mayfly.json.',
     )
     .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, async (client) => {
