@@ -12,6 +12,14 @@ import type { Source, SourceFile } from './runtime.js';
 /** Of the host, since servers and filters are written for them. Nothing else of the host is offered to functions. */
 const INTERPRETERS = new Set(['node', 'python3']);
 
+const HOST_HAS = `of this host there are ${[...INTERPRETERS].join(' and ')}`;
+
+/** Which of them scripts are for, by their first line or their name. */
+const SCRIPTS: [sign: RegExp, interpreter: string][] = [
+  [/\.[cm]?js$|\bnode\b/, 'node'],
+  [/\.py$|\bpython/, 'python3'],
+];
+
 /** The absolute path of `node` or `python3` on this host. @throws ApiError MAYFLY_RUNTIME_MISSING */
 export function hostInterpreter(name: string, path = process.env.PATH ?? ''): string {
   if (name === 'node') return process.execPath;
@@ -44,8 +52,7 @@ export async function commandOf(
   const path = posix.normalize(program);
   const own = files.get(path);
   if (own === undefined && !INTERPRETERS.has(program)) {
-    const known = [...INTERPRETERS].join(' and ');
-    throw invalid(`the program ${program} is not among the files; of this host there are ${known}`);
+    throw invalid(`the program ${program} is not among the files; ${HOST_HAS}`);
   }
   if (own === undefined) {
     const interpreter = hostInterpreter(program);
@@ -86,9 +93,14 @@ async function baseFor(
 }
 
 function elfOf(path: string, bytes: Uint8Array): Elf {
-  if (bytes[0] === 0x23 && bytes[1] === 0x21) {
-    throw invalid(`${path} is a script; name its interpreter: "command": ["python3", "${path}"]`);
+  const [firstLine = ''] = Buffer.from(bytes.subarray(0, 256)).toString('latin1').split('\n', 1);
+  const isScript = firstLine.startsWith('#!');
+  const interpreter = SCRIPTS.find(([name]) => name.test(isScript ? firstLine : path))?.[1];
+  if (interpreter) {
+    const command = JSON.stringify([interpreter, path]);
+    throw invalid(`${path} is a script; name its interpreter: "command": ${command}`);
   }
+  if (isScript) throw invalid(`${path} is a script of ${firstLine.slice(2)}; ${HOST_HAS}`);
   try {
     return parseElf(bytes, path);
   } catch (error) {

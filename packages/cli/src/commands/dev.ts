@@ -85,7 +85,7 @@ async function follow(
     for await (const line of client.followLogs(name, query, signal)) io.stderr(logText(line));
   } catch (error) {
     if (signal.aborted) return;
-    io.stderr(`mayfly: console lines are not shown any more: ${plain(String(error))}\n`);
+    io.stderr(`mayfly: console lines are not shown any more: ${plain((error as Error).message)}\n`);
   }
 }
 
