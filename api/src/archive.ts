@@ -2,7 +2,12 @@
 import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { decompress } from '@mayfly/image';
-import { FunctionManifest, type FunctionSettings } from '@mayfly/protocol/api';
+import {
+  FILES_BYTES_MAX,
+  FILES_MAX,
+  FunctionManifest,
+  type FunctionSettings,
+} from '@mayfly/protocol/api';
 import { Compile } from '@mayfly/schema';
 import type { Header } from 'tar-stream';
 import { checkPath, fileAndFolder } from './deployment.js';
@@ -11,10 +16,6 @@ import type { Deployment } from './registry.js';
 import type { SourceFile } from './runtimes/runtime.js';
 import { problemOf } from './validation.js';
 
-/** Of an archive as it is sent; what it holds is bounded by the next two. */
-export const ARCHIVE_BYTES_MAX = 64 * 1024 * 1024;
-const UNPACKED_BYTES_MAX = 256 * 1024 * 1024;
-const ENTRIES_MAX = 10_000;
 const LINKS_MAX = 8;
 const MANIFEST = 'mayfly.json';
 
@@ -47,7 +48,7 @@ async function readFiles(bytes: Uint8Array): Promise<Map<string, SourceFile>> {
   let entries = 0;
   try {
     for await (const entry of archive) {
-      if (++entries > ENTRIES_MAX) throw tooLarge(`more than ${ENTRIES_MAX} files`);
+      if (++entries > FILES_MAX) throw tooLarge(`more than ${FILES_MAX} files`);
       await take(entry.header, entry as AsyncIterable<Uint8Array>, files, links);
       entry.resume();
     }
@@ -152,7 +153,7 @@ async function* bounded(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
   let size = 0;
   for await (const chunk of chunks) {
     size += chunk.length;
-    if (size > UNPACKED_BYTES_MAX) throw tooLarge(`more than ${UNPACKED_BYTES_MAX} bytes`);
+    if (size > FILES_BYTES_MAX) throw tooLarge(`more than ${FILES_BYTES_MAX} bytes`);
     yield chunk;
   }
 }

@@ -8,11 +8,18 @@ export function answerTo(
   request: FastifyRequest,
   reply: FastifyReply,
 ): ErrorAnswer {
-  const answer = errorAnswer(error);
+  const answer = errorAnswer(tooLarge(error, request) ?? error);
   if (!answer.expected) request.log.error(error);
   const seconds = error instanceof ApiError ? error.retryAfterSeconds : undefined;
   const took = tookOf(error);
   if (took) request.timing.invocation = took;
   if (seconds !== undefined) reply.header('retry-after', seconds);
   return answer;
+}
+
+/** What Fastify refuses without a word of how much may be. */
+function tooLarge(error: unknown, { routeOptions }: FastifyRequest): ApiError | undefined {
+  if ((error as { code?: string } | undefined)?.code !== 'FST_ERR_CTP_BODY_TOO_LARGE') return;
+  const message = `the body of the request has more than ${routeOptions.bodyLimit} bytes`;
+  return new ApiError('MAYFLY_BODY_TOO_LARGE', message);
 }

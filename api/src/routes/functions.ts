@@ -1,5 +1,6 @@
 /** /v1/functions: deploy, list, look at, roll back, remove. */
 import {
+  DEPLOYMENT_BYTES_MAX,
   FunctionInfo,
   FunctionList,
   FunctionSource,
@@ -8,7 +9,7 @@ import {
 } from '@mayfly/protocol/api';
 import { Type } from '@mayfly/schema';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { ARCHIVE_BYTES_MAX, ARCHIVE_TYPES, deploymentFromArchive } from '../archive.js';
+import { ARCHIVE_TYPES, deploymentFromArchive } from '../archive.js';
 import { deploymentOf } from '../deployment.js';
 import { ApiError } from '../errors.js';
 import type { Deployment } from '../registry.js';
@@ -63,7 +64,7 @@ export function functionRoutes(app: FastifyInstance, { registry, statistics }: S
   app.put<NameParams>(
     '/v1/functions/:name',
     {
-      bodyLimit: ARCHIVE_BYTES_MAX,
+      bodyLimit: DEPLOYMENT_BYTES_MAX,
       schema: {
         tags,
         operationId: 'deploy',

@@ -3,8 +3,10 @@ import { open, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join, posix } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionManifest, FunctionSettings, Runtime } from '@mayfly/protocol/api';
+import { FILES_BYTES_MAX, FILES_MAX } from '@mayfly/protocol/limits';
 import { filesOf, type LocalFiles } from './folder-files.js';
 import { unreadable } from './output.js';
+import { formatSize } from './units.js';
 
 const MANIFEST = 'mayfly.json';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
@@ -52,10 +54,23 @@ export async function readDeployment(path: string, warn: Warn): Promise<LocalDep
     return ofSource(rest, source);
   }
   const files = await filesOf(path, { packages: !bundle });
+  checkAmount(path, files);
   const settings =
     runtime === 'http' && bundle ? await bundleServer(path, manifest, files, warn) : manifest;
-  const sizes = Array.from(files.values(), ({ size }) => size);
-  return { settings, code: { files }, size: sizes.reduce((sum, size) => sum + size, 0) };
+  return { settings, code: { files }, size: sizeOf(files) };
+}
+
+function sizeOf(files: LocalFiles): number {
+  return [...files.values()].reduce((sum, { size }) => sum + size, 0);
+}
+
+/** The server would refuse it, after all of it was sent. */
+function checkAmount(path: string, files: LocalFiles): void {
+  const bytes = sizeOf(files);
+  if (files.size <= FILES_MAX && bytes <= FILES_BYTES_MAX) return;
+  const there = `${path} has ${files.size} files of ${formatSize(bytes)}`;
+  const message = `${there}; a function may bring ${FILES_MAX} of ${formatSize(FILES_BYTES_MAX)} together`;
+  throw new MayflyError('MAYFLY_ARCHIVE_TOO_LARGE', message);
 }
 
 async function ofFile(path: string, warn: Warn): Promise<LocalDeployment> {

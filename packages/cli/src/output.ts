@@ -67,6 +67,8 @@ function adviceFor(code: string): string | undefined {
   if (code === 'MAYFLY_NOT_MAYFLY') return 'check --url, MAYFLY_URL and what lies between';
   if (code === 'MAYFLY_FUNCTION_UNKNOWN') return '`mayfly ls` lists the functions';
   if (code === 'MAYFLY_VERSION_UNKNOWN') return '`mayfly versions NAME` lists them';
+  if (code === 'MAYFLY_ARCHIVE_TOO_LARGE')
+    return 'leave out what the function does not need: of packages, `npm ci --omit=dev` does';
   if (code === 'MAYFLY_LISTEN') return 'choose another port, or 0 for any free one';
   if (code === 'MAYFLY_STORE_UNUSABLE') return 'choose another folder with --data';
   if (code.startsWith('MAYFLY_KVM_')) return '`mayfly doctor` says what this host lacks';

@@ -10,6 +10,7 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -300,6 +301,13 @@ t.test('a folder is deployed as its mayfly.json says', async (t) => {
   file('folder/server.cjs', 'require("views")');
   t.match(await mayfly('deploy', 'g', folder), { code: 0 });
   t.same([...pool.files], ['index.mjs', 'main.ts', 'node_modules/views.js', 'server.cjs']);
+  truncateSync(file('folder/blob', ''), 300 * 2 ** 20);
+  t.match(await mayfly('deploy', 'g', folder), {
+    code: 1,
+    stderr:
+      /MAYFLY_ARCHIVE_TOO_LARGE: .* has 5 files of 300M; a function may bring 10000 of 256M .*\n.*omit=dev/,
+  });
+  rmSync(join(folder, 'blob'));
   manifest('{ "entry": "gone.ts" }');
   t.match(await mayfly('deploy', 'g', folder), { code: 1, stderr: /MAYFLY_FILE: .*gone\.ts/ });
   await mayfly('rm', 'g');

@@ -1,6 +1,7 @@
 /** Functions: what is deployed, and what is known about it. */
 import { Type } from '@mayfly/schema';
 import type { ErrorBody } from './errors.js';
+import { FILES_MAX } from './limits.js';
 import { CLOSED, FunctionName, time, Variables, Version, words } from './types.js';
 
 const MIB = 1024 * 1024;
@@ -116,7 +117,7 @@ const BinaryFile = Type.Object(
 export const FunctionFiles = Type.Record(
   Type.String({ minLength: 1, maxLength: 1024 }),
   Type.Union([Type.String(), BinaryFile]),
-  { maxProperties: 10_000, description: 'text or base64, by relative paths' },
+  { maxProperties: FILES_MAX, description: 'text or base64, by relative paths' },
 );
 export type FunctionFiles = Type.Static<typeof FunctionFiles>;
 

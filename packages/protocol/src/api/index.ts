@@ -31,6 +31,7 @@ export * from './environment.js';
 export * from './errors.js';
 export * from './functions.js';
 export * from './invocations.js';
+export * from './limits.js';
 export * from './logs.js';
 export * from './stats.js';
 export { FunctionName, type Variables, Version } from './types.js';
