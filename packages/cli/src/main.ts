@@ -1,8 +1,6 @@
 /** What `mayfly` starts. */
+import { EXIT_PIPE } from './output.js';
 import { runCommandLine } from './program.js';
-
-/** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
-const EXIT_PIPE = 141;
 
 /** Output that nobody takes ends a command, unless the command itself sees to its streams. */
 process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {

@@ -54,10 +54,23 @@ export async function removeEach(
   return removed;
 }
 
+/** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
+export const EXIT_PIPE = 141;
+
 /** MAYFLY_FILE, with the system's reason. */
 export function unreadable(path: string, cause: unknown): MayflyError {
-  const [, why = cause] = /^[A-Z]+: (.*?)(, \w+.*)?$/.exec((cause as Error).message) ?? [];
-  return new MayflyError('MAYFLY_FILE', `cannot read ${path}: ${why}`, { cause });
+  return new MayflyError('MAYFLY_FILE', `cannot read ${path}: ${reasonOf(cause)}`, { cause });
+}
+
+/** MAYFLY_FILE, with the system's reason. */
+export function unwritable(path: string, cause: unknown): MayflyError {
+  return new MayflyError('MAYFLY_FILE', `cannot write ${path}: ${reasonOf(cause)}`, { cause });
+}
+
+/** Of an error of the system, without its code and the names of calls. */
+function reasonOf(cause: unknown): string {
+  const { message } = cause as Error;
+  return /^[A-Z]+: (.*?)(, \w+.*)?$/.exec(message)?.[1] ?? message;
 }
 
 /** What to do about an error, where the command line knows. */
@@ -82,7 +95,7 @@ const CHECKPOINT_ADVICE: Readonly<Record<string, string>> = {
   MAYFLY_CHECKPOINT_UNKNOWN: '`mayfly checkpoint ls` lists what there is',
   MAYFLY_CHECKPOINT_EXISTS: 'choose another name, or remove it with `mayfly checkpoint rm`',
   MAYFLY_CHECKPOINT_DAMAGED:
-    '`mayfly checkpoint verify --all` says what else is; import or create it again',
+    'create, export or import it again; `mayfly checkpoint verify --all` says whether others are whole',
   MAYFLY_CHECKPOINT_VERSION: 'create it again with this version of Mayfly',
   MAYFLY_CHECKPOINT_CPU: 'create it again on this host, or clone it where these features are',
   MAYFLY_CHECKPOINT_INCOMPLETE: 'export it again, with its layers',

@@ -138,6 +138,7 @@ t.test('verify, revert, rm', async (t) => {
   t.match(await run('revert', 'second'), { status: 0, stdout: 'second is what first is\n' });
   t.match(await run('diff', 'first', 'second'), { stdout: 'first and second are the same\n' });
   t.match(await run('revert', 'first'), { status: 1, stderr: /MAYFLY_CHECKPOINT_ROOT/ });
+  t.match(await run('revert', 'second', 'second'), { stdout: 'second is what second is\n' });
   t.match(await run('revert', 'first', 'alone'), { status: 0, stdout: 'first is what alone is\n' });
   t.match(await run('rm', 'x', 'alone'), { status: 0, stdout: 'removed x\nremoved alone\n' });
   t.same(names(await json('ls')), ['first', 'second']);
@@ -199,7 +200,11 @@ t.test('what makes no sense, and what is not there', async (t) => {
     [['import', bin], /CHECKPOINT_DAMAGED/],
     [['import', golden], /CHECKPOINT_EXISTS: there is a checkpoint second already/],
     [['import', golden, '--name', '../x'], /CHECKPOINT_BAD_NAME/],
-    [['export', 'first', join(dir, 'no/such/folder')], /MAYFLY_FILE: .* cannot be written/],
+    [
+      ['export', 'first', join(dir, 'no/such/folder')],
+      /MAYFLY_FILE: cannot write .*: no such file/,
+    ],
+    [['export', 'first', dir], /MAYFLY_FILE: cannot write .*: it is a folder/],
     [['create', 'first', '--', 'true'], /CHECKPOINT_EXISTS/],
     [['create', 'a b', '--', 'true'], /CHECKPOINT_BAD_NAME/],
     [['create', 'n', '--', 'no-such-program'], /PROGRAM_UNKNOWN/],

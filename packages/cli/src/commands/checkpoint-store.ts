@@ -23,6 +23,6 @@ export const library = () => import('@mayfly/vmm/checkpoint');
 
 export async function openStore({ store }: StoreFlags, io: Io): Promise<CheckpointStore> {
   const { CheckpointStore, defaultCheckpointDir } = await library();
-  const dir = store ?? (io.env.MAYFLY_CHECKPOINTS || defaultCheckpointDir());
+  const dir = store || io.env.MAYFLY_CHECKPOINTS || defaultCheckpointDir();
   return CheckpointStore.open(resolve(dir));
 }

@@ -9,7 +9,17 @@ import { MayflyError } from '@mayfly/protocol';
 import type { CheckpointDiff, CheckpointStore, Manifest, TreeNode } from '@mayfly/vmm/checkpoint';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
-import { type Io, plain, printError, printJson, removeEach, table, unreadable } from '../output.js';
+import {
+  EXIT_PIPE,
+  type Io,
+  plain,
+  printError,
+  printJson,
+  removeEach,
+  table,
+  unreadable,
+  unwritable,
+} from '../output.js';
 import { Progress } from '../progress.js';
 import { formatSize } from '../units.js';
 import { addCreate } from './checkpoint-create.js';
@@ -238,7 +248,7 @@ async function revert(
     store.revert(name, to, progress.counter('keeping what was taken from it')),
   );
   if (flags.json) return printJson(io, manifest);
-  const target = await store.get(manifest.parent ?? manifest.id);
+  const target = await store.get(to ?? manifest.parent!);
   io.stdout(`${manifest.name} is what ${target.name} is\n`);
 }
 
@@ -341,6 +351,7 @@ async function exportTo(name: string, file: string, flags: ExportFlags, io: Io):
   const store = await openStore(flags, io);
   const { exportBytes, exportCheckpoint } = await library();
   const manifest = await store.get(name);
+  if (file !== '-') await checkIsNoFolder(file);
   const lineage = await store.lineage(manifest);
   const total = exportBytes(lineage, flags.layers ? manifest.layers : []);
   const bytes = await withProgress(async (progress) => {
@@ -357,11 +368,21 @@ async function exportTo(name: string, file: string, flags: ExportFlags, io: Io):
   io.stdout(`exported ${checkpoints.join(', ')} to ${file} (${formatSize(bytes)})\n`);
 }
 
+async function checkIsNoFolder(file: string): Promise<void> {
+  const found = await stat(file).catch(() => undefined);
+  if (!found?.isDirectory()) return;
+  throw new MayflyError('MAYFLY_FILE', `cannot write ${file}: it is a folder; name a file in it`);
+}
+
 async function toStdout(chunks: AsyncIterable<Uint8Array>): Promise<number> {
   try {
     await pipeline(chunks, process.stdout, { end: false });
   } catch (cause) {
     if (cause instanceof MayflyError) throw cause;
+    if ((cause as NodeJS.ErrnoException).code === 'EPIPE') {
+      process.exitCode = EXIT_PIPE;
+      return 0;
+    }
     throw new MayflyError('MAYFLY_OUTPUT_CLOSED', `stdout: ${(cause as Error).message}`, { cause });
   }
   return 0;
@@ -389,8 +410,7 @@ async function toFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<
     for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
     if (interruption.signal.aborted) process.kill(process.pid, interruption.signal.reason);
     if (cause instanceof MayflyError) throw cause;
-    const message = `${path} cannot be written: ${(cause as Error).message}`;
-    throw new MayflyError('MAYFLY_FILE', message, { cause });
+    throw unwritable(path, cause);
   } finally {
     for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
   }

@@ -9,7 +9,7 @@ import {
   streamedOutput,
 } from '../guest-output.js';
 import { addNetworkOption, type NetworkFlags, networkOptions } from '../network-option.js';
-import { type Io, printError, printJson } from '../output.js';
+import { EXIT_PIPE, type Io, printError, printJson } from '../output.js';
 import { addProgramOptions, type ProgramFlags, programSpec } from '../program-options.js';
 import { Progress } from '../progress.js';
 import { addPublishOption, openWayIn, type PublishFlags } from '../publish-option.js';
@@ -17,8 +17,6 @@ import { parsePort } from '../units.js';
 
 /** As timeout(1): the tool itself failed, the program cannot be executed, there is no such program. */
 export const EXIT = { usage: 2, failure: 125, notExecutable: 126, notFound: 127 } as const;
-/** What a shell shows of a program that wrote to a closed pipe: 128 + SIGPIPE. */
-const EXIT_PIPE = 141;
 
 interface RunFlags extends ProgramFlags, NetworkFlags, PublishFlags {
   strace?: boolean;
