@@ -169,6 +169,46 @@ t.test('a server that reads no frames is booted again with its variables', async
   t.match((await json('/fn/f')).body, { version: 2, env: { S: 'hidden' } });
 });
 
+t.test('calls go on while what serves is deployed, rolled back and booted anew', async (t) => {
+  const { json, send, pool } = await start(t);
+  const answer = pool.behave;
+  const later = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
+  pool.behave = (...call) => later().then(() => answer(...call)); // a template may be gone by then
+  pool.boot = later;
+  const deploy = (version: number) =>
+    send('/v1/functions/f', 'PUT', {
+      runtime: 'http',
+      command: ['node', 'server.js'],
+      files: { 'server.js': `${version}` },
+    });
+  const set = (S: string) => send('/v1/functions/f/env', 'PATCH', { variables: { S } });
+  const rollback = (body?: object) => send('/v1/functions/f/rollback', 'POST', body);
+  await deploy(1);
+  const seen = new Map<string, number>();
+  let over = false;
+  const callers = Array.from({ length: 8 }, async () => {
+    while (!over) {
+      const { status, body } = await json('/fn/f/x');
+      const what = `${status} ${body.code ?? `${body.version} ${body.env.S}`}`;
+      seen.set(what, (seen.get(what) ?? 0) + 1);
+    }
+  });
+  for (let round = 0; round < 2; round++) {
+    t.equal((await deploy(2)).status, 200);
+    t.equal((await set('a')).status, 200);
+    t.equal((await rollback()).status, 200);
+    t.equal((await set('b')).status, 200);
+    t.equal((await rollback({ version: 1 })).status, 200);
+  }
+  over = true;
+  await Promise.all(callers);
+  const wrong = [...seen.keys()].filter((what) => !/^200 \d+ (a|b|undefined)$/.test(what));
+  t.same(wrong, []);
+  t.ok(seen.size > 3, [...seen.keys()].join(', '));
+  t.match(await json('/fn/f'), { status: 200, body: { version: 1, env: { S: 'b' } } });
+  t.ok(pool.templates.size <= 2, 'what does not serve any more is gone');
+});
+
 t.test('a deployment tells of its steps when it is asked to', async (t) => {
   const { url, pool } = await start(t);
   const deploy = async (source: string) => {
