@@ -1,6 +1,8 @@
 /** `mayfly checkpoint` where no machine runs: on the golden checkpoint of the VMM's tests. */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CheckpointStore } from '@mayfly/vmm/checkpoint';
@@ -170,6 +172,23 @@ t.test('a parent that is removed with its child is not merged with it', async (t
   const { stdout, status } = await run('rm', 'first', 'second');
   t.same({ stdout, status }, { stdout: 'removed second\nremoved first\n', status: 0 });
   t.same(names(await json('ls')), []);
+});
+
+t.test('a port that cannot be published is told before anything runs', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as AddressInfo;
+  const { run } = storeOf('a');
+  t.match(await run('create', 'n', '-p', `${port}:80`, '--', 'no-such-program'), {
+    status: 1,
+    stderr: /^mayfly: MAYFLY_LISTEN: cannot listen on 127\.0\.0\.1:\d+: another program listens/,
+  });
+  t.match(await run('create', 'n', '-p', '0:80', '--', 'no-such-program'), {
+    status: 1,
+    stderr: /^mayfly: 127\.0\.0\.1:\d+ is port 80 of the guest\nmayfly: MAYFLY_PROGRAM_UNKNOWN/,
+  });
+  t.equal(process.listenerCount('SIGUSR1'), 0, 'signals mean what they meant before');
 });
 
 t.test('what makes no sense, and what is not there', async (t) => {

@@ -26,7 +26,7 @@ import { describeCpu } from './cpu.js';
 import { flatten, type Link } from './flatten.js';
 import { LayerFolder } from './layers.js';
 import { checkName, damaged, FORMAT, FORMAT_VERSION, type Manifest } from './manifest.js';
-import { type OnBytes, pagesOf, unite } from './pages.js';
+import { BLOCK, type OnBytes, pagesOf, readPiece, unite } from './pages.js';
 import {
   changeParts,
   isVerified,
@@ -437,8 +437,8 @@ export class CheckpointStore {
     const state = { ...child.state, runs: unite(parent.state.runs, child.state.runs) };
     const memoryFd = await flatten(this.checkpoints, [parent, child]);
     const source = await open(`/proc/self/fd/${memoryFd}`, 'r');
-    const read = async (offset: number, length: number) =>
-      (await source.read(Buffer.allocUnsafe(length), 0, length, offset)).buffer;
+    const buffer = Buffer.allocUnsafe(BLOCK);
+    const read = (offset: number, length: number) => readPiece(source, buffer, offset, length);
     try {
       const merged = await changeParts(folder, async () => {
         const { parent: _, ...rest } = manifest;
