@@ -188,7 +188,7 @@ t.test('a server is filled by clients, and stored when they have gone', { skip }
   t.equal(await askOnce(port), 2);
   socket.end();
   t.same(await ended, [0, null], stderr());
-  t.match(stderr(), /taken a second after the last client has left; .*\nmayfly: created filled/);
+  t.match(stderr(), /taken a second after the last client has left; .*\nmayfly: created filled/s);
   const { child, port: other } = await publishing('clone', ...STORE, 'filled', ...publish);
   t.equal(await askOnce(other), 3);
   child.kill();
