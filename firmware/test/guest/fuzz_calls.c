@@ -16,6 +16,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -217,6 +218,8 @@ static void tame(struct random *r, long number, uint64_t *a) {
   int sends = number == SYS_kill || number == SYS_tkill || number == SYS_rt_sigqueueinfo;
   if (sends && a[1] % 64 == SIGKILL) a[1] = 0;
   if ((number == SYS_tgkill || number == SYS_rt_tgsigqueueinfo) && a[2] % 64 == SIGKILL) a[2] = 0;
+  if (number == SYS_setrlimit && a[0] == RLIMIT_NOFILE) a[0] = RLIMIT_MEMLOCK; /* the last look needs descriptors */
+  if (number == SYS_prlimit64 && (uint32_t)a[1] == RLIMIT_NOFILE) a[1] = RLIMIT_MEMLOCK;
   if (number == SYS_arch_prctl) a[0] = 0x1003; /* ARCH_GET_FS: the thread needs its own */
   if (number == SYS_brk || number == SYS_rseq || number == SYS_set_robust_list) a[0] = 0;
   if (!hint && !place) return;

@@ -1,6 +1,13 @@
 /** `mayfly run` as a shell starts it, with machines. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { bin, dir, env, file, mayfly, run, skip } from './support/command.js';
@@ -134,4 +141,33 @@ t.test('Ctrl-C ends it', { skip }, async (t) => {
   child.stdout.resume();
   const signal = await new Promise((resolve) => child.on('exit', (_code, name) => resolve(name)));
   t.equal(signal, 'SIGINT', 'of which a shell says 130');
+});
+
+t.test('kill -9 leaves nothing behind', { skip }, async (t) => {
+  const own = join(dir, 'killed');
+  const variables = { ...env, XDG_CACHE_HOME: join(own, 'cache'), TMPDIR: join(own, 'tmp') };
+  mkdirSync(variables.TMPDIR, { recursive: true });
+  const files = () => readdirSync(own, { recursive: true }).map(String).sort();
+  const processes = () =>
+    readdirSync('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(variables.TMPDIR);
+      } catch {
+        return false; // not a process, or it has just ended
+      }
+    });
+  const args = (code: string) => [bin, 'run', '--', '/bin/busybox', 'sh', '-c', code];
+  const first = spawnSync(process.execPath, args('echo up'), { env: variables });
+  t.equal(String(first.stdout), 'up\n', 'the image is there');
+  const before = files();
+  const child = spawn(process.execPath, args('echo up; read x'), {
+    env: variables,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  t.not(processes().length, 0, 'it runs');
+  child.kill('SIGKILL');
+  await new Promise((resolve) => child.on('close', resolve));
+  t.same(files(), before);
+  t.same(processes(), []);
 });
