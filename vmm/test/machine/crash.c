@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
   if (strcmp(how, "recurse") == 0) return main(argc, argv) + argc;
   if (strcmp(how, "spin") == 0) for (;;) {}
   if (strcmp(how, "sleep") == 0) for (;;) sleep(1000);
-  if (strcmp(how, "kernel") == 0) ((void (*)(void))0x7000100c)(); /* the ud2 behind kernel_main */
+  if (strcmp(how, "kernel") == 0) ((void (*)(void))strtoul(argv[2], NULL, 16))();
   if (strcmp(how, "unknown") == 0) return syscall(499) == -1 && syscall(499) == -1 ? 5 : 6;
   return 0;
 }

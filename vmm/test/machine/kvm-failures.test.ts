@@ -1,7 +1,11 @@
 /** What a program or a guest kernel that ends badly looks like from outside. */
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { KernelImage } from '../../src/machine/kernel-image.js';
 import { compile, runInGuest } from './guest.js';
+
+/** Of the instruction that follows the call of kernel_main. */
+const UD2_BEHIND_ENTRY = 0xc;
 
 const source = fileURLToPath(new URL('../../../test/machine/crash.c', import.meta.url));
 const program = compile(source, 'crash');
@@ -70,11 +74,14 @@ t.test('an unknown system call is told once', async (t) => {
 });
 
 t.test('a guest kernel that panics says where', async (t) => {
-  await t.rejects(runInGuest(program, ['kernel']), {
+  const address = (KernelImage.default().entry + UD2_BEHIND_ENTRY).toString(16);
+  await t.rejects(runInGuest(program, ['kernel', address]), {
     code: 'MAYFLY_GUEST_PANIC',
     message: /exception 6/,
-    cause:
-      /rip {4}000000007000100c.*\n {2}at \w+\+0xc \(guest kernel\)(.*\n)* {2}at 0x[0-9a-f]+ main\+/s,
+    cause: new RegExp(
+      `rip {4}0*${address}.*\\n {2}at \\w+\\+0xc \\(guest kernel\\)(.*\\n)* {2}at 0x[0-9a-f]+ main\\+`,
+      's',
+    ),
   });
 });
 
