@@ -4,6 +4,7 @@ import { clones } from './clone.js';
 import { colds } from './cold.js';
 import { cpus } from './cpu.js';
 import { densities } from './density.js';
+import { firstCall } from './first-call.js';
 import { frame } from './frame.js';
 import { httpHost } from './http-host.js';
 import { https } from './http-node.js';
@@ -33,6 +34,7 @@ export const benchmarks: readonly Benchmark[] = [
   templateMemory,
   ...densities,
   frame,
+  firstCall,
   httpHost,
   poolProcess,
   ...https,

@@ -102,6 +102,11 @@ export class AgentProcess {
     this.#stream.write(encodeFrame(head, Buffer.from(body)));
   }
 
+  /** No more invocations: it exits. */
+  end(): void {
+    this.#stream.end();
+  }
+
   event(event: unknown, head: object = {}): Promise<WholeAnswer> {
     return this.invoke({ type: 'event', ...head }, JSON.stringify(event));
   }

@@ -1,5 +1,6 @@
 /** Loads the user's module and finds the function in it. */
 import { pathToFileURL } from 'node:url';
+import { compileWhole } from './compilation.js';
 import type { InvocationContext } from './context.js';
 import { FunctionError } from './failure.js';
 
@@ -28,12 +29,15 @@ export async function loadFunction(path: string): Promise<UserFunction> {
   process.setSourceMapsEnabled(true); // stacks name the user's files; maps are decoded when a stack is asked for
   let module: Record<string, unknown>;
   const url = pathToFileURL(path).href;
+  const compiled = compileWhole();
   try {
     module = await import(url);
   } catch (error) {
     throw isParseError(error, url)
       ? new FunctionError('FUNCTION_SYNTAX', (error as Error).message, { cause: error })
       : error;
+  } finally {
+    compiled();
   }
   return findFunction(module);
 }

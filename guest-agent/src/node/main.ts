@@ -1,7 +1,7 @@
 /**
  * The agent for Node.js functions: what a Node guest runs. Its life:
  *
- *   load the function ─► warm up ─► ready ─► wait ─► (template captured, cloned) ─► invoke ─► answer ─► wait
+ *   use the platform ─► load the function ─► warm up ─► ready ─► wait ─► (template captured, cloned) ─► invoke ─► answer ─► wait
  *                 └─► error, exit                                                    └─► error ──┘
  *
  *   MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N     (default /dev/vsock/2/1024)
@@ -10,13 +10,14 @@
  */
 import { writeSync } from 'node:fs';
 import { keepTimeoutsAlive } from './abort-signal.js';
-import { Channel } from './channel.js';
-import { captureConsole, sendLogs, takeLogs } from './console.js';
+import { captureConsole, takeLogs } from './console.js';
 import { errorHead, FunctionError, messageOf } from './failure.js';
-import { invoke } from './invoke.js';
+import { interrupt, interruptible, isRunning } from './interrupt.js';
 import { loadFunction, type UserFunction } from './load.js';
+import { usePlatform } from './platform.js';
 import { BlockingStream, STREAM_PATH_DEFAULT } from './stream.js';
 import { rememberTextBodies } from './text-body.js';
+import { turn } from './turn.js';
 import { installUnique } from './unique.js';
 import { warmUp, warmUpFunction } from './warm-up.js';
 
@@ -24,8 +25,6 @@ const exitProcess = (process as unknown as { reallyExit(code: number): never }).
   process,
 );
 
-/** Ends what the function is doing, from outside of its promise; undefined while none of its code runs. */
-let interrupt: ((error: unknown) => void) | undefined;
 let ready = false;
 
 async function main(): Promise<void> {
@@ -35,9 +34,11 @@ async function main(): Promise<void> {
   const warmup = process.env.MAYFLY_WARMUP;
   delete process.env.MAYFLY_FUNCTION;
   delete process.env.MAYFLY_WARMUP;
+  const collect = takeCollector();
   captureConsole();
   installUnique();
   rememberTextBodies();
+  await usePlatform();
   keepTimeoutsAlive();
   catchEscapes(stream);
 
@@ -49,14 +50,16 @@ async function main(): Promise<void> {
     return exitProcess(1);
   }
   const logs = takeLogs();
-  // In this order: collecting garbage also makes V8 forget what it learned about code.
-  collectGarbage();
+  // In this order: collecting all garbage makes the template smaller, but also makes V8 forget what it learned about code.
+  collect();
   await warmUp();
   try {
     if (warmup !== undefined) {
       logs.push(...(await interruptible(() => warmUpFunction(user, warmup))));
       user.renew?.();
     }
+    collect({ type: 'minor' }); // No clone has to do it for what was left here,
+    await new Promise((resolve) => setImmediate(resolve)); // or to call what waits for collected objects.
   } catch (error) {
     stream.write(errorHead(error));
     return exitProcess(1);
@@ -69,49 +72,26 @@ async function main(): Promise<void> {
 
 async function serve(stream: BlockingStream, user: UserFunction): Promise<void> {
   for (let frame = stream.read(); frame; frame = stream.read()) {
-    const invocation = frame;
-    if (invocation.head.type === 'chunk') continue; // The function before left it unread.
-    const channel = new Channel(stream);
-    sendLogs((logs) => channel.write({ type: 'log', logs }));
-    try {
-      await interruptible(() => invoke(user, invocation, channel));
-    } catch (error) {
-      channel.write(errorHead(error));
-    }
-    channel.close();
-    sendLogs(undefined);
+    if (frame.head.type === 'chunk') continue; // The function before left it unread.
+    await turn(stream, user, frame);
   }
   exitProcess(0);
-}
-
-/** Runs code of the function so that what escapes its promise still ends it. */
-function interruptible<T>(work: () => Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    interrupt = (error) => {
-      interrupt = undefined;
-      reject(error);
-    };
-    work().then((value) => {
-      interrupt = undefined;
-      resolve(value);
-    }, interrupt);
-  });
 }
 
 /** Errors thrown in callbacks, an event loop with nothing left to do, and process.exit(). */
 function catchEscapes(stream: BlockingStream): void {
   process.on('uncaughtException', (error, origin) => {
-    if (!interrupt) return exitProcess(70);
+    if (!isRunning()) return exitProcess(70);
     const code = origin === 'unhandledRejection' ? 'FUNCTION_REJECTED' : 'FUNCTION_UNCAUGHT';
     interrupt(new FunctionError(code, messageOf(error), { cause: error }));
   });
   process.on('beforeExit', () => {
     const message = 'its promise is pending, and nothing is left that could settle it';
-    interrupt?.(new FunctionError('FUNCTION_STALLED', message));
+    interrupt(new FunctionError('FUNCTION_STALLED', message));
   });
   Object.defineProperty(process, 'reallyExit', {
     value: (code: number) => {
-      if (!interrupt) return exitProcess(code);
+      if (!isRunning()) return exitProcess(code);
       const message = `the function called process.exit(${code ?? ''})`;
       stream.write(errorHead(new FunctionError('FUNCTION_EXITED', message)));
       if (!ready) return exitProcess(1);
@@ -122,11 +102,14 @@ function catchEscapes(stream: BlockingStream): void {
   });
 }
 
-/** Makes the template smaller. The flag behind it is ours, so the function shall not see it. */
-function collectGarbage(): void {
-  const scope = globalThis as { gc?: (() => void) | undefined };
-  scope.gc?.();
+type Collect = (options?: { type: 'minor' }) => void;
+
+/** V8's collector of garbage. The flag behind it is ours, so the function shall not see it. */
+function takeCollector(): Collect {
+  const scope = globalThis as { gc?: Collect | undefined };
+  const collect = scope.gc ?? (() => {});
   scope.gc = undefined; // It cannot be deleted.
+  return collect;
 }
 
 main().catch((error: unknown) => {

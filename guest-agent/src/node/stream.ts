@@ -43,10 +43,11 @@ export class BlockingStream {
   read(): Frame | undefined {
     let frame = this.#decoder.next();
     while (!frame) {
-      const bytes = readSync(this.#fd, this.#chunk, 0, CHUNK_BYTES, null);
+      const { idle } = this.#decoder;
+      const bytes = readSync(this.#fd, this.#chunk, 0, CHUNK_BYTES, null); // Clones begin in here.
       if (bytes === 0) return undefined;
       const chunk = this.#chunk.subarray(0, bytes);
-      frame = this.#decoder.idle ? decodeWholeFrame(chunk) : undefined;
+      frame = idle ? decodeWholeFrame(chunk) : undefined;
       if (!frame) {
         this.#decoder.push(chunk);
         frame = this.#decoder.next();

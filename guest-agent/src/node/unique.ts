@@ -64,6 +64,13 @@ export function makeUnique(entropy: string, generation: string): Promise<void> |
   return hooks.length > 0 ? runHooks(generation) : undefined;
 }
 
+/** What `work` does is no clone's: hooks wait for one. */
+export async function withoutHooks(work: () => Promise<void>): Promise<void> {
+  const waiting = hooks.splice(0);
+  await work();
+  hooks.push(...waiting);
+}
+
 async function runHooks(generation: string): Promise<void> {
   for (const hook of hooks) await hook({ generation });
 }

@@ -3,7 +3,6 @@
  * (the fetch classes above all) is in the template, and no clone pays for it: 60 ms without. The user's code is not
  * called, hooks included: unless it asks for it, it sees one invocation only, in a clone.
  */
-import { stat } from 'node:fs/promises';
 import {
   decodeWholeFrame,
   encodeFrame,
@@ -12,12 +11,13 @@ import {
   type HostHead,
   type LogLine,
 } from '@mayfly/protocol';
-import { Channel } from './channel.js';
+import { Channel, type Wire } from './channel.js';
 import { takeLogs } from './console.js';
 import { errorHead, FunctionError, messageOf } from './failure.js';
 import { call } from './invoke.js';
 import type { UserFunction } from './load.js';
-import { seedRandom } from './unique.js';
+import { turn } from './turn.js';
+import { withoutHooks } from './unique.js';
 
 /** More rounds do not make the first invocation of a clone faster, they only make booting slower. */
 const ROUNDS = 20;
@@ -28,10 +28,13 @@ const FAILED_FROM = 400;
 const text = '{"mayfly":"warm"}';
 const ENTROPY = Buffer.alloc(32, 1).toString('base64');
 const room = Buffer.alloc(4096);
-const nowhere = new Channel({
-  write: (head, body) => void encodeFrameInto(room, head, body),
+const nowhere: Wire = {
+  write: (head, body) => {
+    if ('code' in head) throw new Error(`the warm-up failed: ${JSON.stringify(head)}`);
+    encodeFrameInto(room, head, body);
+  },
   readLater: async () => ({ head: { type: 'chunk', end: true }, body: Buffer.from(text) }),
-});
+};
 
 const fetchFunction: UserFunction = {
   exports: 'fetch',
@@ -60,18 +63,20 @@ const echo: UserFunction = {
 
 /** Resolves when the same frames as in an invocation went through the same code, both ways. */
 export async function warmUp(): Promise<void> {
-  for (let round = 0; round < ROUNDS; round++) {
-    seedRandom(Buffer.from(ENTROPY, 'base64'));
-    for (const frame of [request('GET', ''), request('POST', text), event()]) {
-      for (const user of [fetchFunction, handler]) await warm(user, frame);
-    }
-    await warm(echo, request('POST', text, { more: true }));
-  }
+  await withoutHooks(async () => {
+    for (let round = 0; round < ROUNDS; round++) await walk();
+  });
   errorHead(new Error('warm'));
-  await stat('/'); // Starts the threads that files and chunks are read with.
-  await new Promise((resolve) => setTimeout(resolve, 1));
-  await new Promise((resolve) => setImmediate(resolve));
   takeLogs();
+}
+
+async function walk(): Promise<void> {
+  for (const env of [undefined, {}]) {
+    for (const frame of [request('GET', '', { env }), request('POST', text, { env }), event(env)]) {
+      for (const user of [fetchFunction, handler]) await turn(nowhere, user, frame);
+    }
+  }
+  await turn(nowhere, echo, request('POST', text, { more: true }));
 }
 
 /**
@@ -106,22 +111,19 @@ export async function warmUpFunction(user: UserFunction, path: string): Promise<
   throw new FunctionError('FUNCTION_WARMUP', `${what} was answered with ${status}`);
 }
 
-function warm(user: UserFunction, frame: Frame): Promise<void> {
-  return call(user, frame.head as unknown as HostHead, frame.body, nowhere);
-}
-
-function request(method: string, body: string, more?: { more: true }): Frame {
+/** Heads have their members in the host's order: for V8, another order is an object of another shape. */
+function request(method: string, body: string, rest: Pick<HostHead, 'env' | 'more'>): Frame {
   const url = 'http://localhost/warm/up?a=1';
   const headers: [string, string][] = [
     ['host', 'localhost'],
     ['user-agent', 'mayfly'],
     ['content-type', 'application/json'],
   ];
-  return transported({ ...invocation(), type: 'request', method, url, headers, ...more }, body);
+  return transported({ type: 'request', method, url, headers, ...invocation(), ...rest }, body);
 }
 
-function event(): Frame {
-  return transported({ ...invocation(), type: 'event' }, text);
+function event(env: HostHead['env']): Frame {
+  return transported({ type: 'event', ...invocation(), env }, text);
 }
 
 function invocation() {

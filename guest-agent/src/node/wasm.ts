@@ -7,6 +7,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, writeSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WASI } from 'node:wasi';
+import { compileOptimised } from './compilation.js';
 import { FunctionError } from './failure.js';
 import type { FetchFunction } from './load.js';
 import type {} from './webassembly-types.js';
@@ -53,11 +54,15 @@ export function loadWasm(path: string): { call: FetchFunction; renew: () => void
 }
 
 function compile(path: string): WebAssembly.Module {
+  const bytes = readFileSync(path);
+  const compiled = compileOptimised(bytes.byteLength);
   try {
-    return new WebAssembly.Module(readFileSync(path));
+    return new WebAssembly.Module(bytes);
   } catch (cause) {
     if (!(cause instanceof WebAssembly.CompileError)) throw cause;
     throw new FunctionError('FUNCTION_SYNTAX', cause.message, { cause });
+  } finally {
+    compiled();
   }
 }
 
