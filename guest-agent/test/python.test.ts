@@ -88,6 +88,23 @@ def application(environ, start_response):
         yield repr([environ[k] for k in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "SERVER_NAME", "SERVER_PORT")]).encode()
     return parts()`;
 
+t.test('what an invocation uses is imported before', async (t) => {
+  const { agent } = await ready(
+    t,
+    `
+import datetime, gzip, socket, sys
+from concurrent import futures
+def handler(event, context):
+    before = set(sys.modules)
+    socket.getaddrinfo("localhost", 80)
+    datetime.datetime.strptime("2026-01-02", "%Y-%m-%d")
+    futures.ThreadPoolExecutor
+    gzip.decompress(gzip.compress(b"a"))
+    return sorted(set(sys.modules) - before)`,
+  );
+  t.same(JSON.parse((await agent.event(1)).text), []);
+});
+
 t.test('a WSGI application, as its standard says', async (t) => {
   const { agent, head } = await ready(t, WSGI);
   t.equal(head.exports, 'wsgi');

@@ -1,7 +1,7 @@
 """The agent for Python functions: what a Python guest runs. Its life:
 
-    load the function -> warm up -> ready -> wait -> (template captured, cloned) -> invoke -> answer -> wait
-                  \\-> error, exit                                               \\-> error -/
+    use the platform -> load the function -> warm up -> ready -> wait -> (template captured, cloned) -> invoke -> answer -> wait
+                                        \\-> error, exit                                                       \\-> error -/
 
     MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N  (default /dev/vsock/2/1024)
     MAYFLY_FUNCTION      the function's file, or FILE:NAME   (default /function/main.py)
@@ -21,6 +21,7 @@ from . import asgi, console, handler, loop, wsgi
 from .answer import Answer
 from .failure import FunctionError, error_head
 from .load import load
+from .platform import use_platform
 from .request_body import RequestBody
 from .stream import PLACE_DEFAULT, FrameTooLarge, Stream
 from .warm_up import warm_up, warm_up_function
@@ -49,6 +50,7 @@ def main():
     faulthandler.enable(sys.__stderr__)  # a crash leaves a traceback on the machine's console
     sys.argv = [entry.partition(":")[0]]
     console.capture()
+    use_platform()
     try:
         kind, function = load(entry)
         if kind == "asgi":
