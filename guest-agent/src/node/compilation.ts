@@ -22,6 +22,11 @@ export function compileOptimised(bytes: number): () => void {
   return switchedOff('wasm-lazy-compilation', ...liftoff);
 }
 
+/** Until the function that it gives is called, WebAssembly is loaded that V8 never compiles again in the background, be it hot. */
+export function compileOnce(): () => void {
+  return switchedOff('wasm-dynamic-tiering');
+}
+
 function switchedOff(...flags: string[]): () => void {
   for (const flag of flags) setFlagsFromString(`--no-${flag}`);
   return () => {

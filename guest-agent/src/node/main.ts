@@ -10,6 +10,7 @@
  */
 import { writeSync } from 'node:fs';
 import { keepTimeoutsAlive } from './abort-signal.js';
+import { compileOnce } from './compilation.js';
 import { captureConsole, takeLogs } from './console.js';
 import { errorHead, FunctionError, messageOf } from './failure.js';
 import { interrupt, interruptible, isRunning } from './interrupt.js';
@@ -35,10 +36,12 @@ async function main(): Promise<void> {
   delete process.env.MAYFLY_FUNCTION;
   delete process.env.MAYFLY_WARMUP;
   const collect = takeCollector();
+  const loaded = compileOnce(); // What optimises the parser of fetch would grow the template by 20 MiB.
   captureConsole();
   installUnique();
   rememberTextBodies();
   await usePlatform();
+  loaded();
   keepTimeoutsAlive();
   catchEscapes(stream);
 
