@@ -59,7 +59,7 @@ for (const [how, exitCode] of [
 
 for (const how of ['spin', 'sleep']) {
   t.test(`"${how}" is stopped by a time-out`, async (t) => {
-    t.same(await runInGuest(program, [how], { timeoutMs: 300 }), {
+    t.same(await runInGuest(program, [how], { timeoutMs: 1000 }), {
       exitCode: 124,
       stdout: 'before\n',
       stderr: '',
