@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { nodeAgentPath } from '@mayfly/guest-agent';
+import { nodeAgentFlags, nodeAgentPath } from '@mayfly/guest-agent';
 import { encodeFrame, type Frame, FrameDecoder } from '@mayfly/protocol';
 import type { Benchmark, Measurement } from './benchmark.js';
 import { scaled } from './scale.js';
@@ -15,9 +15,6 @@ import { scratchFolder } from './templates.js';
 
 const PROCESSES = 30;
 const CALLS = 10;
-
-/** As the server starts it (api/src/runtimes/node.ts). */
-const FLAGS = ['--expose-gc', '--single-threaded'];
 
 const FUNCTION = `import { randomUUID } from 'node:crypto';
 class Item { constructor(price, count) { Object.assign(this, { price, count }); } get total() { return this.price * this.count; } }
@@ -53,7 +50,7 @@ class Agent {
   readonly #decoder = new FrameDecoder();
 
   constructor(module: string) {
-    this.#child = spawn(process.execPath, [...FLAGS, nodeAgentPath], {
+    this.#child = spawn(process.execPath, [...nodeAgentFlags, nodeAgentPath], {
       env: { MAYFLY_AGENT_STREAM: 'fd:3', MAYFLY_FUNCTION: module },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     });

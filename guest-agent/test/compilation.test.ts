@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { nodeAgentPath } from '../src/index.js';
+import { nodeAgentFlags, nodeAgentPath } from '../src/index.js';
 import { AgentProcess, folderWith } from './agent-process.js';
 
 /** Leaves a line in V8's log where the agent's wait for an invocation ends. */
@@ -67,7 +67,8 @@ for (const [name, source, ask] of [
       t,
       [
         process.execPath,
-        ...['--expose-gc', '--single-threaded', '--require', join(folder, 'mark.cjs')],
+        ...nodeAgentFlags,
+        ...['--require', join(folder, 'mark.cjs')],
         ...['--log-function-events', `--logfile=${log}`, '--no-logfile-per-isolate'],
         nodeAgentPath,
       ],

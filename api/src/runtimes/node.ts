@@ -1,6 +1,6 @@
 /** JavaScript and TypeScript, bundled into one module, in Node.js. */
 import { existsSync } from 'node:fs';
-import { nodeAgentPath } from '@mayfly/guest-agent';
+import { nodeAgentFlags, nodeAgentPath } from '@mayfly/guest-agent';
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
@@ -9,12 +9,6 @@ import { type Program, type Source, warmupEnv } from './runtime.js';
 
 const AGENT = `${GUEST_PATHS.agents}/agent-node.cjs`;
 const MODULE = 'index.mjs';
-
-/**
- * --expose-gc lets the agent shrink the template; it hides gc() from the function. --single-threaded: a guest has one
- * vCPU, so V8's helper threads would only take turns with the function.
- */
-const FLAGS = ['--expose-gc', '--single-threaded'];
 
 export async function nodeProgram(source: Source, layers: Layers): Promise<Program> {
   const module = await bundleSource(textOfOnlyFile(source), `${source.name}.js`);
@@ -33,7 +27,7 @@ export async function nodeBase(
   flags: string[] = [],
 ): Promise<{ image: string; argv: string[] }> {
   const image = await layers.programs([process.execPath], [nodeAgent()]);
-  return { image, argv: [process.execPath, ...FLAGS, ...flags, AGENT] };
+  return { image, argv: [process.execPath, ...nodeAgentFlags, ...flags, AGENT] };
 }
 
 function nodeAgent() {

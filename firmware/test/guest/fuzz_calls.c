@@ -1,16 +1,13 @@
 /* Random calls with random arguments from several threads, which share their descriptors and memory: each ends with a
  * result, or the program does. In the guest only, which it makes sure of: on a host this does harm. Arguments: SEED CALLS.
  * Exit code 0: all calls were made, and afterwards files, memory, threads and clocks work as before. */
+#include "call.h"
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -19,12 +16,10 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { THREADS = 4, ARENA = 1 << 20, PAGE = 4096, STACK = 1 << 17 };
 enum { OK = 0, NOT_HERE = 2, SLOW = 3, BROKEN = 4 };
@@ -235,18 +230,6 @@ static void tame(struct random *r, long number, uint64_t *a) {
 static __thread sigjmp_buf again;
 static __thread volatile int inside;
 
-static long call(long number, const uint64_t *a) {
-  long result;
-  register long r10 __asm__("r10") = (long)a[3];
-  register long r8 __asm__("r8") = (long)a[4];
-  register long r9 __asm__("r9") = (long)a[5];
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "0"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-
 /* A fault of a call, or of what it did to the memory; one that somebody sent says nothing. */
 static void on_fault(int signal, siginfo_t *info, void *context) {
   if (info->si_code <= 0) return;
@@ -268,7 +251,7 @@ static void call_once(struct random *r) {
   inside = 1;
   if (sigsetjmp(again, 1) == 0) {
     if (below(r, 8) == 0) fill(r, arena + 8 * below(r, ARENA / 8 - 64), 512);
-    call(number, a);
+    kernel_call(number, a);
   } else lay_arena();
   inside = 0;
   __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED);

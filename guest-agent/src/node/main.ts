@@ -2,7 +2,7 @@
  * The agent for Node.js functions: what a Node guest runs. Its life:
  *
  *   use the platform ─► load the function ─► warm up ─► ready ─► wait ─► (template captured, cloned) ─► invoke ─► answer ─► wait
- *                 └─► error, exit                                                    └─► error ──┘
+ *                                      └─► error, exit                                                    └─► error ──┘
  *
  *   MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N     (default /dev/vsock/2/1024)
  *   MAYFLY_FUNCTION      the function's module                  (default /function/index.mjs)

@@ -5,8 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
-import type { Manifest } from './manifest.js';
-import { digestOf } from './manifest.js';
+import { digestOf, type Manifest } from './manifest.js';
 import { areRuns } from './pages.js';
 import { WORKING_SET, writeFileSynced } from './parts.js';
 
