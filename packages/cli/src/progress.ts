@@ -12,6 +12,9 @@ export interface Terminal {
   write(text: string): unknown;
 }
 
+/** What a line begins with that may be printed while progress is shown: it takes its place. */
+export const lineStart = ({ isTTY }: Terminal): string => (isTTY === true ? CLEAR_LINE : '');
+
 export class Progress {
   readonly #terminal: Terminal;
   #next = performance.now() + QUIET_MS;

@@ -1,17 +1,15 @@
 /** `mayfly checkpoint` where no machine runs: on the golden checkpoint of the VMM's tests. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { CheckpointStore } from '@mayfly/vmm/checkpoint';
 import t from 'tap';
 import { runCommandLine } from '../src/index.js';
+import { golden } from './support/checkpoints.js';
 import { bin, dir, env, mayfly } from './support/command.js';
 
-const goldens = fileURLToPath(new URL('../../../../vmm/test/checkpoint/golden', import.meta.url));
-const golden = join(goldens, readdirSync(goldens).sort().at(-1)!);
 const stores = join(dir, 'stores');
 
 /** In this process, which is sooner. */

@@ -41,7 +41,7 @@ import {
 } from './parts.js';
 import { checkRunsHere } from './requirements.js';
 import { inStore } from './store-error.js';
-import { alone, ifAlone } from './store-lock.js';
+import { alone, ifAlone, type OnWait } from './store-lock.js';
 import { readWorkingSet, writeWorkingSet } from './working-set.js';
 
 /** A machine that stands still. */
@@ -69,6 +69,11 @@ export interface Loaded extends MachineSource {
   close(): void;
 }
 
+export interface StoreOptions {
+  /** Told when what changes the store waits for long until somebody else is done with it. */
+  onWait?: OnWait;
+}
+
 /** A folder that should be a checkpoint. */
 export interface Broken {
   name: string;
@@ -90,8 +95,10 @@ export class CheckpointStore {
   readonly dir: string;
   readonly checkpoints: string;
   readonly layers: LayerFolder;
+  readonly #onWait: OnWait | undefined;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, { onWait }: StoreOptions = {}) {
+    this.#onWait = onWait;
     this.dir = dir;
     this.checkpoints = join(dir, 'checkpoints');
     this.layers = new LayerFolder(join(dir, 'layers'));
@@ -101,8 +108,8 @@ export class CheckpointStore {
    * Opens a store, making it if needed, and removes what crashed processes left behind.
    * Throws MAYFLY_CHECKPOINT_STORE_UNUSABLE, _STORE_FULL; so does everything that reads and writes it.
    */
-  static async open(dir: string): Promise<CheckpointStore> {
-    const store = new CheckpointStore(dir);
+  static async open(dir: string, options?: StoreOptions): Promise<CheckpointStore> {
+    const store = new CheckpointStore(dir, options);
     await inStore(dir, async () => {
       await mkdir(store.checkpoints, { recursive: true, mode: 0o700 });
       await store.layers.open();
@@ -294,7 +301,7 @@ export class CheckpointStore {
 
   /** While nobody else changes what there is. */
   alone<T>(work: () => Promise<T>): Promise<T> {
-    return inStore(this.dir, () => alone(this.checkpoints, work));
+    return inStore(this.dir, () => alone(this.checkpoints, work, this.#onWait));
   }
 
   /**
