@@ -91,7 +91,8 @@ static void program_fault(struct regs *r, u64 address, enum fault fault) {
   signals_deliver(r);
 }
 
-/* A system call checks its pointers, but another thread may unmap them while it sleeps. The call cannot go on. */
+/* A system call checks its pointers, after a sleep again (current->held). What is left is memory that nothing backs: the call
+ * cannot go on. */
 static _Noreturn void kernel_fault(const struct regs *r, u64 address, enum fault fault) {
   struct siginfo info = note_fault(r, address, fault);
   debug_passes(&info);

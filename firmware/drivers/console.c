@@ -103,7 +103,8 @@ static ssize_t write_port(struct file *f, int port, const void *bytes, size_t n)
     if (sent == n) return (ssize_t)n;
     if (f->flags & O_NONBLOCK) return sent > 0 ? (ssize_t)sent : -EAGAIN;
     int slept = sleep_until(clock_mono() + 1000000);
-    if (slept == -EINTR) return sent > 0 ? (ssize_t)sent : -ERESTARTSYS;
+    int error = slept == -EINTR ? -ERESTARTSYS : still_there(current->held) ? 0 : -EFAULT;
+    if (error != 0) return sent > 0 ? (ssize_t)sent : error;
   }
 }
 

@@ -47,6 +47,18 @@ bool user_writable(u64 address, u64 size);
 /* Length of the NUL-terminated user string at address, or -EFAULT, or -ENAMETOOLONG beyond max. */
 ssize_t user_strlen(u64 address, size_t max);
 
+/* Memory of the program that a call uses again after it slept: another thread may have taken it away by then. */
+struct span {
+  u8 *data;
+  size_t size;
+};
+struct held {
+  const struct span *spans;
+  u32 count;
+  bool writable;
+};
+bool still_there(const struct held *held); /* NULL is fine */
+
 /* mm/vmas.c */
 const struct vma *space_find(u64 address);   /* the mapping that holds address, or NULL */
 const struct vma *space_list(size_t *count); /* sorted; for /proc/self/maps */

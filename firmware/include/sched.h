@@ -43,6 +43,7 @@ struct thread {
   bool restore_mask; /* saved_mask becomes the mask before that */
   u64 signal_mask, saved_mask;
   u64 waited; /* signals that a sleep in rt_sigtimedwait takes although they are masked */
+  const struct held *held; /* what its call will use after a sleep (mm.h), or NULL */
   struct signal_set pending;
   struct {
     u64 base;
@@ -75,7 +76,8 @@ int wake_some(struct wait_queue *q, u32 events, int max);
 
 /* Sleep until woken or until the deadline (CLOCK_MONOTONIC ns, FOREVER = none).
  * Returns 0 when woken, -ETIMEDOUT, or for a deliverable signal -EINTR with a deadline and -ERESTARTSYS without: the
- * call then begins again if the handler wants that (SA_RESTART). Check your condition in a loop:
+ * call then begins again if the handler wants that (SA_RESTART). -EFAULT when current->held has gone meanwhile. Check your
+ * condition in a loop:
  *   while (!ready(x)) { int r = sleep_on(&x->readers, deadline); if (r < 0) return r; } */
 int sleep_on(struct wait_queue *q, u64 deadline);
 /* For waiting on several queues: add entries with wake = wake_thread, owner = current, then: */

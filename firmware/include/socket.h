@@ -3,6 +3,7 @@
 #pragma once
 #include "file.h"
 #include "list.h"
+#include "mm.h"
 #include "sched.h"
 #include "types.h"
 
@@ -73,10 +74,6 @@ struct rights {
 void rights_free(struct rights *r); /* NULL is fine */
 
 /* The caller's side of a send or a receive. */
-struct span {
-  u8 *data;
-  size_t size;
-};
 struct message {
   const struct span *spans;
   u32 span_count;

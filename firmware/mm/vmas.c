@@ -127,6 +127,13 @@ static bool covered(u64 address, u64 size, u32 prot) {
 bool user_readable(u64 address, u64 size) { return covered(address, size, PROT_READ | PROT_WRITE | PROT_EXEC); }
 bool user_writable(u64 address, u64 size) { return covered(address, size, PROT_WRITE); }
 
+bool still_there(const struct held *held) {
+  u32 prot = held != NULL && held->writable ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC;
+  for (u32 i = 0; held != NULL && i < held->count; i++)
+    if (!covered((u64)held->spans[i].data, held->spans[i].size, prot)) return false;
+  return true;
+}
+
 ssize_t user_strlen(u64 address, size_t max) {
   size_t n = 0;
   while (n <= max) {

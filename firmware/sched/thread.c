@@ -262,7 +262,8 @@ int sleep_until(u64 deadline) {
   schedule();
   timer_stop(&s.timer);
   if (s.fired) return -ETIMEDOUT;
-  return signal_deliverable(current) ? -EINTR : 0;
+  if (signal_deliverable(current)) return -EINTR;
+  return still_there(current->held) ? 0 : -EFAULT;
 }
 
 /* --- ending --- */

@@ -36,20 +36,35 @@ static bool copyable(const struct file *in) {
   return in->inode != NULL && is_regular(in->inode) && in->ops->read != NULL;
 }
 
-/* A position argument: the user's variable, or the file's own when it is NULL. */
-static i64 position_arg(u64 address, struct file *f, off_t **pos) {
-  *pos = address == 0 ? &f->pos : (off_t *)address;
+/* A position argument: a copy of the user's variable, or the file's own when there is none. */
+struct position {
+  off_t *at, copy;
+  u64 user;
+};
+
+static i64 position_read(u64 address, struct file *f, struct position *p) {
+  *p = (struct position){.at = address == 0 ? &f->pos : &p->copy, .user = address};
   if (address != 0 && !user_writable(address, sizeof(off_t))) return -EFAULT;
-  return **pos < 0 ? -EINVAL : 0;
+  if (address != 0) p->copy = *(const off_t *)address;
+  return *p->at < 0 ? -EINVAL : 0;
+}
+
+/* The call's result. It may have slept, so the variable is looked at again. */
+static i64 position_write(const struct position *p, i64 result) {
+  if (p->user == 0 || result < 0) return result;
+  if (!user_writable(p->user, sizeof(off_t))) return -EFAULT;
+  *(off_t *)p->user = p->copy;
+  return result;
 }
 
 i64 sys_sendfile(const u64 *a) {
   struct file *out = file_for(a[0], write_file), *in = file_for(a[1], read_file);
-  off_t *pos;
+  struct position from;
   if (in == NULL || out == NULL) return -EBADF;
   if (!copyable(in) || out->ops->write == NULL) return -EINVAL;
-  i64 error = position_arg(a[2], in, &pos);
-  return error != 0 ? error : copy(in, pos, out, &out->pos, MIN(a[3], TRANSFER_MAX));
+  i64 error = position_read(a[2], in, &from);
+  if (error != 0) return error;
+  return position_write(&from, copy(in, from.at, out, &out->pos, MIN(a[3], TRANSFER_MAX)));
 }
 
 static i64 check_copy(const struct file *in, const struct file *out, off_t from, off_t to, u64 n) {
@@ -62,13 +77,14 @@ static i64 check_copy(const struct file *in, const struct file *out, off_t from,
 
 i64 sys_copy_file_range(const u64 *a) {
   struct file *in = file_for(a[0], read_file), *out = file_for(a[2], write_file);
-  off_t *from, *to;
+  struct position from, to;
   u64 n = MIN(a[4], TRANSFER_MAX);
   if (in == NULL || out == NULL) return -EBADF;
-  i64 error = a[5] != 0 ? -EINVAL : position_arg(a[1], in, &from);
-  if (error == 0) error = position_arg(a[3], out, &to);
-  if (error == 0) error = check_copy(in, out, *from, *to, n);
-  return error != 0 ? error : copy(in, from, out, to, n);
+  i64 error = a[5] != 0 ? -EINVAL : position_read(a[1], in, &from);
+  if (error == 0) error = position_read(a[3], out, &to);
+  if (error == 0) error = check_copy(in, out, *from.at, *to.at, n);
+  if (error != 0) return error;
+  return position_write(&to, position_write(&from, copy(in, from.at, out, to.at, n)));
 }
 
 /* ---- Pipes ----------------------------------------------------------------------------------- */
@@ -114,14 +130,14 @@ static i64 splice(struct file *in, off_t *from, struct file *out, off_t *to, u64
 }
 
 /* Pipes have no positions. */
-static i64 splice_position(u64 address, struct file *f, off_t **pos) {
+static i64 splice_position(u64 address, struct file *f, struct position *p) {
   if (address != 0 && pipe_end(f) != PIPE_NEITHER) return -ESPIPE;
   if (address != 0 && !seekable(f)) return -EINVAL;
-  return position_arg(address, f, pos);
+  return position_read(address, f, p);
 }
 
 i64 sys_splice(const u64 *a) {
-  off_t *from, *to;
+  struct position from, to;
   if (a[4] == 0) return 0;
   if (a[5] & ~(u64)SPLICE_KNOWN) return -EINVAL;
   struct file *in = file_for(a[0], read_file), *out = file_for(a[2], write_file);
@@ -133,7 +149,8 @@ i64 sys_splice(const u64 *a) {
   bool pipes = pipe_end(in) != PIPE_NEITHER && pipe_end(out) != PIPE_NEITHER;
   if ((pipes && pipe_same(in, out)) || (out->flags & O_APPEND) || in->ops->read == NULL || out->ops->write == NULL)
     return -EINVAL;
-  return splice(in, from, out, to, MIN(a[4], TRANSFER_MAX), a[5] & SPLICE_NONBLOCK);
+  i64 result = splice(in, from.at, out, to.at, MIN(a[4], TRANSFER_MAX), a[5] & SPLICE_NONBLOCK);
+  return position_write(&to, position_write(&from, result));
 }
 
 i64 sys_tee(const u64 *a) {

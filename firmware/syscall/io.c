@@ -2,7 +2,7 @@
 #include "path.h"
 #include "syscall.h"
 
-#define VECTORS_MAX 1024
+enum { VECTORS_MAX = 1024, VECTORS_ON_STACK = 8 };
 
 bool seekable(const struct file *f) {
   u32 type = f->inode == NULL ? 0 : f->inode->mode & S_IFMT;
@@ -28,14 +28,20 @@ i64 read_file(struct file *f, u64 buf, u64 n, off_t *pos) {
   if (f->ops->read == NULL) return -EINVAL;
   n = bytes_to_come(f, MIN(n, TRANSFER_MAX), *pos);
   if (!user_writable(buf, n)) return -EFAULT;
-  return f->ops->read(f, (void *)buf, n, pos);
+  current->held = &(struct held){&(struct span){(u8 *)buf, n}, 1, true};
+  i64 result = f->ops->read(f, (void *)buf, n, pos);
+  current->held = NULL;
+  return result;
 }
 
 i64 write_file(struct file *f, u64 buf, u64 n, off_t *pos) {
   if (f->ops->write == NULL) return -EINVAL;
   n = MIN(n, TRANSFER_MAX);
   if (!user_readable(buf, n)) return -EFAULT;
-  return f->ops->write(f, (const void *)buf, n, pos);
+  current->held = &(struct held){&(struct span){(u8 *)buf, n}, 1, false};
+  i64 result = f->ops->write(f, (const void *)buf, n, pos);
+  current->held = NULL;
+  return result;
 }
 
 struct file *file_for(u64 fd, transfer_fn *fn) {
@@ -80,11 +86,8 @@ struct iovec {
   u64 base, size;
 };
 
-static i64 check_vectors(u64 address, u64 count) {
-  const struct iovec *v = (const struct iovec *)address;
+static i64 check_vectors(const struct iovec *v, u64 count) {
   u64 total = 0;
-  if (count > VECTORS_MAX) return -EINVAL;
-  if (!user_readable(address, count * sizeof(*v))) return -EFAULT;
   for (u64 i = 0; i < count; i++) {
     if (v[i].size > FILE_SIZE_MAX - total) return -EINVAL;
     total += v[i].size;
@@ -97,10 +100,9 @@ static bool would_sleep(struct file *f, transfer_fn *fn) {
   return fn == read_file && f->ops->poll != NULL && !(f->ops->poll(f) & (POLLIN | POLLHUP | POLLERR));
 }
 
-static i64 transfer_vectors(struct file *f, u64 address, u64 count, off_t *pos, transfer_fn *fn) {
-  const struct iovec *v = (const struct iovec *)address;
-  i64 error = check_vectors(address, count), done = 0;
-  if (error != 0) return error;
+static i64 transfer_each(struct file *f, const struct iovec *v, u64 count, off_t *pos, transfer_fn *fn) {
+  i64 done = check_vectors(v, count);
+  if (done != 0) return done;
   file_ref(f);
   for (u64 i = 0; i < count && (u64)done < TRANSFER_MAX; i++) {
     u64 size = MIN(v[i].size, TRANSFER_MAX - (u64)done);
@@ -114,6 +116,18 @@ static i64 transfer_vectors(struct file *f, u64 address, u64 count, off_t *pos, 
   }
   file_put(f);
   return done;
+}
+
+/* Works on a copy: the program's other threads may change or unmap the vectors while this one sleeps. */
+static i64 transfer_vectors(struct file *f, u64 address, u64 count, off_t *pos, transfer_fn *fn) {
+  struct iovec few[VECTORS_ON_STACK], *v = few;
+  if (count > VECTORS_MAX) return -EINVAL;
+  if (!user_readable(address, count * sizeof *v)) return -EFAULT;
+  if (count > VECTORS_ON_STACK && (v = kmalloc(count * sizeof *v)) == NULL) return -ENOMEM;
+  memcpy(v, (const void *)address, count * sizeof *v);
+  i64 result = transfer_each(f, v, count, pos, fn);
+  if (v != few) kfree(v);
+  return result;
 }
 
 static i64 vectored(const u64 *a, transfer_fn *fn) {

@@ -171,7 +171,10 @@ static void deliver_credentials(struct transfer *t, struct control_out *out) {
 static i64 send_prepared(struct transfer *t) {
   if (t->m.flags & MSG_OOB) return -EOPNOTSUPP;
   t->m.address = &t->address;
-  return socket_send(t->socket, &t->m, nonblocking(t));
+  current->held = &(struct held){t->m.spans, t->m.span_count, false};
+  i64 result = socket_send(t->socket, &t->m, nonblocking(t));
+  current->held = NULL;
+  return result;
 }
 
 i64 sys_sendto(const u64 *a) {
@@ -212,6 +215,7 @@ i64 sys_sendmmsg(const u64 *a) {
   for (; sent < count; sent++) {
     if (!user_writable((u64)&messages[sent], sizeof *messages)) result = -EFAULT;
     else result = send_message(a[0], (u64)&messages[sent].header, a[3]);
+    if (result >= 0 && !user_writable((u64)&messages[sent], sizeof *messages)) result = -EFAULT;
     if (result < 0) break;
     messages[sent].size = (u32)result;
   }
@@ -223,7 +227,10 @@ i64 sys_sendmmsg(const u64 *a) {
 static i64 receive_prepared(struct transfer *t) {
   if (t->m.flags & (MSG_OOB | MSG_ERRQUEUE)) return t->m.flags & MSG_OOB ? -EINVAL : -EAGAIN;
   t->m.address = &t->address;
-  return socket_receive(t->socket, &t->m, nonblocking(t));
+  current->held = &(struct held){t->m.spans, t->m.span_count, true};
+  i64 result = socket_receive(t->socket, &t->m, nonblocking(t));
+  current->held = NULL;
+  return result;
 }
 
 i64 sys_recvfrom(const u64 *a) {
@@ -291,6 +298,7 @@ i64 sys_recvmmsg(const u64 *a) {
   while (got < count) {
     if (!user_writable((u64)&messages[got], sizeof *messages)) result = -EFAULT;
     else result = receive_message(a[0], (u64)&messages[got].header, flags & ~(u64)MSG_WAITFORONE);
+    if (result >= 0 && !user_writable((u64)&messages[got], sizeof *messages)) result = -EFAULT;
     if (result < 0) break;
     messages[got++].size = (u32)result;
     if (flags & MSG_WAITFORONE) flags |= MSG_DONTWAIT;

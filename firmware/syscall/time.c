@@ -122,8 +122,8 @@ static i64 sleep_to(u64 deadline, u64 remaining) {
   while (r == 0 && clock_mono() < deadline) r = sleep_until(deadline);
   if (r != -EINTR) return 0;
   u64 now = clock_mono();
-  if (remaining != 0) put_time(remaining, now < deadline ? deadline - now : 0, 1);
-  return -EINTR;
+  i64 error = remaining == 0 ? 0 : put_time(remaining, now < deadline ? deadline - now : 0, 1);
+  return error != 0 ? error : -EINTR;
 }
 
 i64 sys_nanosleep(const u64 *a) {
