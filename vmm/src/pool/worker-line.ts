@@ -9,6 +9,9 @@ import type { Line } from './conversation.js';
 import type { Exchange } from './exchange.js';
 import { workerGone } from './failures.js';
 
+/** A thread's end is told sooner. */
+const UNTOLD_MS = 60_000;
+
 export class WorkerLine {
   readonly #port: MessagePort;
   readonly #exchanges = new Map<number, Exchange>();
@@ -19,6 +22,8 @@ export class WorkerLine {
   #closed = false;
   /** The thread is known to be gone. */
   #lost = false;
+  /** Between the two, where something is under way, nothing else of a dead thread keeps the process alive until it is told. */
+  #untold: NodeJS.Timeout | undefined;
 
   /** `connect` gives the thread its end; when it fails, all invocations do. */
   constructor(connect: (port: MessagePort) => Promise<unknown>) {
@@ -28,6 +33,7 @@ export class WorkerLine {
     port1.on('close', () => {
       this.#closed = true;
       if (this.#lost) this.fail(workerGone());
+      else if (this.#exchanges.size > 0) this.#stayAlive();
     });
     port1.unref();
     connect(port2).catch((error: unknown) => this.fail(error));
@@ -36,7 +42,7 @@ export class WorkerLine {
   invoke(id: number, invoke: InvokeTask, exchange: Exchange): void {
     const idle = this.#exchanges.size === 0;
     this.#exchanges.set(id, exchange);
-    if (idle) this.#port.ref();
+    if (idle) this.#stayAlive();
     this.#messages.push({ id, invoke });
     if (idle) this.#post();
     else this.#postSoon();
@@ -65,8 +71,14 @@ export class WorkerLine {
   fail(error: unknown): void {
     const exchanges = [...this.#exchanges.values()];
     this.#exchanges.clear();
+    clearInterval(this.#untold);
     this.#port.close();
     for (const exchange of exchanges) exchange.fail(error);
+  }
+
+  #stayAlive(): void {
+    this.#port.ref();
+    if (this.#closed) this.#untold ??= setInterval(() => {}, UNTOLD_MS);
   }
 
   #sendPiece(id: number, piece: Uint8Array | undefined): number {

@@ -1,7 +1,9 @@
 /** The pool and its worker threads, with guests that are generators. */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { CheckpointStore } from '../../src/checkpoint/index.js';
 import { MachinePool } from '../../src/pool/machine-pool.js';
@@ -304,9 +306,6 @@ t.test('a worker that dies: what ran is told, what waited runs elsewhere', async
 
 t.test('a worker that dies right after the head of an answer, and who is told of it', async (t) => {
   const pool = await poolOf(2);
-  // A thread that has no task of its pool keeps no process alive, and that it died is told after its line has closed.
-  const alive = setInterval(() => {}, 1000);
-  t.teardown(() => clearInterval(alive));
   const lost: number[] = [];
   pool.onWorkerLost((worker) => lost.push(worker));
   for (let i = 0; i < 10; i++) {
@@ -319,6 +318,13 @@ t.test('a worker that dies right after the head of an answer, and who is told of
   t.same(lost, new Array(10).fill(1));
   await pool.close();
   t.equal(lost.length, 10, 'nothing is lost by an end that was wanted');
+});
+
+t.test('who waits for nothing but an invocation whose worker dies is told of it', async (t) => {
+  const program = fileURLToPath(new URL('./dying-workers.js', import.meta.url));
+  const { status, stdout } = spawnSync(process.execPath, [program, directory, '30']);
+  t.equal(status, 0);
+  t.equal(String(stdout), 'MAYFLY_WORKER_GONE\n'.repeat(30));
 });
 
 t.test('a template that was removed', async (t) => {
