@@ -292,6 +292,7 @@ i64 lock_set(struct file *f, const struct lock *wanted, bool wait);
 void locks_process_closed(struct inode *inode); /* a descriptor of it: the process's go */
 void locks_file_closed(const struct file *f);   /* and those of an open file with its last reference */
 void locks_free(struct inode *inode);
+void locks_print(const struct inode *inode, int *number, struct text *out); /* lines of /proc/locks */
 
 /* fs/pipe.c */
 i64 pipe_new(u32 flags, struct file *ends[2]);

@@ -124,6 +124,19 @@ i64 lock_set(struct file *f, const struct lock *wanted, bool wait) {
   return error;
 }
 
+void locks_print(const struct inode *inode, int *number, struct text *out) {
+  if (inode->locks == NULL) return;
+  LIST_EACH(&inode->locks->held, item) {
+    const struct held *h = CONTAINER(item, struct held, link);
+    const char *kind = h->whole ? "FLOCK " : h->owner == NULL ? "POSIX " : "OFDLCK";
+    int pid = h->whole || h->owner == NULL ? process_id() : -1;
+    text_print(out, "%d: %s ADVISORY  %s %d 00:%02x:%lu %lu ", ++*number, kind, h->type == F_WRLCK ? "WRITE" : "READ ", pid, inode->dev,
+               inode->ino, (u64)h->start);
+    if (h->end == FILE_SIZE_MAX) text_print(out, "EOF\n");
+    else text_print(out, "%lu\n", (u64)h->end);
+  }
+}
+
 static void give_back(struct inode *inode, const struct file *owner) {
   bool any = false;
   LIST_EACH(&inode->locks->held, item) {

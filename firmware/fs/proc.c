@@ -130,12 +130,28 @@ static void generate_file_nr(struct inode *inode, struct text *out) {
   text_print(out, "%d\t0\t%d\n", count, FD_MAX);
 }
 
+static bool open_below(int fd, const struct inode *inode) {
+  for (int below = fd_next(0); below < fd; below = fd_next(below + 1))
+    if (fd_get(below)->inode == inode) return true;
+  return false;
+}
+
+/* Those of files that have a descriptor. */
+static void generate_locks(struct inode *inode, struct text *out) {
+  int number = 0;
+  for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+    const struct inode *open = fd_get(fd)->inode;
+    if (open != NULL && open->locks != NULL && !open_below(fd, open)) locks_print(open, &number, out);
+  }
+}
+
 #define GENERATED(name) static const struct inode_ops name##_ops = {.file = &text_file_ops, .generate = generate_##name}
 GENERATED(cpuinfo);
 GENERATED(meminfo);
 GENERATED(stat);
 GENERATED(uptime);
 GENERATED(loadavg);
+GENERATED(locks);
 GENERATED(file_nr);
 GENERATED(hostname);
 GENERATED(domainname);
@@ -149,6 +165,7 @@ static const struct {
              {"stat", &stat_ops},
              {"uptime", &uptime_ops},
              {"loadavg", &loadavg_ops},
+             {"locks", &locks_ops},
              {"vmstat", &vmstat_ops}};
 
 /* Files below /proc/sys: what programs read to size and set themselves up. Nothing follows from writing to one. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/sysmacros.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -170,9 +171,11 @@ static void waiting(void) {
     pthread_join(t, NULL);
     take(how);
     pthread_create(&t, NULL, wait_for, (void *)how);
-    nap();
-    pthread_kill(t, SIGUSR1); /* no SA_RESTART */
-    pthread_join(t, NULL);
+    do { /* again when it had not begun to wait */
+      nap();
+      pthread_kill(t, SIGUSR1); /* no SA_RESTART */
+      nap();
+    } while (pthread_tryjoin_np(t, NULL) != 0);
     pthread_create(&t, NULL, wait_for, (void *)how);
     nap();
     pthread_kill(t, SIGUSR2); /* goes on waiting */
@@ -191,6 +194,40 @@ static void waiting(void) {
   }
 }
 
+/* Lines of /proc/locks about a file, without their numbers and in an order of their own. */
+static int by_text(const void *a, const void *b) { return strcmp(a, b); }
+
+static void listed(void) {
+  char lines[10][200], line[200], device[60];
+  int count = 0, one = reopen(), two = reopen(), three = reopen();
+  struct stat st;
+  fstat(one, &st);
+  struct flock range = {.l_type = F_WRLCK, .l_start = 10, .l_len = 5}, rest = {.l_type = F_RDLCK, .l_start = 100};
+  flock(one, LOCK_SH);
+  fcntl(two, F_OFD_SETLK, &range);
+  fcntl(three, F_OFD_SETLK, &rest);
+  range.l_start = 50;
+  fcntl(two, F_SETLK, &range);
+  snprintf(device, sizeof device, ":%lu ", (unsigned long)st.st_ino);
+  FILE *f = fopen("/proc/locks", "r");
+  while (fgets(line, sizeof line, f)) {
+    char kind[20], mode[20], type[20], where[60], start[30], end[30];
+    int pid, n = sscanf(line, "%*d: %19s %19s %19s %d %59s %29s %29s", kind, mode, type, &pid, where, start, end);
+    if (n == 7 && strstr(line, device) && count < 10)
+      sprintf(lines[count++], "%s %s %s %s %s %s", kind, mode, type, pid == getpid() ? "own" : pid == -1 ? "-1" : "?", start, end);
+  }
+  fclose(f);
+  qsort(lines, count, sizeof lines[0], by_text);
+  for (int i = 0; i < count; i++) puts(lines[i]);
+  snprintf(line, sizeof line, "%02x:%02x:%lu", major(st.st_dev), minor(st.st_dev), (unsigned long)st.st_ino);
+  f = fopen("/proc/locks", "r");
+  while (fgets(lines[0], sizeof lines[0], f))
+    if (strstr(lines[0], line)) count--;
+  printf("others' devices: %d\n", count);
+  fclose(f);
+  close(one), close(two), close(three);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   struct sigaction once = {.sa_handler = nothing}, restarts = {.sa_handler = nothing, .sa_flags = SA_RESTART};
@@ -200,5 +237,6 @@ int main(void) {
   ranges_of_files();
   ranges_of_the_process();
   waiting();
+  listed();
   return 0;
 }
