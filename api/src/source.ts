@@ -1,14 +1,17 @@
 /** From what the user wrote to one ES module that Node can load without a node_modules folder. */
 import { readFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import type { BuildFailure, BuildOptions, BuildResult, Location, Plugin } from 'esbuild';
+import { metadataWarnings } from './decorator-metadata.js';
 import { ApiError } from './errors.js';
 import { nativePackages } from './native-packages.js';
 
 /** What CommonJS has and ES modules have not, for sources and packages that were written for it: `require` of the built-in modules. */
 const BANNER =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+const PACKAGE = /(^|\/)node_modules\//;
 
 const NATIVE_ADVICE = 'a server ("runtime": "http") brings node_modules with "bundle": false';
 
@@ -57,6 +60,8 @@ export interface Bundle {
   module: string;
   /** What a user should know of it before it is deployed. */
   warnings: string[];
+  /** The files that were read, those of packages left out. */
+  sources: string[];
 }
 
 /**
@@ -91,14 +96,17 @@ async function bundleLocal(
     plugins: [noAddons, packagesWithoutMaps],
     ...options,
   });
+  const inputs = Object.keys(result.metafile?.inputs ?? {});
   return {
     module: result.outputFiles?.[0]?.text ?? '',
     warnings: [
       ...result.warnings.map(({ text, location }) => `${placeOf(location)}${text}`),
-      ...(await nativePackages(Object.keys(result.metafile?.inputs ?? {}))).map(
+      ...(await nativePackages(inputs)).map(
         (name) => `${name} has native code, which no bundle has: ${NATIVE_ADVICE}`,
       ),
+      ...(await metadataWarnings(inputs)),
     ],
+    sources: inputs.filter((path) => !PACKAGE.test(path)).map((path) => resolve(path)),
   };
 }
 

@@ -84,6 +84,32 @@ t.test('what CommonJS knows is there, unless the source has its own', async (t) 
   }
 });
 
+t.test('types for decorators, which no bundle has, are missed aloud', async (t) => {
+  const decorated =
+    'export @d\nclass A { constructor(readonly of: Date) {} }\nfunction d(_: unknown) {}';
+  const folder = folderWith(t, {
+    'base.json': '{ "compilerOptions": { "emitDecoratorMetadata": true, /* both */ } }',
+    'tsconfig.json':
+      '{ "extends": "./base.json", "compilerOptions": { "experimentalDecorators": true } }',
+    'main.ts': `import './a.js'; import './b.js'; export const handler = () => 1;`,
+    'a.ts': `export {}; /**\n * @param x */ const mail = 'a@b';`,
+    'b.ts':
+      'const d = (_: unknown) => {};\n@d\nexport class B { constructor(readonly of: Date) {} }',
+    'plain/tsconfig.json': '{ "compilerOptions": { "experimentalDecorators": true } }',
+    'plain/main.ts': decorated,
+    'js/main.js': 'export const handler = () => 1;',
+  });
+  const { warnings } = await bundleFile(join(folder, 'main.ts'));
+  t.equal(warnings.length, 1, 'one for all files of a tsconfig.json');
+  t.match(
+    warnings[0],
+    /b\.ts: .*emitDecoratorMetadata in .*\/tsconfig\.json .*tsc or swc.*"bundle": false/,
+  );
+  for (const file of ['a.ts', 'plain/main.ts', 'js/main.js']) {
+    t.same((await bundleFile(join(folder, file))).warnings, [], `${file} needs none`);
+  }
+});
+
 t.test('packages with native code are named, add-ons refused', async (t) => {
   const folder = folderWith(t, {
     'index.js': `import 'gyp'; import '@a/loads/file.js'; import 'plain'; import 'prebuilt';`,

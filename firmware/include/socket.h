@@ -186,6 +186,7 @@ extern struct wait_queue local_room; /* woken when a datagram was read or a conn
 /* net/unix.c, net/inet.c, net/netlink.c, net/vsock.c */
 extern const struct transport unix_transport, inet_transport, netlink_transport, vsock_transport;
 struct socket *inet_listener(u16 port); /* the TCP listener that a connection from outside reaches, or NULL */
+void inet_tell_ports(void); /* the host, in shared.net_ports */
 /* This guest, besides NET_GUEST_IP. */
 #define INET_OWN6 \
   { 0xfd, 0x6d, 'a', 'y', 'f', 'l', 'y', [15] = 2 }

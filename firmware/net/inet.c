@@ -2,6 +2,7 @@
  * tunnel.c, and so do the datagrams of the name server; others have no way out. All addresses are compared in their
  * IPv6 form (IPv4 ones mapped, RFC 4291 2.5.5.2). */
 #include "abi.h"
+#include "arch.h"
 #include "errno.h"
 #include "lib.h"
 #include "socket.h"
@@ -277,6 +278,18 @@ struct socket *inet_listener(u16 port) {
     s = find(SOCK_STREAM, &e);
   }
   return s;
+}
+
+void inet_tell_ports(void) {
+  u32 ports[COUNT(SHARED->net_ports)] = {0}, count = 0;
+  LIST_EACH(&bound, link) {
+    const struct socket *s = socket_of(link);
+    u32 port = local_of(s).port, i = 0;
+    if (s->type != SOCK_STREAM || s->state != SOCKET_LISTENING) continue;
+    while (i < count && ports[i] != port) i++;
+    if (i == count && count < COUNT(ports)) ports[count++] = port;
+  }
+  for (u32 i = 0; i < COUNT(ports); i++) SHARED->net_ports[i] = ports[i];
 }
 
 void inet_name_child(struct socket *child, const struct socket *listener, u16 peer_port) {

@@ -91,6 +91,7 @@ static void on_request(const struct vsock_header *h) {
     socket_offer(listener, child);
     return;
   }
+  if (listener == NULL) inet_tell_ports();
   refuse(h);
   if (v != NULL) vsock_free(v);
   if (child != NULL) socket_free(child);

@@ -1,14 +1,17 @@
 /** What `mayfly deploy` sends: one file, or a folder with a mayfly.json. */
 import { open, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join, posix } from 'node:path';
+import type { Bundle } from '@mayfly/api/bundle';
 import { MayflyError } from '@mayfly/protocol';
 import type { FunctionManifest, FunctionSettings, Runtime } from '@mayfly/protocol/api';
 import { FILES_BYTES_MAX, FILES_MAX } from '@mayfly/protocol/limits';
-import { filesOf, type LocalFiles } from './folder-files.js';
+import { filesOf, LEFT_OUT, type LocalFiles, PACKAGES } from './folder-files.js';
 import { unreadable } from './output.js';
 import { formatSize } from './units.js';
 
 const MANIFEST = 'mayfly.json';
+/** Where compilers write. */
+const BUILT = 'dist';
 const ENTRIES = ['index.ts', 'index.js', 'index.mjs', 'index.cjs'];
 
 const RUNTIMES: Record<string, Runtime> = {
@@ -35,6 +38,8 @@ export interface LocalDeployment {
   code: { source: string } | { files: LocalFiles };
   /** Bytes of the code. */
   size: number;
+  /** Files that were bundled, those of packages left out. */
+  sources?: string[];
 }
 
 /**
@@ -50,14 +55,24 @@ export async function readDeployment(path: string, warn: Warn): Promise<LocalDep
     throw invalid(join(path, MANIFEST), 'bundle can be false for "runtime": "http" only');
   }
   if (runtime === 'node') {
-    const source = await bundled(join(path, entry ?? (await defaultEntry(path))), warn);
-    return ofSource(rest, source);
+    const bundle = await bundled(join(path, entry ?? (await defaultEntry(path))), warn);
+    return ofBundle(rest, bundle);
   }
   const files = await filesOf(path, { packages: !bundle });
   checkAmount(path, files);
-  const settings =
-    runtime === 'http' && bundle ? await bundleServer(path, manifest, files, warn) : manifest;
-  return { settings, code: { files }, size: sizeOf(files) };
+  const bundledServer =
+    runtime === 'http' && bundle ? await bundleServer(path, manifest, files, warn) : undefined;
+  return { settings: manifest, code: { files }, ...bundledServer, size: sizeOf(files) };
+}
+
+/** Names of folders that bring nothing to a deployment of `folder`, by its mayfly.json as far as that can be read. */
+export async function foldersLeftOut(folder: string): Promise<string[]> {
+  const manifest: FunctionManifest = await readManifest(join(folder, MANIFEST)).catch(() => ({}));
+  const { runtime = 'node', bundle = true, entry = '' } = manifest;
+  const isBuilt = runtime === 'node' && !entry.split('/').includes(BUILT);
+  return [...LEFT_OUT, ...(bundle ? [PACKAGES] : []), ...(isBuilt ? [BUILT] : [])].filter(
+    (name) => name !== MANIFEST,
+  );
 }
 
 function sizeOf(files: LocalFiles): number {
@@ -75,7 +90,7 @@ function checkAmount(path: string, files: LocalFiles): void {
 
 async function ofFile(path: string, warn: Warn): Promise<LocalDeployment> {
   const runtime = await runtimeOf(path);
-  if (runtime === 'node') return ofSource({}, await bundled(path, warn));
+  if (runtime === 'node') return ofBundle({}, await bundled(path, warn));
   const { size } = await stat(path);
   const file = { content: { path }, size, executable: runtime === 'native' };
   return { settings: { runtime }, code: { files: new Map([[basename(path), file]]) }, size };
@@ -102,8 +117,8 @@ async function startOf(path: string, length: number): Promise<Buffer> {
   }
 }
 
-function ofSource(settings: FunctionSettings, source: string): LocalDeployment {
-  return { settings, code: { source }, size: Buffer.byteLength(source) };
+function ofBundle(settings: FunctionSettings, { module, sources }: Bundle): LocalDeployment {
+  return { settings, code: { source: module }, size: Buffer.byteLength(module), sources };
 }
 
 /** A server for Node.js becomes one file with all that it imports; its other files stay beside it. */
@@ -112,11 +127,11 @@ async function bundleServer(
   manifest: FunctionSettings,
   files: LocalFiles,
   warn: Warn,
-): Promise<FunctionSettings> {
+): Promise<Pick<LocalDeployment, 'settings' | 'sources'> | undefined> {
   const { command = [] } = manifest;
   const at = command.findIndex((word) => /\.[cm]?[jt]s$/.test(word));
   const script = posix.normalize(command[at] ?? '');
-  if (command[0] !== 'node' || !files.has(script)) return manifest;
+  if (command[0] !== 'node' || !files.has(script)) return undefined;
   const { bundleProgram } = await import('@mayfly/api/bundle');
   const module = script.replace(/\.\w+$/, '.mjs');
   const bundle = await bundleProgram(join(folder, script));
@@ -124,7 +139,7 @@ async function bundleServer(
   files.delete(script);
   const content = Buffer.from(bundle.module);
   files.set(module, { content, size: content.byteLength, executable: false });
-  return { ...manifest, command: command.with(at, module) };
+  return { settings: { ...manifest, command: command.with(at, module) }, sources: bundle.sources };
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -172,12 +187,12 @@ async function defaultEntry(folder: string): Promise<string> {
   throw new MayflyError('MAYFLY_FILE', `there is no ${ENTRIES.join(', ')} in ${folder}`);
 }
 
-async function bundled(file: string, warn: Warn): Promise<string> {
+async function bundled(file: string, warn: Warn): Promise<Bundle> {
   await stat(file).catch((cause: unknown) => {
     throw unreadable(file, cause);
   });
   const { bundleFile } = await import('@mayfly/api/bundle');
-  const { module, warnings } = await bundleFile(file);
-  warnings.forEach(warn);
-  return module;
+  const bundle = await bundleFile(file);
+  bundle.warnings.forEach(warn);
+  return bundle;
 }

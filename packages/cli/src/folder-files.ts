@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { MayflyError } from '@mayfly/protocol';
 import { unreadable } from './output.js';
 
-const PACKAGES = 'node_modules';
+export const PACKAGES = 'node_modules';
 
 /** What tools leave behind. */
-const LEFT_OUT = new Set(['__pycache__', '.git', '.venv', 'mayfly.json']);
+export const LEFT_OUT = new Set(['__pycache__', '.git', '.venv', 'mayfly.json']);
 
 /** The same in a node_modules: commands, and notes of package managers. */
 const LEFT_OUT_OF_PACKAGES = new Set(['.bin', '.cache', '.package-lock.json', '.yarn-state.yml']);

@@ -596,12 +596,11 @@ t.test('logs -f shows lines as they come, until the function is removed', async 
   t.match(JSON.parse(lines[2]!), { level: 'info', version: 1 });
 });
 
-t.test('dev deploys what is saved, and tells what is wrong with it', async (t) => {
-  const folder = t.testdir({ 'index.mjs': 'export const handler = () => 1;' });
-  const path = join(folder, 'index.mjs');
+/** `mayfly dev` in this process, until it is stopped. */
+function dev(test: Pick<typeof t, 'equal' | 'match'>, name: string, path: string) {
   const stop = new AbortController();
   const out = { stdout: '', stderr: '' };
-  const running = runCommandLine(['dev', 'dev', path, '--url', server.url], {
+  const running = runCommandLine(['dev', name, path, '--url', server.url], {
     stdout: (text) => {
       out.stdout += text;
     },
@@ -615,19 +614,67 @@ t.test('dev deploys what is saved, and tells what is wrong with it', async (t) =
     for (let i = 0; i < 400 && !what.test(out[stream]); i++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    t.match(out[stream], what);
+    test.match(out[stream], what);
   };
+  const end = async () => {
+    stop.abort();
+    test.equal(await running, 0);
+    await mayfly('rm', name);
+  };
+  return { seen, end, out };
+}
+
+t.test('dev deploys what is saved, and tells what is wrong with it', async (t) => {
+  const folder = t.testdir({
+    lib: { 'number.mjs': 'export default 3;' },
+    function: { 'index.mjs': 'export const handler = () => 1;', below: { 'other.mjs': '' } },
+  });
+  const path = join(folder, 'function/index.mjs');
+  const { seen, end, out } = dev(t, 'dev', path);
   await seen('stdout', /deployed dev version 1 /);
   writeFileSync(path, 'export const handler = (');
   await seen('stderr', /MAYFLY_SOURCE_INVALID/);
-  writeFileSync(path, 'export const handler = () => 2;');
+  writeFileSync(path, "import n from '../lib/number.mjs'; export const handler = () => n;");
   await seen('stdout', /deployed dev version 2 /);
   await mayfly('invoke', 'dev');
   await seen('stderr', /info log/);
-  stop.abort();
-  t.equal(await running, 0);
-  await mayfly('rm', 'dev');
+  writeFileSync(join(folder, 'function/below/other.mjs'), 'not imported');
+  writeFileSync(join(folder, 'lib/number.mjs'), 'export default 4;');
+  await seen('stdout', /deployed dev version 3 /);
+  t.notMatch(out.stdout, /version 4/);
+  await end();
+  t.match(await mayfly('dev', 'dev', join(folder, 'none')), {
+    code: 1,
+    stderr: /MAYFLY_FILE: cannot read .*none/,
+  });
 });
+
+t.test(
+  'dev watches what is deployed, and takes the manifest’s word for what that is',
+  async (t) => {
+    const manifest = { runtime: 'http', command: ['node', 'dist/server.js'], bundle: false };
+    const folder = t.testdir({
+      'mayfly.json': '{}',
+      'index.mjs': 'export const handler = () => 1;',
+      dist: { 'server.js': '1' },
+      node_modules: { a: { 'index.js': '1' } },
+    });
+    const save = (path: string, text: string) => writeFileSync(join(folder, path), text);
+    const { seen, end, out } = dev(t, 'watched', folder);
+    await seen('stdout', /deployed watched version 1 /);
+    save('dist/server.js', '2');
+    save('node_modules/a/index.js', '2');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    t.notMatch(out.stdout, /version 2/, 'neither is deployed');
+    save('mayfly.json', JSON.stringify(manifest));
+    await seen('stdout', /deployed watched version 2 /);
+    save('dist/server.js', '3');
+    await seen('stdout', /deployed watched version 3 /);
+    save('node_modules/a/index.js', '3');
+    await seen('stdout', /deployed watched version 4 /);
+    await end();
+  },
+);
 
 t.test('completion scripts are valid and complete commands and options', async (t) => {
   const { stdout: script } = await mayfly('completion', 'bash');

@@ -202,6 +202,11 @@ export const sharedFields = [
     'u64',
     'OUT path of the program that execve has just begun, NUL-terminated; 0 = another stop',
   ],
+  [
+    'net_ports',
+    'u32[16]',
+    'OUT when the host’s connection was refused: the first TCP ports that are listened on, 0 = no more',
+  ],
 ] as const satisfies readonly Field[];
 
 /** One thread of a stopped program: an element of debug_threads. */

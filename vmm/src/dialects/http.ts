@@ -45,7 +45,7 @@ export class HttpGreeting implements Greeting {
   }
 
   get missing(): string {
-    return this.#warmUp?.missing ?? `the program does not listen on port ${this.#port}`;
+    return this.#warmUp?.missing ?? this.#notListening;
   }
 
   look(stop: Stop): Record<string, unknown> | 'wait' | 'enter' {
@@ -87,6 +87,14 @@ export class HttpGreeting implements Greeting {
     }
     this.#dial?.stop();
     throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
+  }
+
+  get #notListening(): string {
+    const [first, ...more] = this.#machine.shared.listeningPorts;
+    const missing = `the program does not listen on port ${this.#port}`;
+    if (first === undefined) return missing;
+    const others = more.length > 0 ? `ports ${[first, ...more].join(', ')}` : `port ${first}`;
+    return `${missing} but on ${others}: set "port": ${first} in its mayfly.json, or have it listen on the port in its variable PORT`;
   }
 
   /** Whether there is something to be done before the connection is the template's. */

@@ -80,6 +80,14 @@ export class SharedPage {
     this.#view.setUint32(shared.preempt_pending, 1, true);
   }
 
+  /** TCP ports that the guest listened on when it last refused a connection: what it says, sorted. */
+  get listeningPorts(): number[] {
+    const ports = Array.from({ length: 16 }, (_, i) =>
+      this.#view.getUint32(shared.net_ports + 4 * i, true),
+    );
+    return ports.filter((port) => port > 0 && port <= 0xffff).sort((a, b) => a - b);
+  }
+
   get panicMessage(): string {
     const bytes = new Uint8Array(this.#view.buffer, BASE + shared.panic_message, 256);
     const end = bytes.indexOf(0);

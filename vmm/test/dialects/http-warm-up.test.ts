@@ -27,7 +27,7 @@ class FakeStream {
   }
 }
 
-function greeting(warmup?: string) {
+function greeting(warmup?: string, listeningPorts: number[] = []) {
   const streams: FakeStream[] = [];
   const vsock = {
     connect: () => {
@@ -35,7 +35,8 @@ function greeting(warmup?: string) {
       return streams.at(-1);
     },
   };
-  const machine = { devices: { vsock, console: { endInput: () => {} } } } as unknown as Machine;
+  const devices = { vsock, console: { endInput: () => {} } };
+  const machine = { devices, shared: { listeningPorts } } as unknown as Machine;
   return { greeting: new HttpGreeting(machine, { port: 80, warmup }, () => []), streams };
 }
 
@@ -96,6 +97,16 @@ t.test('the server answers on a connection that ends, and is ready on another on
   streams[1]?.onOpen();
   t.match(greets.look(idle()) as Frame['head'], { type: 'ready', exports: 'http' });
   t.equal(streams[1]?.written, '');
+});
+
+t.test('a server that listens on another port is told which', async (t) => {
+  const missing = (ports: number[]) => greeting(undefined, ports).greeting.missing;
+  t.equal(missing([]), 'the program does not listen on port 80');
+  t.match(
+    missing([3000]),
+    /^the program does not listen on port 80 but on port 3000: set "port": 3000 in/,
+  );
+  t.match(missing([81, 443]), /but on ports 81, 443: set "port": 81 in/);
 });
 
 t.test('an answer that ends with its connection', async (t) => {

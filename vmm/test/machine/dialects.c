@@ -84,6 +84,12 @@ int main(int argc, char **argv) {
     usleep(20000);
     serve(8080);
   }
+  if (strcmp(what, "elsewhere") == 0) {
+    close(listen_on(3000));
+    listen_on(5000);
+    listen_on(4000);
+    pause();
+  }
   if (strcmp(what, "deaf") == 0) pause();
   return 4;
 }

@@ -165,7 +165,11 @@ await t.test('a server that is slow to listen, and programs that never do', asyn
   t.match((await deploy('late', HTTP)).readyHead, { type: 'ready' });
   await t.rejects(deploy('deaf', HTTP), {
     code: 'MAYFLY_BOOT_FAILED',
-    message: /does not listen on port 8080/,
+    message: /^the program does not listen on port 8080(\n|$)/,
+  });
+  await t.rejects(deploy('elsewhere', HTTP), {
+    code: 'MAYFLY_BOOT_FAILED',
+    message: /^the program does not listen on port 8080 but on ports 4000, 5000: set "port": 4000/,
   });
   await t.rejects(deploy('nothing', HTTP), {
     code: 'MAYFLY_BOOT_FAILED',

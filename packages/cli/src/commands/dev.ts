@@ -1,17 +1,11 @@
 /** mayfly dev: deploys, and deploys again whenever the source is saved; the function's console lines meanwhile. */
-import { watch } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import type { MayflyClient } from '@mayfly/client';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import { type Io, logText, plain, printError, printJson } from '../output.js';
+import type { Sources } from '../sources.js';
 import { type DeployOptions, deployedText, deployFrom, deployment } from './functions.js';
 import { withClient } from './remote.js';
-
-/** Editors save in several steps. */
-const QUIET_MS = 150;
-const IGNORED = /(^|\/)(node_modules|\.git|dist)(\/|$)/;
 
 export function addDev(program: Command, io: Io): void {
   examples(
@@ -20,7 +14,7 @@ export function addDev(program: Command, io: Io): void {
     'mayfly dev greet ./folder --env COLOR=red',
   )
     .description(
-      'Deploy, and deploy again whenever a file is saved beside the source; until SIGINT.',
+      'Deploy, and deploy again whenever a file is saved that is deployed or imported; until SIGINT.',
     )
     .action((name: string, path: string, options: DeployOptions) =>
       withClient(options, (client) => develop(client, name, path, options, io)),
@@ -40,8 +34,10 @@ async function develop(
   io.signal?.addEventListener('abort', stop);
   try {
     let following: Promise<void> | undefined;
-    for await (const _ of saves(path, end.signal)) {
-      const deployed = await deployOnce(client, name, path, options, io, end.signal);
+    const { Sources } = await import('../sources.js'); // no other command watches files
+    const sources = new Sources(path);
+    for await (const _ of sources.saves(end.signal)) {
+      const deployed = await deployOnce(client, name, path, sources, options, io, end.signal);
       if (!deployed || options.json) continue;
       following ??= follow(client, name, io, end.signal).then(() => {
         following = undefined; // the next deployment may have a server again
@@ -58,12 +54,14 @@ async function deployOnce(
   client: MayflyClient,
   name: string,
   path: string,
+  sources: Sources,
   options: DeployOptions,
   io: Io,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const info = await deployFrom(client, name, path, options, io, { signal });
+    const found = (files: readonly string[]) => sources.add(files);
+    const info = await deployFrom(client, name, path, options, io, { found, signal });
     if (options.json) printJson(io, info);
     else io.stdout(deployedText(client, info));
     return true;
@@ -86,33 +84,5 @@ async function follow(
   } catch (error) {
     if (signal.aborted) return;
     io.stderr(`mayfly: console lines are not shown any more: ${plain((error as Error).message)}\n`);
-  }
-}
-
-/** Now, and after each burst of changes at or below the path, until the signal. */
-async function* saves(path: string, signal: AbortSignal): AsyncGenerator<void> {
-  const folder = (await stat(path)).isDirectory() ? path : dirname(path);
-  let changed = true;
-  let wake = () => {};
-  const watcher = watch(folder, { recursive: true }, (_event, file) => {
-    if (file !== null && IGNORED.test(file)) return;
-    changed = true;
-    wake();
-  });
-  signal.addEventListener('abort', () => wake());
-  try {
-    while (!signal.aborted) {
-      if (!changed) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
-      }
-      if (signal.aborted) return;
-      changed = false;
-      yield;
-    }
-  } finally {
-    watcher.close();
   }
 }

@@ -113,19 +113,29 @@ class Interruption {
   }
 }
 
-/** `begun`: called when the server begins, and at each of its steps. The signal ends the waiting, not what it has begun. */
+interface DeployEvents {
+  begun?(): void;
+  found?(sources: readonly string[]): void;
+  signal?: AbortSignal;
+}
+
+/**
+ * `begun`: called when the server begins, and at each of its steps. The signal ends the waiting, not what it has begun.
+ * `found`: called with the files that were bundled.
+ */
 export async function deployFrom(
   client: MayflyClient,
   name: string,
   path: string,
   { memory, timeout, env, warmup, allowNet, json }: DeployOptions,
   io: Io,
-  { begun, signal }: { begun?: () => void; signal?: AbortSignal } = {},
+  { begun, found, signal }: DeployEvents = {},
 ): Promise<FunctionInfo> {
   const steps = json ? undefined : new DeploymentSteps(io);
   steps?.begin('bundle');
   const warn = (warning: string) => io.stderr(`  note: ${warning}\n`);
-  const { settings: given, code, size } = await readDeployment(path, warn);
+  const { settings: given, code, size, sources } = await readDeployment(path, warn);
+  if (sources) found?.(sources);
   const settings = {
     ...given,
     ...(memory !== undefined && { memoryBytes: memory }),
