@@ -25,7 +25,11 @@ const dataDir = mkdtempSync(join(tmpdir(), 'mayfly-bench-'));
 process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }));
 process.on('disconnect', () => process.exit());
 
-const server = await startServer({ port: 0, dataDir });
+/** Longer than the slowest host takes: what a limit cuts off is not measured. */
+const limits = { bootTimeoutMs: 600_000 };
+const timeoutMs = 60_000;
+
+const server = await startServer({ port: 0, dataDir, limits });
 
 /** hello answers at once, park waits first, cold is scaled to zero after a second, native is a static program. */
 const FUNCTIONS: Record<string, () => object> = {
@@ -33,8 +37,8 @@ const FUNCTIONS: Record<string, () => object> = {
   park: () => ({ source: PARK_SOURCE }),
   cold: () => ({ source: SOURCE, idleSeconds: 1 }),
   native: () => {
-    const base64 = readFileSync(guestProgram('hello')).toString('base64');
-    return { runtime: 'native', files: { hello: { base64, executable: true } } };
+    const base64 = readFileSync(guestProgram('filter')).toString('base64');
+    return { runtime: 'native', files: { filter: { base64, executable: true } } };
   },
 };
 
@@ -43,7 +47,7 @@ await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve));
 
 const [name = 'hello'] = process.argv.slice(2);
 const urls: ServerUrls = {
-  mayfly: await deploy(server.url, name, FUNCTIONS[name]!()),
+  mayfly: await deploy(server.url, name, { ...FUNCTIONS[name]!(), timeoutMs }),
   plain: `http://127.0.0.1:${(plain.address() as AddressInfo).port}/`,
 };
 process.send?.(urls);

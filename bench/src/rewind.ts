@@ -6,6 +6,8 @@ import { TinyGuest } from './tiny-guest.js';
 
 const ROUNDS = 12;
 const BATCH = 250;
+/** With nested paging, the processor's walk of the guest's page tables counts as writes to them: one page of each of three levels. */
+const TABLES = 3;
 
 /** Times in microseconds of `count` invocations; every one puts back what the one before it wrote. */
 function batch(guest: TinyGuest, pages: number, count: number): number[] {
@@ -14,7 +16,8 @@ function batch(guest: TinyGuest, pages: number, count: number): number[] {
     const start = performance.now();
     const rewound = guest.invoke();
     times.push((performance.now() - start) * 1000);
-    if (rewound !== pages) throw new Error(`${rewound} pages were put back, not ${pages}`);
+    if (rewound !== pages && rewound !== pages + TABLES)
+      throw new Error(`${rewound} pages were put back, not ${pages}`);
   }
   return times;
 }
