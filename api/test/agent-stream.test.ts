@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '@mayfly/guest-agent';
 import type { Body, InvokeOptions, InvokeResult } from '@mayfly/vmm';
 import t from 'tap';
 import { FileLayers, ProcessPool } from './process-pool.js';
@@ -30,7 +31,7 @@ async function deploy(module: string): Promise<string> {
   await pool.deploy({
     name,
     images: ['/', await layers.files(new Map([['index.mjs', file]]))],
-    argv: [process.execPath, '--expose-gc', '/mayfly/agent-node.cjs'],
+    argv: [process.execPath, ...nodeFlags, '/mayfly/agent-node.cjs'],
     env: { MAYFLY_FUNCTION: '/function/index.mjs', KEPT: 'yes', COLOR: 'blue' },
     memoryBytes: 0,
     bootTimeoutMs: 20_000,

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '@mayfly/guest-agent';
 import t from 'tap';
 import { bundleSource } from '../src/source.js';
 import { FileLayers, ProcessPool } from './process-pool.js';
@@ -31,7 +32,7 @@ async function deploy(source: string, bundled = true) {
   const { readyHead } = await pool.deploy({
     name,
     images: ['/', await layers.files(new Map([['index.mjs', file]]))],
-    argv: [process.execPath, '--expose-gc', '/mayfly/agent-node.cjs'],
+    argv: [process.execPath, ...nodeFlags, '/mayfly/agent-node.cjs'],
     env: { COLOR: 'blue', MAYFLY_FUNCTION: '/function/index.mjs' },
     memoryBytes: 0,
     bootTimeoutMs: 20_000,

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '@mayfly/guest-agent';
 import { ErofsReader, ImageStore, treeFromPrograms } from '@mayfly/image';
 import t from 'tap';
 import type { Layers, Runtime, Source } from '../src/index.js';
@@ -112,6 +113,7 @@ t.test('programs of each runtime', async (t) => {
   t.match(await httpProgram(server, layers), {
     argv: [
       process.execPath,
+      ...nodeFlags,
       '--enable-source-maps',
       '--require',
       '/mayfly/preload-node.cjs',

@@ -4,7 +4,7 @@ import { clones } from './clone.js';
 import { colds } from './cold.js';
 import { cpus } from './cpu.js';
 import { densities } from './density.js';
-import { firstCall } from './first-call.js';
+import { firstCalls } from './first-call.js';
 import { frame } from './frame.js';
 import { httpHost } from './http-host.js';
 import { https } from './http-node.js';
@@ -34,7 +34,7 @@ export const benchmarks: readonly Benchmark[] = [
   templateMemory,
   ...densities,
   frame,
-  firstCall,
+  ...firstCalls,
   httpHost,
   poolProcess,
   ...https,

@@ -6,11 +6,8 @@ const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url
 /** The agent for Node.js functions: one CommonJS file without dependencies (made by `pnpm build`). */
 export const nodeAgentPath: string = at('../agent-node.cjs');
 
-/**
- * What node is started with before it. --expose-gc lets it shrink the template; it hides gc() from the function.
- * --single-threaded: a guest has one vCPU, so V8's helper threads would only take turns with the function.
- */
-export const nodeAgentFlags: readonly string[] = ['--expose-gc', '--single-threaded'];
+/** What node is started with before the agent or a server. A guest has one vCPU: V8's helper threads would only take turns with the function. */
+export const nodeFlags: readonly string[] = ['--single-threaded'];
 
 /** What an HTTP server in Node.js is started with: --require. */
 export const nodePreloadPath: string = at('../preload-node.cjs');

@@ -1,16 +1,16 @@
 /** What V8 still compiles in an invocation: every clone would compile it again. */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { nodeAgentFlags, nodeAgentPath } from '../src/index.js';
+import { nodeAgentPath, nodeFlags } from '../src/index.js';
 import { AgentProcess, folderWith } from './agent-process.js';
+import { ARRIVED, compiledIn, logFlags } from './compiled.js';
 
 /** Leaves a line in V8's log where the agent's wait for an invocation ends. */
 const MARK = `const fs = require('fs');
 const { readSync } = fs;
 fs.readSync = (fd, ...rest) => {
   const count = readSync(fd, ...rest);
-  if (fd === 3) eval('(function arrived() {})()');
+  if (fd === 3) ${ARRIVED};
   return count;
 };`;
 
@@ -30,28 +30,6 @@ export default { async fetch(request, env) {
 const HANDLER = `const double = (n) => n * 2;
 export const handler = async (event) => ({ statusCode: 200, body: String(double(event.n ?? 1)) });`;
 
-/** Of Node.js: what its timers and the collector call, now or then, and wrappers that nearly each of its functions has. */
-const NOW_OR_THEN = /^node:internal\/(validators|http resetCache$|deps\/undici\/undici (onTick)?$)/;
-
-/** Functions that were compiled from the arrival of the invocation on, until the next wait ends, as `script name`. */
-function compiledIn(log: string): string[] {
-  const lines = readFileSync(log, 'utf8').split('\n');
-  const script = new Map<string, string>();
-  for (const line of lines) {
-    const [, id, name] = /^script-details,(\d+),([^,]*)/.exec(line) ?? [];
-    if (id !== undefined) script.set(id, name ?? '');
-  }
-  const [arrived, ended] = lines.flatMap((line, at) =>
-    /^function,interpreter,.*,arrived$/.test(line) ? [at] : [],
-  );
-  if (arrived === undefined || ended === undefined) throw new Error('no invocation in the log');
-  return lines
-    .slice(arrived + 1, ended)
-    .map((line) => line.split(','))
-    .filter(([event, kind]) => event === 'function' && kind === 'interpreter')
-    .map(([, , id = '', , , , , name]) => `${script.get(id)} ${name}`);
-}
-
 for (const [name, source, ask] of [
   [
     'a fetch function',
@@ -67,9 +45,9 @@ for (const [name, source, ask] of [
       t,
       [
         process.execPath,
-        ...nodeAgentFlags,
+        ...nodeFlags,
         ...['--require', join(folder, 'mark.cjs')],
-        ...['--log-function-events', `--logfile=${log}`, '--no-logfile-per-isolate'],
+        ...logFlags(log),
         nodeAgentPath,
       ],
       { MAYFLY_FUNCTION: join(folder, 'f.mjs') },
@@ -78,7 +56,6 @@ for (const [name, source, ask] of [
     t.match((await ask(agent)).head, { type: /^(response|result)$/ });
     agent.end();
     t.equal(await agent.ended, 'exit 0');
-    const compiled = compiledIn(log).filter((line) => !NOW_OR_THEN.test(line));
-    t.same(compiled, []);
+    t.same(compiledIn(log), []);
   });
 }

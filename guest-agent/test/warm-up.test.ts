@@ -1,12 +1,12 @@
 /** `warmup`: functions that are called once before their template is made. */
 import { join } from 'node:path';
 import t from 'tap';
-import { nodeAgentPath, pythonAgentPath } from '../src/index.js';
+import { nodeAgentPath, nodeFlags, pythonAgentPath } from '../src/index.js';
 import { AgentProcess, folderWith } from './agent-process.js';
 
 type Test = Parameters<typeof folderWith>[0];
 
-const NODE = [process.execPath, '--expose-gc', '--no-warnings', nodeAgentPath];
+const NODE = [process.execPath, ...nodeFlags, '--no-warnings', nodeAgentPath];
 const PYTHON = ['/usr/bin/python3', '-S', '-B', '-X', 'utf8', join(pythonAgentPath, 'agent.py')];
 
 function start(t: Test, command: string[], name: string, content: string | Uint8Array, path = '/') {

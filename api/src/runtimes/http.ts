@@ -1,12 +1,13 @@
 /** Any HTTP server, unmodified: requests reach it at the port that it listens on. */
 import { basename } from 'node:path';
-import { nodePreloadPath } from '@mayfly/guest-agent';
+import { nodeFlags, nodePreloadPath } from '@mayfly/guest-agent';
 import { GUEST_PATHS, type Layers } from '../layers.js';
 import { commandOf } from './command.js';
 import type { Program, Source } from './runtime.js';
 
 const PORT_DEFAULT = 8080;
 const PRELOAD = `${GUEST_PATHS.agents}/preload-node.cjs`;
+const NODE_OPTIONS = ['--enable-source-maps', '--require', PRELOAD];
 
 export async function httpProgram(source: Source, layers: Layers): Promise<Program> {
   const { port = PORT_DEFAULT, warmup } = source;
@@ -17,8 +18,7 @@ export async function httpProgram(source: Source, layers: Layers): Promise<Progr
   const vendored = [...source.files.keys()].some((path) => path.startsWith('vendor/'));
   return {
     images,
-    // Seeds what Node.js seeds once a process, when a clone's request is there.
-    argv: isNode ? [program, '--enable-source-maps', '--require', PRELOAD, ...args] : argv,
+    argv: isNode ? [program, ...nodeFlags, ...NODE_OPTIONS, ...args] : argv,
     env: { PORT: String(port) },
     defaults: {
       HOST: '127.0.0.1',

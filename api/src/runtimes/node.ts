@@ -1,6 +1,6 @@
 /** JavaScript and TypeScript, bundled into one module, in Node.js. */
 import { existsSync } from 'node:fs';
-import { nodeAgentFlags, nodeAgentPath } from '@mayfly/guest-agent';
+import { nodeAgentPath, nodeFlags } from '@mayfly/guest-agent';
 import { MayflyError } from '@mayfly/protocol';
 import { ApiError } from '../errors.js';
 import { GUEST_PATHS, type Layers } from '../layers.js';
@@ -27,7 +27,7 @@ export async function nodeBase(
   flags: string[] = [],
 ): Promise<{ image: string; argv: string[] }> {
   const image = await layers.programs([process.execPath], [nodeAgent()]);
-  return { image, argv: [process.execPath, ...nodeAgentFlags, ...flags, AGENT] };
+  return { image, argv: [process.execPath, ...nodeFlags, ...flags, AGENT] };
 }
 
 function nodeAgent() {

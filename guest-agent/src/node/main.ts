@@ -10,6 +10,7 @@
  */
 import { writeSync } from 'node:fs';
 import { keepTimeoutsAlive } from './abort-signal.js';
+import { newCollector } from './collector.js';
 import { compileOnce } from './compilation.js';
 import { captureConsole, takeLogs } from './console.js';
 import { errorHead, FunctionError, messageOf } from './failure.js';
@@ -35,7 +36,7 @@ async function main(): Promise<void> {
   const warmup = process.env.MAYFLY_WARMUP;
   delete process.env.MAYFLY_FUNCTION;
   delete process.env.MAYFLY_WARMUP;
-  const collect = takeCollector();
+  const collect = newCollector();
   const loaded = compileOnce(); // What optimises the parser of fetch would grow the template by 20 MiB.
   captureConsole();
   installUnique();
@@ -103,16 +104,6 @@ function catchEscapes(stream: BlockingStream): void {
       return exitProcess(code);
     },
   });
-}
-
-type Collect = (options?: { type: 'minor' }) => void;
-
-/** V8's collector of garbage. The flag behind it is ours, so the function shall not see it. */
-function takeCollector(): Collect {
-  const scope = globalThis as { gc?: Collect | undefined };
-  const collect = scope.gc ?? (() => {});
-  scope.gc = undefined; // It cannot be deleted.
-  return collect;
 }
 
 main().catch((error: unknown) => {

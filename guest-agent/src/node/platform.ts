@@ -10,9 +10,12 @@ import fs from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import querystring from 'node:querystring';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { StringDecoder } from 'node:string_decoder';
 import { createSecureContext } from 'node:tls';
+import url from 'node:url';
 import { inspect, promisify } from 'node:util';
 import zlib from 'node:zlib';
 
@@ -79,6 +82,9 @@ const node: Use[] = [
   () => promisify(zlib.gzip)(bytes),
   () =>
     promisify(zlib.brotliCompress)(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } }),
+  () => new StringDecoder('utf8').end(bytes),
+  () => querystring.parse('a=b'),
+  () => new (url as unknown as { Url: new () => unknown }).Url(), // what url.parse() gives, without its warning
   () => path.join('a', '..', 'b'),
   () => Buffer.compare(bytes, Buffer.from('00', 'hex')),
   () => bytes.toString('base64url'),
@@ -142,16 +148,21 @@ async function drained(all: AsyncIterable<unknown>): Promise<void> {
 
 /** Server and clients of HTTP, over loopback. Nothing of it is left: no connection, no timer that keeps a function waiting. */
 async function exchange(): Promise<void> {
-  const server = http.createServer((request, response) => request.pipe(response));
+  const server = http.createServer(async (request, response) => {
+    if (request.method === 'POST') return request.pipe(response);
+    if (request.method === 'PUT') await drained(request.setEncoding('utf8'));
+    response.setHeader('content-type', 'text/plain');
+    return response.end('a');
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const url = `http://127.0.0.1:${port}/`;
+  const place = `http://127.0.0.1:${port}/`;
   const signal = AbortSignal.timeout(EXCHANGE_MS);
   try {
-    const answer = await fetch(url, { method: 'POST', body: '{}', signal });
-    await answer.json();
-    const request = http.request(url, { method: 'POST', signal }).end('{}');
+    await (await fetch(place, { method: 'POST', body: '{}', signal })).json();
+    await (await fetch(place, { signal })).text();
+    const request = http.request(place, { method: 'PUT', agent: false, signal }).end('{}');
     const [response] = await once(request, 'response');
     await drained(response);
   } finally {
