@@ -1,10 +1,10 @@
 /** What sets two checkpoints apart: pages by region, and vCPU, devices and manifest in words. */
-import { closeSync } from 'node:fs';
-import { GuestMemory, regsView, sregsView } from '../kvm/index.js';
+import { regsView, sregsView } from '../kvm/index.js';
 import { exceptionWaits, type VcpuState } from '../machine/vcpu-state.js';
 import type { BusState } from '../virtio/index.js';
-import type { Link } from './flatten.js';
-import type { Manifest } from './manifest.js';
+import { ChainMemory, type Link } from './chain-memory.js';
+import { type Manifest, PAGE } from './manifest.js';
+import { BLOCK, pieces, unite } from './pages.js';
 import { Regions } from './regions.js';
 import type { CheckpointStore } from './store.js';
 
@@ -44,19 +44,14 @@ export async function diffCheckpoints(
   to: string,
 ): Promise<CheckpointDiff> {
   return store.reading(from, (older) =>
-    store.reading(to, async (newer) =>
-      diffOf(store, await store.chain(older), await store.chain(newer)),
-    ),
+    store.reading(to, async (newer) => diffOf(await store.chain(older), await store.chain(newer))),
   );
 }
 
-async function diffOf(
-  store: CheckpointStore,
-  ...chains: readonly [from: readonly Link[], to: readonly Link[]]
-): Promise<CheckpointDiff> {
-  const [a, b] = [chains[0].at(-1)!, chains[1].at(-1)!];
+function diffOf(from: readonly Link[], to: readonly Link[]): CheckpointDiff {
+  const [a, b] = [from.at(-1)!, to.at(-1)!];
   const sameSize = a.manifest.memory.size === b.manifest.memory.size;
-  const regions = sameSize ? await memoryDiff(store, ...chains) : [];
+  const regions = sameSize ? memoryDiff(from, to) : [];
   return {
     from: a.manifest.name,
     to: b.manifest.name,
@@ -71,16 +66,12 @@ async function diffOf(
   };
 }
 
-async function memoryDiff(
-  store: CheckpointStore,
-  from: readonly Link[],
-  to: readonly Link[],
-): Promise<RegionDiff[]> {
-  const a = await mapped(store, from);
+function memoryDiff(from: readonly Link[], to: readonly Link[]): RegionDiff[] {
+  const a = new ChainMemory(from);
   try {
-    const b = await mapped(store, to);
+    const b = new ChainMemory(to);
     try {
-      return byRegion(b.runs(a), new Regions(b.buffer));
+      return byRegion(differing(a, b, unshared(from, to)), new Regions(b));
     } finally {
       b.close();
     }
@@ -89,27 +80,38 @@ async function memoryDiff(
   }
 }
 
-async function mapped(store: CheckpointStore, chain: readonly Link[]): Promise<GuestMemory> {
-  const fd = await store.openMemory(chain);
-  try {
-    return GuestMemory.readonlyFile(fd, chain[0]!.manifest.memory.size);
-  } finally {
-    closeSync(fd);
+/** Pages that one of them stores and the other does not share: all others are the same. */
+function unshared(from: readonly Link[], to: readonly Link[]): Uint32Array {
+  let shared = 0;
+  while (shared < from.length && from[shared]!.manifest.id === to[shared]?.manifest.id) shared++;
+  const links = [...from.slice(shared), ...to.slice(shared)];
+  return links.map(({ state }) => state.runs).reduce(unite, new Uint32Array());
+}
+
+/** Those of `runs` that are not the same in both. */
+function* differing(a: ChainMemory, b: ChainMemory, runs: Uint32Array): Generator<number> {
+  const buffers = [Buffer.allocUnsafe(BLOCK), Buffer.allocUnsafe(BLOCK)] as const;
+  for (const [offset, length] of pieces(runs)) {
+    const [one, other] = buffers.map((buffer) => buffer.subarray(0, length)) as [Buffer, Buffer];
+    a.read(one, offset);
+    b.read(other, offset);
+    for (let at = 0; at < length; at += PAGE) {
+      const end = at + PAGE;
+      if (one.compare(other, at, end, at, end) !== 0) yield (offset + at) / PAGE;
+    }
   }
 }
 
-function byRegion(runs: Uint32Array, regions: Regions): RegionDiff[] {
+function byRegion(pages: Iterable<number>, regions: Regions): RegionDiff[] {
   const found = new Map<string, RegionDiff>();
-  for (let i = 0; i < runs.length; i += 2) {
-    for (let page = runs[i]!; page < runs[i]! + runs[i + 1]!; page++) {
-      const name = regions.nameOf(page);
-      const region = found.get(name) ?? { name, pages: 0, runs: [] };
-      found.set(name, region);
-      region.pages++;
-      const last = region.runs.at(-1);
-      if (last !== undefined && last[0] + last[1] === page) last[1]++;
-      else region.runs.push([page, 1]);
-    }
+  for (const page of pages) {
+    const name = regions.nameOf(page);
+    const region = found.get(name) ?? { name, pages: 0, runs: [] };
+    found.set(name, region);
+    region.pages++;
+    const last = region.runs.at(-1);
+    if (last !== undefined && last[0] + last[1] === page) last[1]++;
+    else region.runs.push([page, 1]);
   }
   return [...found.values()].sort((a, b) => b.pages - a.pages);
 }

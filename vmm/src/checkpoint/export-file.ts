@@ -1,12 +1,11 @@
 /** Writes a checkpoint and what it is a difference to as one file. */
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, createReadStream, openSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
+import { ChainMemory, type Link } from './chain-memory.js';
 import { END, encodeIndex, INDEX } from './export-format.js';
-import type { Link } from './flatten.js';
 import {
   damaged,
   digestOf,
@@ -16,8 +15,7 @@ import {
   STATE_VERSION,
   textOf,
 } from './manifest.js';
-import { countPages, hashPages, type OnBytes, storedPages, unite } from './pages.js';
-import { verifyMemory } from './parts.js';
+import { BLOCK, countPages, type OnBytes } from './pages.js';
 import { encodeState } from './state.js';
 import type { CheckpointStore } from './store.js';
 
@@ -31,9 +29,8 @@ export interface ExportOptions {
 
 interface Item {
   manifest: Manifest;
-  runs: Uint32Array;
   state: Uint8Array;
-  memoryPath: string;
+  memory: ChainMemory;
 }
 
 /** What an export reads: opened before it begins, so that it does not matter what becomes of the checkpoint meanwhile. */
@@ -76,27 +73,28 @@ async function openSource(
   lineage: readonly Manifest[],
   { flatten, layers = true }: ExportOptions,
 ): Promise<Source> {
-  const fds: number[] = [];
-  const opened = (fd: number) => {
-    fds.push(fd);
-    return `/proc/self/fd/${fd}`;
-  };
+  const closers: (() => void)[] = [];
   const close = () => {
-    for (const fd of fds.splice(0)) closeSync(fd);
+    for (const closer of closers.splice(0)) closer();
+  };
+  const open = (chain: readonly Link[], checked: boolean) => {
+    const memory = new ChainMemory(chain, { checked });
+    closers.push(() => memory.close());
+    return memory;
   };
   try {
     const chain = await store.chain(lineage);
-    const open = (path: string) => opened(openSync(path, 'r'));
     const items = flatten
-      ? [await wholeItem(chain, opened(await store.openMemory(chain)))]
-      : chain.map((link) => itemOf(link, open));
+      ? [await wholeItem(chain, open(chain, true))]
+      : chain.map((link) => itemOf(link, open([link], false)));
     const needed = new Map(
       items.flatMap(({ manifest }) => manifest.layers.map((layer) => [layer.digest, layer])),
     );
-    const files = [...(layers ? needed.values() : [])].map((layer) => ({
-      layer,
-      path: open(store.layers.path(layer.digest)),
-    }));
+    const files = [...(layers ? needed.values() : [])].map((layer) => {
+      const fd = openSync(store.layers.path(layer.digest), 'r');
+      closers.push(() => closeSync(fd));
+      return { layer, path: `/proc/self/fd/${fd}` };
+    });
     return { items, layers: files, close };
   } catch (error) {
     close();
@@ -104,33 +102,27 @@ async function openSource(
   }
 }
 
-function itemOf({ folder, manifest, state }: Link, open: (path: string) => string): Item {
-  const path = join(folder, manifest.state.file);
-  return {
-    manifest,
-    runs: state.runs,
-    state: readFileSync(path),
-    memoryPath: open(join(folder, manifest.memory.file)),
-  };
-}
+const itemOf = ({ manifest, stateBytes }: Link, memory: ChainMemory): Item => ({
+  manifest,
+  state: stateBytes,
+  memory,
+});
 
-/** A chain as one checkpoint that has no parent. */
-async function wholeItem(chain: readonly Link[], memoryPath: string): Promise<Item> {
-  for (const link of chain) await verifyMemory(link.folder, link.manifest, link.state);
+/** A chain as one checkpoint that has no parent. It is read twice, as its checksum comes first in the file. */
+async function wholeItem(chain: readonly Link[], memory: ChainMemory): Promise<Item> {
+  const hash = createHash('sha256');
+  for await (const bytes of memory.pages()) hash.update(bytes);
+  memory.check();
+  const { runs } = memory;
   const last = chain.at(-1)!;
-  const runs = chain.map(({ state }) => state.runs).reduce(unite);
   const state = encodeState({ ...last.state, runs });
   const { parent: _, ...rest } = last.manifest;
   const manifest: Manifest = {
     ...rest,
-    memory: {
-      ...rest.memory,
-      pages: countPages(runs),
-      sha256: await hashPages(memoryPath, runs),
-    },
+    memory: { ...rest.memory, pages: countPages(runs), sha256: hash.digest('hex') },
     state: { ...rest.state, version: STATE_VERSION, sha256: digestOf(state) },
   };
-  return { manifest, runs, state, memoryPath };
+  return { manifest, state, memory };
 }
 
 async function writeAll(
@@ -147,7 +139,8 @@ async function writeAll(
   for (const [i, item] of items.entries()) await writeItem(archive, item, texts[i]!, onBytes);
   for (const { layer, path } of layers) {
     const name = `layers/${layer.digest}.erofs`;
-    const digest = await writeStream(archive, name, layer.size, createReadStream(path), onBytes);
+    const chunks = createReadStream(path, { highWaterMark: BLOCK });
+    const digest = await writeStream(archive, name, layer.size, chunks, onBytes);
     if (digest !== layer.digest) throw damaged(`layer ${layer.digest} has other content`);
   }
   await writeBytes(archive, END, Buffer.from(digestOf(index)));
@@ -156,16 +149,21 @@ async function writeAll(
 
 async function writeItem(
   archive: Pack,
-  { manifest, runs, state, memoryPath }: Item,
+  { manifest, state, memory }: Item,
   text: Buffer,
   onBytes: OnBytes,
 ): Promise<void> {
-  const { id, name, memory } = manifest;
+  const { id, name, memory: part } = manifest;
   await writeBytes(archive, `${id}/manifest.json`, text);
   await writeBytes(archive, `${id}/state`, state);
-  const pages = storedPages(memoryPath, runs);
-  const digest = await writeStream(archive, `${id}/memory`, memory.pages * PAGE, pages, onBytes);
-  if (digest !== memory.sha256) throw damaged(`${name}: ${memory.file} has other content`);
+  const size = part.pages * PAGE;
+  const digest = await writeStream(archive, `${id}/memory`, size, copies(memory), onBytes);
+  if (digest !== part.sha256) throw damaged(`${name}: ${part.file} has other content`);
+}
+
+/** The archive keeps what it is given, and the memory's reader uses its buffer again. */
+async function* copies(memory: ChainMemory): AsyncGenerator<Uint8Array> {
+  for await (const piece of memory.pages()) yield Buffer.from(piece);
 }
 
 function writeBytes(archive: Pack, name: string, bytes: Uint8Array): Promise<string> {
@@ -186,7 +184,7 @@ async function writeStream(
     for await (const chunk of chunks) {
       hash.update(chunk);
       onBytes(chunk.length);
-      yield Buffer.from(chunk); // the archive keeps it, the source uses its buffer again
+      yield chunk;
     }
   };
   await pipeline(hashed, entry as unknown as NodeJS.WritableStream);

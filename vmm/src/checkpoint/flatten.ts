@@ -1,28 +1,24 @@
-/** A checkpoint and what it is a difference to, put together. */
+/** A checkpoint and what it is a difference to, put together for machines. */
 import { closeSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open } from 'node:fs/promises';
 import { openUnnamed } from '../memory/index.js';
-import type { Manifest } from './manifest.js';
-import { BLOCK, pieces, readPiece, writeAll } from './pages.js';
-import type { StoredState } from './state.js';
-
-/** A checkpoint of a chain with its decoded state. */
-export interface Link {
-  folder: string;
-  manifest: Manifest;
-  state: StoredState;
-}
+import { ChainMemory, type Link } from './chain-memory.js';
+import { BLOCK, pieces, writeAll } from './pages.js';
 
 /** The memory of a chain, oldest first, as one file without a name. The descriptor is the caller's. */
 export async function flatten(directory: string, chain: readonly Link[]): Promise<number> {
-  const fd = openUnnamed(directory);
+  const memory = new ChainMemory(chain);
   try {
-    await copyChain(fd, chain);
-    return fd;
-  } catch (error) {
-    closeSync(fd);
-    throw error;
+    const fd = openUnnamed(directory);
+    try {
+      await copy(memory, fd);
+      return fd;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  } finally {
+    memory.close();
   }
 }
 
@@ -30,45 +26,24 @@ export async function flatten(directory: string, chain: readonly Link[]): Promis
  * In units of 2 MiB, so that the page cache holds the file in large folios: docs/decisions/0015-large-folios-for-stored-templates.md
  * Blocks of zeros stay holes.
  */
-async function copyChain(fd: number, chain: readonly Link[]): Promise<void> {
-  const { size } = chain[0]!.manifest.memory;
-  const files: FileHandle[] = [];
+async function copy(memory: ChainMemory, fd: number): Promise<void> {
+  const file = await open(`/proc/self/fd/${fd}`, 'r+');
   try {
-    const to = await open(`/proc/self/fd/${fd}`, 'r+');
-    files.push(to);
-    await to.truncate(size);
-    for (const { folder, manifest } of chain)
-      files.push(await open(join(folder, manifest.memory.file)));
+    await file.truncate(memory.size);
     const buffer = Buffer.allocUnsafe(BLOCK);
-    for (const [block, pieces] of blocksOf(chain)) {
-      buffer.fill(0);
-      for (const { link, offset, length } of pieces) {
-        await readPiece(files[1 + link]!, buffer.subarray(offset - block), offset, length);
-      }
-      await writeAll(to, buffer.subarray(0, Math.min(BLOCK, size - block)), block);
+    for (const offset of blocksOf(memory.runs)) {
+      const block = buffer.subarray(0, Math.min(BLOCK, memory.size - offset));
+      memory.read(block, offset);
+      await writeAll(file, block, offset);
     }
   } finally {
-    for (const file of files) await file.close();
+    await file.close();
   }
 }
 
-interface Piece {
-  /** Its place in the chain. */
-  link: number;
-  offset: number;
-  length: number;
-}
-
-/** What is stored of each block of 2 MiB, by its offset, oldest first. */
-function blocksOf(chain: readonly Link[]): Map<number, Piece[]> {
-  const blocks = new Map<number, Piece[]>();
-  for (const [link, { state }] of chain.entries()) {
-    for (const [offset, length] of pieces(state.runs)) {
-      const block = offset - (offset % BLOCK);
-      const there = blocks.get(block) ?? [];
-      there.push({ link, offset, length });
-      blocks.set(block, there);
-    }
-  }
+/** Where the blocks of 2 MiB begin of which something is stored, rising. */
+function blocksOf(runs: Uint32Array): Set<number> {
+  const blocks = new Set<number>();
+  for (const [offset] of pieces(runs)) blocks.add(offset - (offset % BLOCK));
   return blocks;
 }

@@ -7,9 +7,10 @@ import { decompress } from '@mayfly/image';
 import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
 import { extract } from 'tar-stream';
+import { GuestMemory } from '../kvm/index.js';
 import { decodeIndex, END, type ExportIndex, INDEX } from './export-format.js';
 import { damaged, digestOf, type Layer, type Manifest, PAGE, parseManifest } from './manifest.js';
-import { type OnBytes, pieces, writeAll } from './pages.js';
+import { BLOCK, type OnBytes, pieces, writeAll } from './pages.js';
 import { checkedState, randomId, writeFileSynced } from './parts.js';
 import type { CheckpointStore } from './store.js';
 
@@ -135,12 +136,13 @@ async function stageLayer(
   return path;
 }
 
-/** A new file, synced. */
+/** A new file, synced, and out of the page cache: machines map it (docs/decisions/0015-large-folios-for-stored-templates.md). */
 async function writeTo<T>(path: string, write: (file: FileHandle) => Promise<T>): Promise<T> {
   const file = await open(path, 'wx', 0o600);
   try {
     const result = await write(file);
     await file.sync();
+    GuestMemory.uncache(file.fd);
     return result;
   } finally {
     await file.close();
@@ -148,11 +150,10 @@ async function writeTo<T>(path: string, write: (file: FileHandle) => Promise<T>)
 }
 
 function* evenPieces(size: number): Generator<[offset: number, length: number]> {
-  const length = 512 * PAGE;
-  for (let at = 0; at < size; at += length) yield [at, Math.min(length, size - at)];
+  for (let at = 0; at < size; at += BLOCK) yield [at, Math.min(BLOCK, size - at)];
 }
 
-/** Bytes one after the other go to places one after the other; their SHA-256. */
+/** Bytes one after the other go to places one after the other, each at once; their SHA-256. */
 async function copyTo(
   file: FileHandle,
   source: AsyncIterable<Uint8Array>,
@@ -161,18 +162,19 @@ async function copyTo(
 ): Promise<string> {
   const hash = createHash('sha256');
   const place = places[Symbol.iterator]();
-  let [at, left] = [0, 0];
+  const buffer = Buffer.allocUnsafe(BLOCK);
+  let [at, length, filled] = [0, 0, 0];
   for await (const chunk of source) {
     hash.update(chunk);
     onBytes(chunk.length);
     for (let done = 0; done < chunk.length; ) {
-      if (left === 0) [at, left] = place.next().value ?? [0, 0];
-      if (left === 0) throw damaged('more bytes than there should be');
-      const part = chunk.subarray(done, done + left);
-      await writeAll(file, part, at);
-      at += part.length;
-      left -= part.length;
+      if (filled === length) [[at, length], filled] = [place.next().value ?? [0, 0], 0];
+      if (length === 0) throw damaged('more bytes than there should be');
+      const part = chunk.subarray(done, done + length - filled);
+      buffer.set(part, filled);
       done += part.length;
+      filled += part.length;
+      if (filled === length) await writeAll(file, buffer.subarray(0, length), at);
     }
   }
   return hash.digest('hex');

@@ -1,8 +1,9 @@
 /** Checkpoints: the state of machines, on disk. */
+export { ChainMemory, type Link } from './chain-memory.js';
 export { type CpuDescription, describeCpu, missingFeatures } from './cpu.js';
 export { type Change, type CheckpointDiff, diffCheckpoints, type RegionDiff } from './diff.js';
 export { type ExportOptions, exportBytes, exportCheckpoint } from './export-file.js';
-export { flatten, type Link } from './flatten.js';
+export { flatten } from './flatten.js';
 export { type ImportOptions, importCheckpoint } from './import-file.js';
 export {
   type CloneOptions,

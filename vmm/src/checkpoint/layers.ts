@@ -4,6 +4,7 @@ import { copyFile, link, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import { damaged, type Layer } from './manifest.js';
+import type { OnBytes } from './pages.js';
 
 const { createFile, removeAbandoned, sync } = durable;
 const DIGEST_NAME = /^([0-9a-f]{64})\.erofs$/;
@@ -53,10 +54,11 @@ export class LayerFolder {
   }
 
   /** Reads a layer. Throws MAYFLY_CHECKPOINT_DAMAGED. */
-  async verify({ digest }: Layer): Promise<void> {
+  async verify({ digest, size }: Layer, onBytes?: OnBytes): Promise<void> {
     if ((await hashFile(this.path(digest))) !== digest) {
       throw damaged(`layer ${digest} has other content`);
     }
+    onBytes?.(size);
   }
 
   /** What changes when somebody writes to a layer or puts another file in its place. Links may come and go. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { GuestMemory } from '../kvm/index.js';
-import { damaged, PAGE } from './manifest.js';
+import { PAGE } from './manifest.js';
 
 /** Pages that are read or written at once: 2 MiB, the size of a large folio. */
 const CHUNK = 512;
@@ -21,12 +21,6 @@ export function* pieces(runs: Uint32Array): Generator<[offset: number, length: n
 export function countPages(runs: Uint32Array): number {
   let pages = 0;
   for (let i = 1; i < runs.length; i += 2) pages += runs[i]!;
-  return pages;
-}
-
-function longest(runs: Uint32Array): number {
-  let pages = 0;
-  for (let i = 1; i < runs.length; i += 2) pages = Math.max(pages, runs[i]!);
   return pages;
 }
 
@@ -64,46 +58,28 @@ export function pagesOf(memory: GuestMemory): (offset: number, length: number) =
   return (offset, length) => new Uint8Array(memory.buffer, offset, length);
 }
 
-/** The SHA-256 of the stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
-export async function hashPages(
-  path: string,
+/** What of runs lies within `length` bytes from `offset`, both multiples of a page: [offset, length] in bytes, rising. */
+export function* overlaps(
   runs: Uint32Array,
-  onBytes: OnBytes = () => {},
-): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const bytes of storedPages(path, runs)) {
-    hash.update(bytes);
-    onBytes(bytes.length);
-  }
-  return hash.digest('hex');
-}
-
-/** The stored pages in rising order, in pieces that are valid until the next. Throws MAYFLY_CHECKPOINT_DAMAGED. */
-export async function* storedPages(path: string, runs: Uint32Array): AsyncGenerator<Uint8Array> {
-  const file = await open(path, 'r');
-  try {
-    const buffer = pieceBuffer(runs);
-    for (const [offset, length] of pieces(runs))
-      yield await readPiece(file, buffer, offset, length);
-  } finally {
-    await file.close();
-  }
-}
-
-function pieceBuffer(runs: Uint32Array): Buffer {
-  return Buffer.allocUnsafe(Math.min(CHUNK, longest(runs)) * PAGE);
-}
-
-/** The start of the buffer, filled. Throws MAYFLY_CHECKPOINT_DAMAGED where the file is too short. */
-export async function readPiece(
-  file: FileHandle,
-  buffer: Buffer,
   offset: number,
   length: number,
-): Promise<Buffer> {
-  const { bytesRead } = await file.read(buffer, 0, length, offset);
-  if (bytesRead !== length) throw damaged(`memory ends at byte ${offset + bytesRead}`);
-  return buffer.subarray(0, length);
+): Generator<[offset: number, length: number]> {
+  const [first, end] = [offset / PAGE, (offset + length) / PAGE];
+  for (let i = firstBehind(runs, first); i < runs.length && runs[i]! < end; i += 2) {
+    const from = Math.max(first, runs[i]!);
+    yield [from * PAGE, (Math.min(end, runs[i]! + runs[i + 1]!) - from) * PAGE];
+  }
+}
+
+/** The index of the first run that ends behind the start of a page. */
+function firstBehind(runs: Uint32Array, page: number): number {
+  let [low, high] = [0, runs.length / 2];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (runs[2 * middle]! + runs[2 * middle + 1]! > page) high = middle;
+    else low = middle + 1;
+  }
+  return 2 * low;
 }
 
 /** Writes all of the bytes at an offset of a file. */

@@ -8,6 +8,7 @@ import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as durable from '@mayfly/image/durable';
 import { MayflyError } from '@mayfly/protocol';
+import type { Link } from './chain-memory.js';
 import type { LayerFolder } from './layers.js';
 import {
   damaged,
@@ -19,7 +20,7 @@ import {
   type StatePart,
   textOf,
 } from './manifest.js';
-import { countPages, hashPages, type OnBytes, writePages } from './pages.js';
+import { countPages, type OnBytes, writePages } from './pages.js';
 import { decodeState, encodeState, type StoredState } from './state.js';
 
 const { createFile, removeAbandoned, replaceFile, sync } = durable;
@@ -37,21 +38,19 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return parseManifest(readFileSync(path, 'utf8'), path);
 }
 
-/** Throws MAYFLY_CHECKPOINT_DAMAGED for a part that cannot be read. */
-function readable<T>(read: () => T, { name }: Manifest, file: string): T {
-  try {
-    return read();
-  } catch (cause) {
-    throw damaged(`${name}: ${file} cannot be read`, cause);
-  }
-}
-
 /** Throws MAYFLY_CHECKPOINT_DAMAGED, _VERSION. */
-export async function readState(folder: string, manifest: Manifest): Promise<StoredState> {
+export async function readLink(folder: string, manifest: Manifest): Promise<Link> {
   const { name, state: part } = manifest;
-  const bytes = readable(() => readFileSync(join(folder, part.file)), manifest, part.file);
-  if (digestOf(bytes) !== part.sha256) throw damaged(`${name}: ${part.file} has other content`);
-  return checkedState(bytes, manifest);
+  let stateBytes: Uint8Array;
+  try {
+    stateBytes = readFileSync(join(folder, part.file));
+  } catch (cause) {
+    throw damaged(`${name}: ${part.file} cannot be read`, cause);
+  }
+  if (digestOf(stateBytes) !== part.sha256) {
+    throw damaged(`${name}: ${part.file} has other content`);
+  }
+  return { folder, manifest, state: checkedState(stateBytes, manifest), stateBytes };
 }
 
 /** Throws MAYFLY_CHECKPOINT_DAMAGED unless the state fits the memory, _VERSION for another form of state. */
@@ -64,24 +63,6 @@ export function checkedState(bytes: Uint8Array, manifest: Manifest): StoredState
   const state = decodeState(bytes, memory.size);
   if (countPages(state.runs) === memory.pages) return state;
   throw damaged(`${name}: the list of pages is not the manifest’s`);
-}
-
-/** Reads all stored pages. Throws MAYFLY_CHECKPOINT_DAMAGED. */
-export async function verifyMemory(
-  folder: string,
-  manifest: Manifest,
-  state: StoredState,
-  onBytes?: OnBytes,
-): Promise<void> {
-  const { name, memory } = manifest;
-  const path = join(folder, memory.file);
-  const found = readable(() => statSync(path), manifest, memory.file);
-  if (found.size !== memory.size) {
-    throw damaged(`${name}: ${memory.file} has ${found.size} bytes, not ${memory.size}`);
-  }
-  if ((await hashPages(path, state.runs, onBytes)) !== memory.sha256) {
-    throw damaged(`${name}: ${memory.file} has other content`);
-  }
 }
 
 /** Writes and syncs a new file. */

@@ -1,5 +1,6 @@
 /** What lies where in a guest's memory: at fixed places by the ABI, elsewhere by the program's page tables. */
 import { abi } from '@mayfly/protocol';
+import type { ChainMemory } from './chain-memory.js';
 import { PAGE } from './manifest.js';
 
 const { layout, arenas } = abi;
@@ -37,14 +38,14 @@ const nameIn = (ranges: Ranges, address: number) =>
   ranges.find(([, start, end]) => address >= start && address < end)?.[0];
 
 export class Regions {
-  readonly #view: DataView;
+  readonly #memory: ChainMemory;
   /** Of each page: 0, or 1 + the index of the arena in which the program has it. */
   readonly #arenas: Uint8Array;
   readonly #seen = new Set<number>();
 
-  constructor(ram: ArrayBuffer) {
-    this.#view = new DataView(ram);
-    this.#arenas = new Uint8Array(ram.byteLength / PAGE);
+  constructor(memory: ChainMemory) {
+    this.#memory = memory;
+    this.#arenas = new Uint8Array(memory.size / PAGE);
     this.#walk(layout.PT_GPA, 39, 0);
   }
 
@@ -56,11 +57,13 @@ export class Regions {
   /** The guest wrote the tables: each is looked at once per level, wherever they lead. */
   #walk(table: number, shift: number, base: number): void {
     const key = table * 64 + shift;
-    if (table + PAGE > this.#view.byteLength || this.#seen.has(key)) return;
+    if (table + PAGE > this.#memory.size || this.#seen.has(key)) return;
     this.#seen.add(key);
+    const entries = new BigUint64Array(PAGE / 8);
+    this.#memory.read(new Uint8Array(entries.buffer), table);
     const slots = shift === 39 ? 256 : 512; // the lower half is the program's
     for (let slot = 0; slot < slots; slot++) {
-      const entry = this.#view.getBigUint64(table + 8 * slot, true);
+      const entry = entries[slot]!;
       if ((entry & PRESENT) === 0n) continue;
       const address = base + slot * 2 ** shift;
       const isLeaf = shift === 12 || (shift === 21 && (entry & LARGE) !== 0n);

@@ -13,7 +13,7 @@
  * changes what there is (store-lock.ts); who reads what is changed meanwhile begins anew.
  */
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { mkdir, readdir, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -22,20 +22,20 @@ import { abi, MayflyError } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { MachineSource, MachineState } from '../machine/machine-state.js';
+import { ChainMemory, type Link, verifyMemory } from './chain-memory.js';
 import { describeCpu } from './cpu.js';
-import { flatten, type Link } from './flatten.js';
+import { flatten } from './flatten.js';
 import { LayerFolder } from './layers.js';
 import { checkName, damaged, FORMAT, FORMAT_VERSION, type Manifest } from './manifest.js';
-import { BLOCK, type OnBytes, pagesOf, readPiece, unite } from './pages.js';
+import { BLOCK, type OnBytes, pagesOf } from './pages.js';
 import {
   changeParts,
   isVerified,
   randomId,
+  readLink,
   readManifest,
-  readState,
   stampVerified,
   sweepParts,
-  verifyMemory,
   writeManifest,
   writeParts,
 } from './parts.js';
@@ -182,7 +182,10 @@ export class CheckpointStore {
     const manifest = lineage.at(-1)!;
     checkRunsHere(manifest, describeCpu());
     const chain = await this.chain(lineage);
-    for (const link of chain) await this.#ensureVerified(link);
+    const verified = new Set<string>();
+    for (const link of chain) {
+      if (!isVerified(link.folder, link.manifest, this.layers)) await this.#verify(link, verified);
+    }
     const { runs: _, ...state } = chain.at(-1)!.state;
     const fds: number[] = [];
     const close = () => {
@@ -217,18 +220,14 @@ export class CheckpointStore {
     });
   }
 
-  /** Reads everything of a checkpoint and its parents. Throws as load() does. */
-  verify(nameOrId: string, onBytes?: OnBytes): Promise<void> {
+  /**
+   * Reads everything of a checkpoint and its parents. Throws as load() does.
+   *
+   * @param verified what was found right before, which is not read again; what is found right now is added
+   */
+  verify(nameOrId: string, onBytes?: OnBytes, verified = new Set<string>()): Promise<void> {
     return this.reading(nameOrId, async (lineage) => {
-      const manifest = lineage.at(-1)!;
-      for (const link of await this.chain(lineage)) {
-        await verifyMemory(link.folder, link.manifest, link.state, onBytes);
-      }
-      for (const layer of manifest.layers) {
-        await this.layers.verify(layer);
-        onBytes?.(layer.size);
-      }
-      await stampVerified(this.folder(manifest), manifest, this.layers);
+      for (const link of await this.chain(lineage)) await this.#verify(link, verified, onBytes);
     });
   }
 
@@ -245,7 +244,7 @@ export class CheckpointStore {
         await this.#mergeChildren(manifest, onBytes);
         await removeFolder(this.folder(manifest));
       }
-      await this.#sweepLayers();
+      await this.#sweepLayers(await this.#all());
     });
   }
 
@@ -279,7 +278,7 @@ export class CheckpointStore {
       ...(await writeParts(folder, size, state, () => new Uint8Array())),
     }));
     await stampVerified(folder, reverted, this.layers);
-    await this.#sweepLayers();
+    await this.#sweepLayers(await this.#all());
     return reverted;
   }
 
@@ -367,7 +366,7 @@ export class CheckpointStore {
   async chain(lineage: readonly Manifest[]): Promise<Link[]> {
     const last = lineage.at(-1)!;
     this.layers.require(last.layers, last.name);
-    return Promise.all(lineage.map((m) => this.#link(m)));
+    return Promise.all(lineage.map((m) => readLink(this.folder(m), m)));
   }
 
   /** The checkpoint and what it is a difference to, oldest first. Throws MAYFLY_CHECKPOINT_DAMAGED. */
@@ -415,15 +414,17 @@ export class CheckpointStore {
     } as const;
   }
 
-  async #link(manifest: Manifest): Promise<Link> {
-    const folder = this.folder(manifest);
-    return { folder, manifest, state: await readState(folder, manifest) };
-  }
-
-  async #ensureVerified({ folder, manifest, state }: Link): Promise<void> {
-    if (isVerified(folder, manifest, this.layers)) return;
-    await verifyMemory(folder, manifest, state);
-    for (const layer of manifest.layers) await this.layers.verify(layer);
+  async #verify(link: Link, verified: Set<string>, onBytes?: OnBytes): Promise<void> {
+    const { folder, manifest } = link;
+    const once = async (what: string, verify: () => Promise<void>) => {
+      if (!verified.has(what)) await verify();
+      verified.add(what);
+    };
+    await once(`${manifest.name}/${manifest.memory.file}`, () => verifyMemory(link, onBytes));
+    this.layers.require(manifest.layers, manifest.name);
+    for (const layer of manifest.layers) {
+      await once(layer.digest, () => this.layers.verify(layer, onBytes));
+    }
     await stampVerified(folder, manifest, this.layers);
   }
 
@@ -432,43 +433,46 @@ export class CheckpointStore {
       const all = await this.list();
       const child = all.find(({ parent }) => parent === id);
       if (child === undefined) return;
-      const parent = await this.#link(all.find((m) => m.id === id)!);
-      await this.#merge(await this.#link(child), parent, onBytes);
+      const links = [all.find((m) => m.id === id)!, child].map((m) => readLink(this.folder(m), m));
+      await this.#merge(await Promise.all(links), onBytes);
     }
   }
 
-  /** Makes `child` a difference to its grandparent, or whole. */
-  async #merge(child: Link, parent: Link, onBytes?: OnBytes): Promise<void> {
+  /** Makes a child a difference to its grandparent, or whole. Damage does not pass to it. */
+  async #merge(links: readonly Link[], onBytes?: OnBytes): Promise<void> {
+    const [parent, child] = links as [Link, Link];
     const { folder, manifest } = child;
-    for (const link of [parent, child]) await verifyMemory(link.folder, link.manifest, link.state);
-    const state = { ...child.state, runs: unite(parent.state.runs, child.state.runs) };
-    const memoryFd = await flatten(this.checkpoints, [parent, child]);
-    const source = await open(`/proc/self/fd/${memoryFd}`, 'r');
+    const memory = new ChainMemory(links, { checked: true });
     const buffer = Buffer.allocUnsafe(BLOCK);
-    const read = (offset: number, length: number) => readPiece(source, buffer, offset, length);
+    const read = (offset: number, length: number) => {
+      const piece = buffer.subarray(0, length);
+      memory.read(piece, offset);
+      return piece;
+    };
     try {
       const merged = await changeParts(folder, async () => {
         const { parent: _, ...rest } = manifest;
         const grandparent = parent.manifest.parent;
-        const parts = await writeParts(folder, manifest.memory.size, state, read, onBytes);
+        const state = { ...child.state, runs: memory.runs };
+        const parts = await writeParts(folder, memory.size, state, read, onBytes);
+        memory.check();
         return { ...rest, ...(grandparent && { parent: grandparent }), ...parts };
       });
       await stampVerified(folder, merged, this.layers);
     } finally {
-      await source.close();
-      closeSync(memoryFd);
+      memory.close();
     }
   }
 
   async #sweep(): Promise<void> {
-    for (const manifest of await this.list()) await sweepParts(this.folder(manifest), manifest);
-    await this.#sweepLayers();
+    const all = await this.#all();
+    for (const m of all) if (!isBroken(m)) await sweepParts(this.folder(m), m);
+    await this.#sweepLayers(all);
   }
 
   /** Removes layers that nobody needs. They all stay where a checkpoint cannot be read, whose layers are not known. */
-  async #sweepLayers(): Promise<void> {
+  async #sweepLayers(all: readonly (Manifest | Broken)[]): Promise<void> {
     const there = await this.layers.digests();
-    const all = await this.#all();
     const whole = all.filter((m): m is Manifest => !isBroken(m));
     if (whole.length < all.length) return;
     const used = new Set(whole.flatMap((m) => m.layers.map(({ digest }) => digest)));

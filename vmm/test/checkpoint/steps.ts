@@ -183,7 +183,7 @@ export const steps: Readonly<Record<string, Step>> = {
       const chunks = exportCheckpoint(store, 'branch', { flatten: true });
       await writeFile(join(dir, 'flat.tar'), chunks);
     },
-    full: /^(ENOSPC|MAYFLY_CHECKPOINT_STORE_FULL)$/, // of the file, or of what is put together in the store
+    full: /^(ENOSPC|MAYFLY_CHECKPOINT_STORE_FULL)$/, // of the file, or of the store when it is opened
     after: CHAIN,
   },
 };

@@ -6,7 +6,13 @@ import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { MayflyError } from '@mayfly/protocol';
-import type { CheckpointDiff, CheckpointStore, Manifest, TreeNode } from '@mayfly/vmm/checkpoint';
+import type {
+  CheckpointDiff,
+  CheckpointStore,
+  Layer,
+  Manifest,
+  TreeNode,
+} from '@mayfly/vmm/checkpoint';
 import type { Command } from 'commander';
 import { examples } from '../examples.js';
 import {
@@ -289,7 +295,11 @@ async function verify(names: string[], flags: StoreFlags, io: Io): Promise<void>
       ok: false,
       error: { code: 'MAYFLY_CHECKPOINT_DAMAGED', message: reason },
     }));
-  for (const name of wanted) results.push(await verifyOne(store, name));
+  await withProgress(async (progress) => {
+    const onBytes = progress.counter('verifying', await verifyBytes(store, wanted));
+    const verified = new Set<string>(); // parents and layers that several have
+    for (const name of wanted) results.push(await verifyOne(store, name, onBytes, verified));
+  });
   if (results.some(({ ok }) => !ok)) process.exitCode = 1;
   if (flags.json) return printJson(io, { results });
   for (const { name, ok, error } of results) {
@@ -299,14 +309,32 @@ async function verify(names: string[], flags: StoreFlags, io: Io): Promise<void>
   if (results.length === 0) io.stdout('no checkpoints\n');
 }
 
-async function verifyOne(store: CheckpointStore, name: string) {
+/** What all of them are made of, together. */
+async function verifyBytes(store: CheckpointStore, names: readonly string[]): Promise<number> {
+  const { exportBytes } = await library();
+  const manifests = new Map<string, Manifest>();
+  const layers = new Map<string, Layer>();
+  for (const name of names) {
+    const lineage = await store.get(name).then(
+      (m) => store.lineage(m),
+      () => [],
+    ); // told later
+    for (const m of lineage) {
+      manifests.set(m.id, m);
+      for (const layer of m.layers) layers.set(layer.digest, layer);
+    }
+  }
+  return exportBytes([...manifests.values()], [...layers.values()]);
+}
+
+async function verifyOne(
+  store: CheckpointStore,
+  name: string,
+  onBytes: (bytes: number) => void,
+  verified: Set<string>,
+) {
   try {
-    const { exportBytes } = await library();
-    const manifest = await store.get(name);
-    const total = exportBytes(await store.lineage(manifest), manifest.layers);
-    await withProgress((progress) =>
-      store.verify(name, progress.counter(`verifying ${name}`, total)),
-    );
+    await store.verify(name, onBytes, verified);
     return { name, ok: true };
   } catch (error) {
     if (!(error instanceof MayflyError)) throw error;
