@@ -132,6 +132,8 @@ enum { OPTION_COUNT = 40 };
 
 enum socket_state { SOCKET_FRESH, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_CLOSED };
 
+enum { NETLINK_ROUTE = 0, NETLINK_SOCK_DIAG = 4 };
+
 struct linger { /* Linux's */
   i32 on, seconds;
 };

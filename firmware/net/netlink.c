@@ -113,8 +113,10 @@ static void put_error(struct answer *a, i32 error) {
   end(a);
 }
 
-/* The question's family byte picks the addresses; 0 = all. */
-static void fill(struct answer *a, u8 family) {
+/* The question's family byte picks the addresses; 0 = all. Questions about sockets get the answer of a kernel without the modules for
+ * them: `ss` then reads /proc/net. */
+static void fill(struct answer *a, u8 protocol, u8 family) {
+  if (protocol == NETLINK_SOCK_DIAG) return put_error(a, -ENOENT);
   switch (a->question->type) {
     case RTM_GETLINK:
       for (u32 i = 0; i < INTERFACES; i++) put_link(a, &interfaces[i]);
@@ -163,7 +165,7 @@ static ssize_t netlink_send(struct socket *s, struct message *m, size_t offset) 
   if (s->local.size == 0) s->local = address_of((u32)process_id());
   struct answer a = {.question = &question.header};
   memcpy(&a.pid, s->local.bytes + 4, sizeof a.pid);
-  fill(&a, question.family);
+  fill(&a, s->protocol, question.family);
   struct span span = {a.bytes, a.size};
   struct message reply = {.spans = &span, .span_count = 1, .size = a.size};
   struct address kernel = address_of(0);

@@ -65,7 +65,8 @@ static const struct transport *transport_of(u64 family) {
 
 static i64 check_kind(u32 family, u32 type, u32 protocol) {
   if (transport_of(family) == NULL) return -EAFNOSUPPORT;
-  if (family == AF_NETLINK && (type == SOCK_RAW || type == SOCK_DGRAM)) return protocol == 0 ? 0 : -EPROTONOSUPPORT;
+  if (family == AF_NETLINK && (type == SOCK_RAW || type == SOCK_DGRAM))
+    return protocol == NETLINK_ROUTE || protocol == NETLINK_SOCK_DIAG ? 0 : -EPROTONOSUPPORT;
   if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
     return type > 10 ? -EINVAL : -ESOCKTNOSUPPORT;
   bool inet = family == AF_INET || family == AF_INET6;

@@ -159,6 +159,46 @@ static void interfaces(void) {
   close(fd);
 }
 
+/* The counters of TCP: their names, how many values there are, and that a connection counts. */
+static void counters(void) {
+  char line[400];
+  int ends[2], listener = socket(AF_INET, SOCK_STREAM, 0), found = 0;
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof name;
+  bind(listener, (struct sockaddr *)&name, size);
+  listen(listener, 1);
+  getsockname(listener, (struct sockaddr *)&name, &size);
+  ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+  connect(ends[0], (struct sockaddr *)&name, size);
+  ends[1] = accept(listener, NULL, NULL);
+  FILE *f = fopen("/proc/net/snmp", "r");
+  while (fgets(line, sizeof line, f) != NULL) {
+    int connected, fields = 0;
+    if (strncmp(line, "Tcp:", 4) != 0) continue;
+    if (found++ == 0) printf("%s", line);
+    else if (sscanf(line, "Tcp: 1 200 120000 -1 %*d %*d %*d %*d %d", &connected) == 1) printf("connected: %d\n", connected >= 2);
+    for (char *at = line; (at = strchr(at, ' ')) != NULL; at++) fields++;
+    printf("fields: %d\n", fields);
+  }
+  fclose(f);
+  close(listener), close(ends[0]), close(ends[1]);
+}
+
+/* Diagnosis of sockets: a program may ask, whatever the answer is. */
+static void diagnosis(void) {
+  struct {
+    uint32_t size;
+    uint16_t type, flags;
+    uint32_t sequence, pid;
+    unsigned char family, rest[55];
+  } question = {sizeof question, 20, 0x301, 7, 0, AF_INET, {IPPROTO_TCP}}, answer;
+  int fd = socket(AF_NETLINK, SOCK_RAW, 4);
+  printf("asked: %d\n", (int)send(fd, &question, sizeof question, 0));
+  recv(fd, &answer, sizeof answer, 0);
+  printf("an answer to: %u\n", answer.sequence);
+  close(fd);
+}
+
 int main(void) {
   static const char *const names[] = {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "unix", "dev", "route", "arp", "netlink", "packet"};
   char link[20] = {0};
@@ -170,5 +210,7 @@ int main(void) {
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) header(names[i]);
   loopback();
   interfaces();
+  counters();
+  diagnosis();
   return 0;
 }
