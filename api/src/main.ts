@@ -26,6 +26,8 @@ export interface Limits {
   bootTimeoutMs: number;
   /** For a client to write the headers of a request in. */
   headersMs: number;
+  /** For a client to write a whole request in. */
+  requestMs: number;
 }
 
 const LIMITS: Readonly<Limits> = Object.freeze({
@@ -34,6 +36,7 @@ const LIMITS: Readonly<Limits> = Object.freeze({
   laterBytesMax: 1024 ** 3,
   bootTimeoutMs: 60_000,
   headersMs: 20_000,
+  requestMs: 900_000, // no invocation may take longer
 });
 
 export interface StartOptions {
@@ -85,8 +88,11 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     const services = assemble(database, pool, layers, options, draining.signal);
     const logger = pino({ level: options.logLevel ?? 'warn' }, pino.destination(2));
     const { bodyBytesMax, limits } = options;
-    const { headersMs } = { ...LIMITS, ...limits };
-    const app = buildServer(services, { logger, headersMs, ...(bodyBytesMax && { bodyBytesMax }) });
+    const { headersMs, requestMs } = { ...LIMITS, ...limits };
+    const app = buildServer(services, {
+      ...{ logger, headersMs, requestMs },
+      ...(bodyBytesMax && { bodyBytesMax }),
+    });
     const closeServer = gracefulClose(app);
     const url = await listen(app, port, host);
     services.later.resume();

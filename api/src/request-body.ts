@@ -8,15 +8,15 @@ const AT_HAND_MAX = 256 * 1024;
 const NO_BODY = new Uint8Array(0);
 
 /**
+ * Of any request that says that it has one, that of a GET included.
+ *
  * @param bytesMax the longest body
  * @throws ApiError MAYFLY_BODY_TOO_LARGE; a body that comes piece by piece throws it when it gets too long
  */
-export async function requestBody(
-  message: IncomingMessage | undefined,
-  bytesMax: number,
-): Promise<Body> {
-  if (message === undefined) return NO_BODY;
-  const length = Number(message.headers['content-length'] ?? Number.NaN);
+export async function requestBody(message: IncomingMessage, bytesMax: number): Promise<Body> {
+  const { 'content-length': said, 'transfer-encoding': coding } = message.headers;
+  if (coding === undefined && (said === undefined || Number(said) === 0)) return NO_BODY;
+  const length = Number(said ?? Number.NaN);
   if (length > bytesMax) throw tooLarge(bytesMax);
   const pieces = bounded(message, bytesMax);
   if (!(length <= AT_HAND_MAX)) return pieces;

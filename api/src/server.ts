@@ -48,15 +48,14 @@ export interface ServerOptions {
   logger: FastifyBaseLogger;
   /** For a client to write the headers of a request in. */
   headersMs: number;
+  /** For a client to write a whole request in. */
+  requestMs: number;
   /** Largest body of a request to a function, in bytes. */
   bodyBytesMax?: number;
 }
 
 /** They are never held whole; this only ends what does not end by itself. */
 const BODY_BYTES_MAX = 1024 ** 3;
-
-/** For a client to write its request in: no invocation may take longer. */
-const REQUEST_MS = 900_000;
 
 export function buildServer(services: Services, options: ServerOptions): FastifyInstance {
   const app = Fastify({
@@ -71,7 +70,7 @@ export function buildServer(services: Services, options: ServerOptions): Fastify
       headersTimeout: options.headersMs,
       connectionsCheckingInterval: options.headersMs / 4,
     },
-    requestTimeout: REQUEST_MS,
+    requestTimeout: options.requestMs,
     routerOptions: { maxParamLength: 100 },
     schemaController,
     // Refusals before routing run no hooks.

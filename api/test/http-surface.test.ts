@@ -1,4 +1,6 @@
+import { METHODS } from 'node:http';
 import { connect } from 'node:net';
+import type { RequestHead } from '@mayfly/protocol';
 import fc from 'fast-check';
 import t from 'tap';
 import { startServer } from '../src/index.js';
@@ -57,9 +59,10 @@ t.test('what is no HTTP is answered and cut', async (t) => {
     ['an unknown encoding', `${POST}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 501],
     ['a chunk in hexadecimal with 0x', `${CHUNKED}\r\n0x3\r\nabc\r\n0\r\n\r\n`, 400],
     ['a chunk without a length', `${CHUNKED}\r\nzz\r\n`, 400],
-    ['headers without end', `${GET}${'a: b\r\n'.repeat(20_000)}`, 431],
+    ['headers without end', `${GET}${'a: b\r\n'.repeat(100_000)}`, 431],
     ['a long URL', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\nhost: h\r\n\r\n`, 431],
     ['CONNECT', 'CONNECT h:80 HTTP/1.1\r\nhost: h\r\n\r\n', 404],
+    ['TRACE', `TRACE /fn/good HTTP/1.1\r\n${CLOSE}\r\n`, 404],
     ['OPTIONS *', 'OPTIONS * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n', 404],
   ];
   await Promise.all(
@@ -183,6 +186,18 @@ t.test('what is HTTP, and rare', async (t) => {
       `GET /fn/%67ood/%2e%2e HTTP/1.1\r\n${CLOSE}\r\n`,
       /GET http:\/\/h\/%2e%2e$/,
     ],
+    [
+      'dots and slashes in percents',
+      `GET /fn/good/..%2f..%2Fv1%2ffunctions HTTP/1.1\r\n${CLOSE}\r\n`,
+      /GET http:\/\/h\/\.\.%2f\.\.%2Fv1%2ffunctions$/,
+    ],
+    [
+      'two slashes behind the name',
+      `GET /fn/good//i/x HTTP/1.1\r\n${CLOSE}\r\n`,
+      /GET http:\/\/h\/\/i\/x$/,
+    ],
+    ['OPTIONS', `OPTIONS /fn/good HTTP/1.1\r\n${CLOSE}\r\n`, /OPTIONS http:\/\/h\/$/],
+    ['HEAD', `HEAD /fn/good HTTP/1.1\r\n${CLOSE}\r\n`, /content-length: 14\r\n[\s\S]*\r\n\r\n$/],
   ];
   let headers = 0;
   pool.behave = (head, ...rest) => {
@@ -205,6 +220,36 @@ t.test('what is HTTP, and rare', async (t) => {
   };
   const answers = await ask(`${pipelined.join('')}GET /fn/good/4 HTTP/1.1\r\n${CLOSE}\r\n`);
   t.match(answers, /\/1(?:HTTP.*)\/2(?:HTTP.*)\/3(?:HTTP.*)\/4$/s, 'in the order of the requests');
+  pool.behave = echo;
+});
+
+t.test('every method reaches a function, with its body if it has one', async (t) => {
+  pool.behave = async (head, body) => {
+    const pieces: Uint8Array[] = [];
+    if (body instanceof Uint8Array) pieces.push(body);
+    else for await (const piece of body) pieces.push(piece);
+    const { method, headers } = head as RequestHead;
+    const names = headers.map(([name]) => name).join();
+    return response(200, Buffer.from(`${method} ${Buffer.concat(pieces)} ${names}`));
+  };
+  const own = ['CONNECT', 'TRACE', 'HEAD'];
+  for (const method of METHODS.filter((method) => !own.includes(method))) {
+    const head = `${method} /fn/good/x HTTP/1.1\r\n${CLOSE}`;
+    const sized = await ask(`${head}content-length: 2\r\n\r\nab`, 10_000);
+    t.match(
+      sized,
+      new RegExp(`^HTTP/1.1 200 [\\s\\S]*\r\n${method} ab host,content-length$`),
+      method,
+    );
+    const chunks = 'transfer-encoding: chunked\r\ntrailer: t\r\n\r\n2\r\nab\r\n0\r\nt: u\r\n\r\n';
+    const answer = await ask(head + chunks, 10_000);
+    t.match(
+      answer,
+      new RegExp(`^HTTP/1.1 200 [\\s\\S]*\r\n${method} ab host$`),
+      `${method} in chunks`,
+    );
+    t.match(await ask(`${head}\r\n`, 10_000), new RegExp(`${method}  host$`), `${method} without`);
+  }
   pool.behave = echo;
 });
 
@@ -266,6 +311,33 @@ t.test('headers that do not come to an end are cut, drop by drop or not at all',
   }
   clearInterval(drops);
   t.match(await raw(at, '', 10_000), /^HTTP\/1\.1 408 /, 'silence from the start, too');
+});
+
+t.test('bodies that do not come to an end are cut', async (t) => {
+  const dataDir = t.testdir();
+  const limits = { headersMs: 400, requestMs: 800 };
+  const pool = new MemoryPool(async (head, body) => {
+    if (!(body instanceof Uint8Array)) for await (const _ of body);
+    return echo(head, body, {} as never, {} as never);
+  });
+  const options = { port: 0, dataDir, pool, layers: noLayers, limits };
+  const slow = await startServer({ ...options, logLevel: 'silent' });
+  t.teardown(() => slow.close());
+  await fetch(`${slow.url}/v1/functions/good`, { method: 'PUT', body: 'x' });
+  const at = Number(new URL(slow.url).port);
+  for (const [what, head] of [
+    ['a short one', `${POST}content-length: 9\r\n\r\nabc`],
+    ['one that streams', `${CHUNKED}\r\n3\r\nabc\r\n`],
+    ['of a deployment', 'PUT /v1/functions/f HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc'],
+  ] as const) {
+    const begun = performance.now();
+    const answer = await raw(at, head, 20_000);
+    t.ok(performance.now() - begun < 15_000, `${what}: the connection ends`);
+    t.match(answer, /^HTTP\/1\.1 408 .*"code":"MAYFLY_REQUEST_INVALID"/s, what);
+  }
+  t.match(await (await fetch(`${slow.url}/v1/functions/good`)).json(), { version: 1 });
+  const metrics = await (await fetch(`${slow.url}/metrics`)).text();
+  t.match(metrics, /^mayfly_in_flight 0$/m, 'none is left under way');
 });
 
 t.test('JSON that is deep does no harm', async (t) => {

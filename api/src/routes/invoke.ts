@@ -1,5 +1,5 @@
 /** ANY /fn/{name}/...: an HTTP request becomes an invocation, its answer goes back as it is, both as they come. */
-import { IncomingMessage } from 'node:http';
+import { METHODS as ALL_METHODS } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Body } from '@mayfly/vmm';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -14,6 +14,10 @@ import { announce, clientGone } from './invocation.js';
 type NameParams = { Params: { name: string } };
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+/** Those of WebDAV and the like. CONNECT and TRACE are about the way to a server, and the web's Request has no such. */
+const OTHER_METHODS = ALL_METHODS.filter(
+  (method) => !METHODS.includes(method) && method !== 'CONNECT' && method !== 'TRACE',
+);
 
 /** @param bytesMax the longest body of a request to a function */
 export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: number): void {
@@ -22,8 +26,7 @@ export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: n
     const target = targetOf(request.params.name);
     refuseUpgrade(request);
     invoker.check(target); // before its body comes
-    const message = request.body instanceof IncomingMessage ? request.body : undefined;
-    const body = await requestBody(message, bytesMax);
+    const body = await requestBody(request.raw, bytesMax);
     return send(
       request,
       reply,
@@ -36,8 +39,15 @@ export function invokeRoutes(app: FastifyInstance, invoker: Invoker, bytesMax: n
     if (status === 413) reply.header('connection', 'close');
     return reply.code(status).send(withoutPrivateDetails(body));
   };
-  app.route<NameParams>({ method: METHODS, url: '/fn/:name', handler, errorHandler });
-  app.route<NameParams>({ method: METHODS, url: '/fn/:name/*', handler, errorHandler });
+  for (const method of OTHER_METHODS) {
+    // Nobody but requestBody() looks at their bodies.
+    app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
+  }
+  for (const url of ['/fn/:name', '/fn/:name/*']) {
+    app.route<NameParams>({ method: METHODS, url, handler, errorHandler });
+    const schema = { hide: true }; // OpenAPI has no word for them
+    app.route<NameParams>({ method: OTHER_METHODS, url, schema, handler, errorHandler });
+  }
 }
 
 /** Invokes, notes the times for Server-Timing, and gives up when the client does. */

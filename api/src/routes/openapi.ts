@@ -50,6 +50,7 @@ const eventBody = { content: { 'application/json': anyType } };
  * two routes to functions are one.
  */
 function documented(schema: FastifySchema | undefined, url: string) {
+  if (schema?.hide) return { schema, url };
   if (url === '/fn/:name') return { schema: { ...schema, hide: true }, url };
   if (url === '/fn/:name/*') return { schema: requestSchema, url: '/fn/:name/:path' };
   if (schema?.operationId === 'invoke') return { schema: { ...schema, body: eventBody }, url };
