@@ -8,7 +8,7 @@ import {
   FunctionManifest,
   type FunctionSettings,
 } from '@mayfly/protocol/api';
-import { Compile } from '@mayfly/schema';
+import { Compile, clearestError } from '@mayfly/schema';
 import type { Header } from 'tar-stream';
 import { checkPath, fileAndFolder } from './deployment.js';
 import { ApiError } from './errors.js';
@@ -144,7 +144,7 @@ function parseManifest(bytes: Uint8Array): FunctionSettings {
     const { bundle: _, ...settings } = manifest;
     return settings;
   }
-  const [error] = validator.Errors(manifest);
+  const error = clearestError(validator.Errors(manifest));
   throw invalid(`${MANIFEST}: ${error ? problemOf(error, 'manifest') : 'it is no manifest'}`);
 }
 

@@ -139,8 +139,8 @@ export const ERRORS = Object.freeze({
   ),
   FUNCTION_WARMUP: row(
     502,
-    'the request that warms the function up was answered with an error',
-    'let `warmup` name a path that is answered with a status below 400, or leave it out',
+    'a request that warms the function up was answered with an error',
+    'let `warmup` name requests that are answered with a status below 400, or leave it out',
   ),
   FUNCTION_BAD_RESULT: row(
     502,

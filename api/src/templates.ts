@@ -14,6 +14,7 @@ import type { Runtime } from './runtimes/runtime.js';
 import { wasmProgram } from './runtimes/wasm.js';
 import type { FunctionLoad, ScheduledPool, SchedulingSettings } from './scheduler/index.js';
 import type { Settings, SourceFiles, VersionRecord } from './store/functions.js';
+import { warmUpCalls } from './warm-up.js';
 
 const RUNTIMES: Readonly<Record<RuntimeName, Runtime>> = {
   node: nodeProgram,
@@ -66,7 +67,7 @@ export class Templates {
   ): Promise<Template> {
     onStep('image');
     const { version, runtime, entry, command, port, memoryBytes, env, network } = record;
-    const warmup = warmupPath(record);
+    const warmup = warmUpCalls(record);
     const source = { name, files, entry, command, port, warmup };
     const { defaults, ...program } = await RUNTIMES[runtime](source, this.#layers);
     onStep('boot', program.images);
@@ -123,10 +124,6 @@ export class Templates {
     // What fails to go costs room until the next time.
     this.#pool.prune(name, [...versions].map(String)).catch(() => {});
   }
-}
-
-function warmupPath({ warmup }: Settings): string | undefined {
-  return typeof warmup === 'string' ? warmup : warmup ? '/' : undefined;
 }
 
 /** What was deployed says; the rest is the scheduler's default. */

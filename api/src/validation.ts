@@ -1,6 +1,11 @@
 /** Requests checked against the schemas of the API, and answers written by them. Each is compiled when it is needed first. */
 import { createRequire } from 'node:module';
-import { Compile, type TLocalizedValidationError, type TSchema } from '@mayfly/schema';
+import {
+  Compile,
+  clearestError,
+  type TLocalizedValidationError,
+  type TSchema,
+} from '@mayfly/schema';
 import type * as Stringify from '@mayfly/schema/stringify';
 import type {
   FastifySchemaCompiler,
@@ -18,7 +23,7 @@ const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart })
     const validator = compiled;
     const value = isText ? validator.Convert(data) : (data ?? {});
     if (validator.Check(value)) return { value };
-    const [error] = validator.Errors(value);
+    const error = clearestError(validator.Errors(value));
     return { error: error ? refusal(error, httpPart) : new ApiError('MAYFLY_REQUEST_INVALID') };
   };
 };

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import t from 'tap';
 import { pythonProgram } from '../src/runtimes/python.js';
+import { warmUpCalls } from '../src/warm-up.js';
 import { machines, request } from './machines.js';
 
 if (!existsSync('/dev/kvm')) t.plan(0, 'no /dev/kvm on this host');
@@ -48,7 +49,12 @@ async def app(scope, receive, send):
     const head = await deploy('asgi', pythonProgram, { 'app.py': app });
     t.match(head, { type: 'ready', exports: 'asgi' });
     t.equal((await invoke('asgi', request('/a/b'))).text, '/a/b');
-    const warm = await deploy('warm', pythonProgram, { 'app.py': app }, { warmup: '/' });
+    const warm = await deploy(
+      'warm',
+      pythonProgram,
+      { 'app.py': app },
+      { warmup: warmUpCalls({ warmup: true }) },
+    );
     t.match(warm, { type: 'ready', exports: 'asgi' });
     t.equal((await invoke('warm', request('/c'))).text, '/c');
     const bad = await deploy('bad', pythonProgram, { 'main.py': 'def (' });

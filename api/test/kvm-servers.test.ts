@@ -1,8 +1,10 @@
 /** An HTTP server and a WebAssembly module in a real machine. */
 import { existsSync } from 'node:fs';
+import type { WarmUp } from '@mayfly/protocol/api';
 import t from 'tap';
 import { httpProgram } from '../src/runtimes/http.js';
 import { wasmProgram } from '../src/runtimes/wasm.js';
+import { warmUpCalls } from '../src/warm-up.js';
 import { machines, request } from './machines.js';
 
 if (!existsSync('/dev/kvm')) t.plan(0, 'no /dev/kvm on this host');
@@ -48,16 +50,23 @@ async function servers(): Promise<void> {
     const server = `
       const { createServer } = require('node:http');
       let calls = 0;
-      createServer((request, response) => {
-        console.log(request.url);
+      createServer(async (request, response) => {
+        let body = '';
+        for await (const piece of request) body += piece;
+        console.log(request.method, request.url, body);
         response.statusCode = request.url === '/none' ? 404 : 200;
         response.end(String(++calls));
       }).listen(process.env.PORT);`;
     const command = ['node', 'server.cjs'];
-    const warm = (warmup: string) =>
-      deploy('warm', httpProgram, { 'server.cjs': server }, { command, port: 3000, warmup });
-    t.match(await warm('/warm?a'), { exports: 'http', logs: [{ text: '/warm?a' }] });
-    for (let i = 0; i < 2; i++) t.equal((await invoke('warm', request('/'))).text, '2');
+    const warm = (...warmup: WarmUp[]) => {
+      const settings = { command, port: 3000, warmup: warmUpCalls({ warmup }) };
+      return deploy('warm', httpProgram, { 'server.cjs': server }, settings);
+    };
+    t.match(await warm('/warm?a', { path: '/post', body: { a: 1 } }, { event: 5 }), {
+      exports: 'http',
+      logs: [{ text: 'GET /warm?a ' }, { text: 'POST /post {"a":1}' }, { text: 'POST / 5' }],
+    });
+    for (let i = 0; i < 2; i++) t.equal((await invoke('warm', request('/'))).text, '4');
     await t.rejects(warm('/none'), { code: 'MAYFLY_BOOT_FAILED', message: /answered with 404/ });
   });
 

@@ -12,6 +12,7 @@ import { httpProgram } from '../src/runtimes/http.js';
 import { nativeProgram } from '../src/runtimes/native.js';
 import { pythonProgram } from '../src/runtimes/python.js';
 import { wasmProgram } from '../src/runtimes/wasm.js';
+import { warmUpCalls } from '../src/warm-up.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'mayfly-runtimes-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
@@ -79,19 +80,20 @@ t.test('native modules bring the libraries that they need of the host', async (t
 });
 
 t.test('programs of each runtime', async (t) => {
+  const warmup = warmUpCalls({ warmup: '/w' });
   t.match(await pythonProgram(source({ 'main.py': '' }), layers), {
     argv: [/python3$/, '-S', '-B', '-X', 'utf8', '/mayfly/python/agent.py'],
     env: { MAYFLY_FUNCTION: '/function/main.py' },
   });
-  t.match(await pythonProgram(source({ 'main.py': '' }, { warmup: '/w' }), layers), {
-    env: { MAYFLY_WARMUP: '/w' },
+  t.match(await pythonProgram(source({ 'main.py': '' }, { warmup }), layers), {
+    env: { MAYFLY_WARMUP: JSON.stringify(warmup) },
   });
-  await t.rejects(nativeProgram(source({ p: plain }, { warmup: '/' }), layers), {
+  await t.rejects(nativeProgram(source({ p: plain }, { warmup }), layers), {
     code: 'MAYFLY_SOURCE_INVALID',
     message: /has no warmup/,
   });
-  const warmServer = source({ 's.py': '' }, { command: ['python3', 's.py'], warmup: '/w' });
-  t.match(await httpProgram(warmServer, layers), { dialect: { kind: 'http', warmup: '/w' } });
+  const warmServer = source({ 's.py': '' }, { command: ['python3', 's.py'], warmup });
+  t.match(await httpProgram(warmServer, layers), { dialect: { kind: 'http', warmup } });
   t.match(await pythonProgram(source({ 'only.py': '', 'a/b.py': '' }), layers), {
     env: { MAYFLY_FUNCTION: '/function/only.py' },
   });

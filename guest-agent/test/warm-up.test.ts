@@ -1,5 +1,6 @@
 /** `warmup`: functions that are called once before their template is made. */
 import { join } from 'node:path';
+import type { WarmUpCall } from '@mayfly/protocol';
 import t from 'tap';
 import { nodeAgentPath, nodeFlags, pythonAgentPath } from '../src/index.js';
 import { AgentProcess, folderWith } from './agent-process.js';
@@ -9,11 +10,24 @@ type Test = Parameters<typeof folderWith>[0];
 const NODE = [process.execPath, ...nodeFlags, '--no-warnings', nodeAgentPath];
 const PYTHON = ['/usr/bin/python3', '-S', '-B', '-X', 'utf8', join(pythonAgentPath, 'agent.py')];
 
-function start(t: Test, command: string[], name: string, content: string | Uint8Array, path = '/') {
+const call = (path: string, method = 'GET', body = ''): WarmUpCall => {
+  const headers: [string, string][] = [['user-agent', 'mayfly-warmup']];
+  return { head: { type: 'request', method, url: `http://localhost${path}`, headers }, body };
+};
+
+/** `warmup`: the path of a GET, or all calls. */
+function start(
+  t: Test,
+  command: string[],
+  name: string,
+  content: string | Uint8Array,
+  warmup: string | WarmUpCall[] = '/',
+) {
   const folder = folderWith(t, { [name]: content });
+  const calls = typeof warmup === 'string' ? [call(warmup)] : warmup;
   return new AgentProcess(t, command, {
     MAYFLY_FUNCTION: join(folder, name),
-    MAYFLY_WARMUP: path,
+    MAYFLY_WARMUP: JSON.stringify(calls),
     PYTHONCOERCECLOCALE: '0',
   });
 }
@@ -85,6 +99,53 @@ def app(environ, start_response):
   );
   t.match((await python.receive()).head, { type: 'ready' });
   t.equal((await python.request('/x')).text, "['/w', '/x']");
+});
+
+t.test('several calls, with bodies, and an event', async (t) => {
+  const calls: WarmUpCall[] = [
+    call('/a'),
+    call('/b', 'POST', 'text \u20ac'),
+    { head: { type: 'event' }, body: '{"n":1}' },
+  ];
+  const node = start(
+    t,
+    NODE,
+    'f.mjs',
+    'const seen = []; export const handler = (event) => { seen.push([event.method, event.body, event.n]); return seen; };',
+    calls,
+  );
+  t.match((await node.receive()).head, { type: 'ready' });
+  t.same(JSON.parse((await node.event(1)).text), [
+    ['GET', '', null],
+    ['POST', 'text \u20ac', null],
+    [null, null, 1],
+    [null, null, null],
+  ]);
+  const python = start(
+    t,
+    PYTHON,
+    'main.py',
+    `
+seen = []
+def handler(event, context):
+    seen.append([event.get("method"), event.get("body"), event.get("n")])
+    return seen`,
+    calls,
+  );
+  t.match((await python.receive()).head, { type: 'ready' });
+  t.match(JSON.parse((await python.event({})).text), [
+    ['GET', '', null],
+    ['POST', 'text \u20ac', null],
+    [null, null, 1],
+    [null, null, null],
+  ]);
+  const failing = start(t, NODE, 'f.mjs', 'export const handler = (event) => event.a.b;', [
+    { head: { type: 'event' }, body: '{}' },
+  ]);
+  t.match((await failing.receive()).head, {
+    code: 'FUNCTION_THREW',
+    message: /^the event, which is to warm the function up, failed: /,
+  });
 });
 
 t.test('a WebAssembly module is fresh again', async (t) => {

@@ -10,7 +10,7 @@ const PRELOAD = `${GUEST_PATHS.agents}/preload-node.cjs`;
 const NODE_OPTIONS = ['--enable-source-maps', '--require', PRELOAD];
 
 export async function httpProgram(source: Source, layers: Layers): Promise<Program> {
-  const { port = PORT_DEFAULT, warmup } = source;
+  const { port = PORT_DEFAULT, warmup = [] } = source;
   const extra = [{ guestPath: PRELOAD, hostPath: nodePreloadPath }];
   const { argv, images } = await commandOf(source, layers, 'server', extra);
   const [program = '', ...args] = argv;
@@ -26,6 +26,6 @@ export async function httpProgram(source: Source, layers: Layers): Promise<Progr
       ...(vendored && { PYTHONPATH: `${GUEST_PATHS.function}/vendor` }),
     },
     cwd: GUEST_PATHS.function,
-    dialect: { kind: 'http', port, ...(warmup !== undefined && { warmup }) },
+    dialect: { kind: 'http', port, ...(warmup.length > 0 && { warmup }) },
   };
 }

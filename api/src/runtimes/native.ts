@@ -12,7 +12,7 @@ const NO_WARMUP =
   'a native program has no warmup: it does what takes long before it reads its standard input, or before mayfly_ready()';
 
 export async function nativeProgram(source: Source, layers: Layers): Promise<Program> {
-  if (source.warmup !== undefined) throw new ApiError('MAYFLY_SOURCE_INVALID', NO_WARMUP);
+  if (source.warmup?.length) throw new ApiError('MAYFLY_SOURCE_INVALID', NO_WARMUP);
   const { argv, images, own } = await commandOf(source, layers, source.name);
   const speaksFrames = own !== undefined && Buffer.from(own.bytes).includes(FRAMES_MARK);
   return {

@@ -1,4 +1,5 @@
 /** What a runtime does: from the files that somebody deploys to what a guest boots. */
+import type { WarmUpCall } from '@mayfly/protocol';
 import type { Dialect } from '@mayfly/vmm';
 import type { Layers } from '../layers.js';
 
@@ -15,8 +16,8 @@ export interface Source {
   entry?: string | undefined;
   command?: readonly string[] | undefined;
   port?: number | undefined;
-  /** The path of a GET that the function answers before its template is made. */
-  warmup?: string | undefined;
+  /** What the function answers before its template is made, one after the other. */
+  warmup?: readonly WarmUpCall[];
 }
 
 /** What a guest runs. */
@@ -37,6 +38,6 @@ export interface Program {
 export type Runtime = (source: Source, layers: Layers) => Promise<Program>;
 
 /** What an agent reads of it. */
-export function warmupEnv({ warmup }: Source): Record<string, string> {
-  return warmup === undefined ? {} : { MAYFLY_WARMUP: warmup };
+export function warmupEnv({ warmup = [] }: Source): Record<string, string> {
+  return warmup.length === 0 ? {} : { MAYFLY_WARMUP: JSON.stringify(warmup) };
 }

@@ -6,9 +6,10 @@
  *
  *   MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N     (default /dev/vsock/2/1024)
  *   MAYFLY_FUNCTION      the function's module                  (default /function/index.mjs)
- *   MAYFLY_WARMUP        the path of a request that it answers before it is ready
+ *   MAYFLY_WARMUP        what it answers before it is ready: a list of WarmUpCall, as JSON
  */
 import { writeSync } from 'node:fs';
+import type { WarmUpCall } from '@mayfly/protocol';
 import { keepTimeoutsAlive } from './abort-signal.js';
 import { newCollector } from './collector.js';
 import { compileOnce } from './compilation.js';
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
   const stream = BlockingStream.open(process.env.MAYFLY_AGENT_STREAM ?? STREAM_PATH_DEFAULT);
   const path = process.env.MAYFLY_FUNCTION ?? '/function/index.mjs';
   delete process.env.MAYFLY_AGENT_STREAM;
-  const warmup = process.env.MAYFLY_WARMUP;
+  const warmup = JSON.parse(process.env.MAYFLY_WARMUP ?? '[]') as WarmUpCall[];
   delete process.env.MAYFLY_FUNCTION;
   delete process.env.MAYFLY_WARMUP;
   const collect = newCollector();
@@ -58,8 +59,8 @@ async function main(): Promise<void> {
   collect();
   await warmUp();
   try {
-    if (warmup !== undefined) {
-      logs.push(...(await interruptible(() => warmUpFunction(user, warmup))));
+    for (const wanted of warmup) {
+      logs.push(...(await interruptible(() => warmUpFunction(user, wanted))));
       user.renew?.();
     }
     collect({ type: 'minor' }); // No clone has to do it for what was left here,

@@ -10,6 +10,8 @@ import {
   type Frame,
   type HostHead,
   type LogLine,
+  nameOfWarmUp,
+  type WarmUpCall,
 } from '@mayfly/protocol';
 import { Channel, type Wire } from './channel.js';
 import { takeLogs } from './console.js';
@@ -80,11 +82,11 @@ async function walk(): Promise<void> {
 }
 
 /**
- * Calls the user's function once, as a GET of `path`, because its `warmup` asks for it. Gives the lines that it logged.
+ * Calls the user's function, because its `warmup` asks for it. Gives the lines that it logged.
  *
  * @throws FunctionError FUNCTION_WARMUP; what the function throws
  */
-export async function warmUpFunction(user: UserFunction, path: string): Promise<LogLine[]> {
+export async function warmUpFunction(user: UserFunction, wanted: WarmUpCall): Promise<LogLine[]> {
   const logs: LogLine[] = [];
   let status = 0;
   const channel = new Channel({
@@ -94,15 +96,10 @@ export async function warmUpFunction(user: UserFunction, path: string): Promise<
     },
     readLater: async () => undefined,
   });
-  const headers: [string, string][] = [
-    ['host', 'localhost'],
-    ['user-agent', 'mayfly-warmup'],
-  ];
-  const url = `http://localhost${path}`;
-  const head = { ...invocation(), type: 'request' as const, method: 'GET', url, headers };
-  const what = `GET ${path}, which is to warm the function up,`;
+  const head = { ...wanted.head, ...invocation() };
+  const what = `${nameOfWarmUp(wanted)}, which is to warm the function up,`;
   try {
-    await call(user, head, new Uint8Array(0), channel);
+    await call(user, head, Buffer.from(wanted.body), channel);
   } catch (cause) {
     if (cause instanceof FunctionError) throw cause;
     throw new FunctionError('FUNCTION_THREW', `${what} failed: ${messageOf(cause)}`, { cause });

@@ -1,10 +1,10 @@
 /** Whether a mayfly.json is one, by the schema of the API. */
 import { FunctionManifest } from '@mayfly/protocol/api';
-import { type TLocalizedValidationError, Value } from '@mayfly/schema';
+import { clearestError, type TLocalizedValidationError, Value } from '@mayfly/schema';
 
 /** @returns what is wrong with it, naming the first wrong field */
 export function manifestProblem(manifest: unknown): string | undefined {
-  const [error] = Value.Errors(FunctionManifest, manifest);
+  const error = clearestError(Value.Errors(FunctionManifest, manifest));
   return error && problemOf(error);
 }
 

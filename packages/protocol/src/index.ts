@@ -13,3 +13,4 @@ export {
 } from './frames.js';
 export type * from './messages.js';
 export { VERSION } from './version.js';
+export { nameOfWarmUp, WARM_UP_ORIGIN, type WarmUpCall } from './warm-up.js';

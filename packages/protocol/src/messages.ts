@@ -76,6 +76,11 @@ export interface ChunkHead {
 
 export type HostHead = RequestHead | EventHead;
 
+/** A request or an event that is no invocation yet. */
+export type CallHead =
+  | Pick<RequestHead, 'type' | 'method' | 'url' | 'headers'>
+  | Pick<EventHead, 'type'>;
+
 /** The function is loaded; the next thing that the agent does is to wait for an invocation. */
 export interface ReadyHead {
   type: 'ready';

@@ -6,3 +6,4 @@ export * from 'typebox';
 export { Compile } from 'typebox/compile';
 export type { TLocalizedValidationError } from 'typebox/error';
 export { Value } from 'typebox/value';
+export { clearestError } from './clearest-error.js';

@@ -9,16 +9,16 @@
  *   stdio    standard input is read, and nothing is there      the body is standard input, standard output the answer
  * ```
  */
-import type { Frame, LogLine, MayflyError } from '@mayfly/protocol';
+import type { Frame, LogLine, MayflyError, WarmUpCall } from '@mayfly/protocol';
 import type { Machine, Stop } from '../machine/machine.js';
 import { FramesGreeting, FramesTalk } from './frames.js';
 import { HttpGreeting, HttpTalk } from './http.js';
 import { StdioGreeting, StdioTalk } from './stdio.js';
 
-/** Plain data: part of a template. `warmup`: path of a GET that is answered before the template is made. */
+/** Plain data: part of a template. `warmup`: what is answered before the template is made. */
 export type Dialect =
   | { kind: 'frames' }
-  | { kind: 'http'; port: number; warmup?: string }
+  | { kind: 'http'; port: number; warmup?: readonly WarmUpCall[] }
   | { kind: 'stdio' };
 
 const FRAMES: Dialect = { kind: 'frames' };

@@ -1,11 +1,11 @@
 /** An invocation's head as an HTTP/1.1 request (RFC 9112). */
-import type { EventHead, RequestHead } from '@mayfly/protocol';
+import type { CallHead } from '@mayfly/protocol';
 
 /**
  * How many bytes the body of a request has that comes piece by piece, if its client has said so: servers that know nothing
  * of chunks (Python's, most in C) can then read it.
  */
-export function announcedBytes(head: RequestHead | EventHead): number | undefined {
+export function announcedBytes(head: CallHead): number | undefined {
   const lengths =
     head.type === 'event' ? [] : head.headers.filter(([name]) => name === 'content-length');
   const [, length = ''] = lengths[0] ?? [];
@@ -13,7 +13,7 @@ export function announcedBytes(head: RequestHead | EventHead): number | undefine
 }
 
 /** Start line and headers; `bodyBytes` undefined: the body comes in chunks. */
-export function requestHead(head: RequestHead | EventHead, bodyBytes: number | undefined): Buffer {
+export function requestHead(head: CallHead, bodyBytes: number | undefined): Buffer {
   const { method, target, headers } = head.type === 'event' ? eventRequest : partsOf(head);
   let text = `${method} ${target} HTTP/1.1\r\n`;
   for (const [name, value] of headers) {
@@ -51,12 +51,16 @@ const eventRequest: Parts = {
   ],
 };
 
-function partsOf({ method, url, headers }: RequestHead): Parts {
+function partsOf({ method, url, headers }: Exclude<CallHead, { type: 'event' }>): Parts {
   const hostAt = url.indexOf('://') + 3;
   const pathAt = url.indexOf('/', hostAt);
   const host: [string, string] = ['host', url.slice(hostAt, pathAt)];
   const hasHost = headers.some(([name]) => name === 'host');
   return { method, target: url.slice(pathAt), headers: hasHost ? headers : [host, ...headers] };
 }
+
+/** Of the request that it becomes. */
+export const methodOf = (head: CallHead): string =>
+  head.type === 'event' ? eventRequest.method : head.method;
 
 const mayHaveBody = (method: string) => method !== 'GET' && method !== 'HEAD';

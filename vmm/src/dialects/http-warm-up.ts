@@ -1,23 +1,24 @@
-/** The request that warms a server up before its template is made, on a connection of its own. */
-import { MayflyError } from '@mayfly/protocol';
+/** A call that warms a server up before its template is made, on a connection of its own. */
+import { type CallHead, MayflyError, nameOfWarmUp, type WarmUpCall } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import { HttpAnswer } from './http-answer.js';
+import { methodOf, requestHead } from './http-request.js';
 
 /** A status from here on says that the server, or the path, is not what was meant. */
 const FAILED_FROM = 400;
 
 export class HttpWarmUp {
-  readonly #path: string;
+  readonly #name: string;
   readonly #answer: HttpAnswer;
   readonly #stream: VsockStream;
   #status = 0;
   #error: MayflyError | undefined;
 
   /** @param stream that was accepted; it is this object's from now on */
-  constructor(stream: VsockStream, path: string) {
-    this.#path = path;
+  constructor(stream: VsockStream, call: WarmUpCall) {
+    this.#name = nameOfWarmUp(call);
     this.#stream = stream;
-    this.#answer = new HttpAnswer('GET', {
+    this.#answer = new HttpAnswer(methodOf(call.head), {
       head: (status) => {
         this.#status = status;
       },
@@ -27,8 +28,8 @@ export class HttpWarmUp {
     stream.onData = (bytes) => this.#guarded(() => this.#answer.push(bytes));
     stream.onEnd = () => this.#guarded(() => this.#answer.close());
     stream.onClose = () => this.#guarded(() => this.#answer.close());
-    const head = `GET ${path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: mayfly-warmup\r\nconnection: close\r\n\r\n`;
-    stream.write(Buffer.from(head, 'latin1'));
+    const body = Buffer.from(call.body);
+    stream.write(Buffer.concat([requestHead(closing(call.head), body.byteLength), body]));
   }
 
   /**
@@ -40,7 +41,7 @@ export class HttpWarmUp {
     if (this.#error) throw this.#error;
     if (!this.#answer.over) return false;
     if (this.#status >= FAILED_FROM) {
-      const message = `GET ${this.#path}, which is to warm the server up, was answered with ${this.#status}`;
+      const message = `${this.#name}, which is to warm the server up, was answered with ${this.#status}`;
       throw new MayflyError('MAYFLY_BOOT_FAILED', message);
     }
     if (!this.#stream.closed) this.#stream.destroy();
@@ -48,7 +49,7 @@ export class HttpWarmUp {
   }
 
   get missing(): string {
-    return `the server does not answer GET ${this.#path}, which is to warm it up`;
+    return `the server does not answer ${this.#name}, which is to warm it up`;
   }
 
   #guarded(work: () => void): void {
@@ -58,4 +59,11 @@ export class HttpWarmUp {
       this.#error ??= error as MayflyError;
     }
   }
+}
+
+/** There is no other on the connection. */
+function closing(head: CallHead): CallHead {
+  if (head.type === 'event') return head;
+  const headers = head.headers.filter(([name]) => name !== 'connection');
+  return { ...head, headers: [...headers, ['connection', 'close']] };
 }

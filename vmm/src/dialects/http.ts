@@ -8,13 +8,14 @@ import {
   type LogLine,
   MayflyError,
   type RequestHead,
+  type WarmUpCall,
 } from '@mayfly/protocol';
 import type { VsockStream } from '../devices/index.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import { Dial } from '../network/dial.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
-import { announcedBytes, chunk, LAST_CHUNK, requestHead } from './http-request.js';
+import { announcedBytes, chunk, LAST_CHUNK, methodOf, requestHead } from './http-request.js';
 import { HttpWarmUp } from './http-warm-up.js';
 import { Pieces } from './pieces.js';
 
@@ -27,20 +28,20 @@ export class HttpGreeting implements Greeting {
   /** Since the guest waits for nothing but input. */
   #askedAtRest = false;
   #stream: VsockStream | undefined;
-  /** The path that is asked for before the server is ready, until it is. */
-  #toWarm: string | undefined;
+  /** What is still to be answered before the server is ready. */
+  readonly #toWarm: WarmUpCall[];
   #warmUp: HttpWarmUp | undefined;
 
-  /** @param warmup path of a GET that the server answers before it is ready */
+  /** @param warmup what the server answers before it is ready */
   constructor(
     machine: Machine,
-    { port, warmup }: { port: number; warmup?: string | undefined },
+    { port, warmup = [] }: { port: number; warmup?: readonly WarmUpCall[] },
     logs: () => LogLine[],
   ) {
     machine.devices.console.endInput();
     this.#machine = machine;
     this.#port = port;
-    this.#toWarm = warmup;
+    this.#toWarm = [...warmup];
     this.#logs = logs;
   }
 
@@ -99,9 +100,10 @@ export class HttpGreeting implements Greeting {
 
   /** Whether there is something to be done before the connection is the template's. */
   #warm(): boolean {
-    if (this.#toWarm === undefined || this.#stream === undefined) return false;
-    this.#warmUp = new HttpWarmUp(this.#stream, this.#toWarm);
-    this.#toWarm = undefined;
+    if (this.#stream === undefined) return false;
+    const call = this.#toWarm.shift();
+    if (call === undefined) return false;
+    this.#warmUp = new HttpWarmUp(this.#stream, call);
     this.#connection = 'warming';
     return true;
   }
@@ -164,8 +166,7 @@ export class HttpTalk implements Talk {
       const room = this.#stream.write(chunk(body));
       return frame.head.end === true ? this.#stream.write(LAST_CHUNK) : room;
     }
-    const method = head.type === 'request' ? head.method : 'POST';
-    this.#answer = new HttpAnswer(method, {
+    this.#answer = new HttpAnswer(methodOf(head), {
       head: (status, headers) => {
         this.#head = { type: 'response', status, headers };
       },

@@ -1,5 +1,5 @@
 /** The greeting of a server that is to be warm: connections to it, its answer, and what is no good one. */
-import type { Frame } from '@mayfly/protocol';
+import type { Frame, WarmUpCall } from '@mayfly/protocol';
 import t from 'tap';
 import { HttpGreeting } from '../../src/dialects/http.js';
 import type { Machine, Stop } from '../../src/machine/machine.js';
@@ -27,7 +27,7 @@ class FakeStream {
   }
 }
 
-function greeting(warmup?: string, listeningPorts: number[] = []) {
+function greeting(warmup: WarmUpCall[] = [], listeningPorts: number[] = []) {
   const streams: FakeStream[] = [];
   const vsock = {
     connect: () => {
@@ -42,9 +42,15 @@ function greeting(warmup?: string, listeningPorts: number[] = []) {
 
 const idle = (deadline?: bigint) => ({ kind: 'idle', deadline }) as unknown as Stop;
 
+const get = (path: string): WarmUpCall => {
+  const url = `http://localhost${path}`;
+  const headers: [string, string][] = [['host', 'localhost']];
+  return { head: { type: 'request', method: 'GET', url, headers }, body: '' };
+};
+
 /** A greeting whose server has got the request that warms it up. */
-function warming(path: string) {
-  const { greeting: greets, streams } = greeting(path);
+function warming(path: string, ...more: WarmUpCall[]) {
+  const { greeting: greets, streams } = greeting([get(path), ...more]);
   t.equal(greets.look(idle()), 'enter');
   streams[0]?.onOpen();
   t.equal(greets.look(idle()), 'enter');
@@ -99,8 +105,32 @@ t.test('the server answers on a connection that ends, and is ready on another on
   t.equal(streams[1]?.written, '');
 });
 
+t.test('each call has a connection of its own', async (t) => {
+  const head = { ...get('/p').head, method: 'PUT' } as WarmUpCall['head'];
+  const event: WarmUpCall = { head: { type: 'event' }, body: '{"a":1}' };
+  const { greets, streams } = warming('/', { head, body: 'text' }, event);
+  for (const [at, expected] of [
+    [0, /^GET \/ HTTP/],
+    [1, /^PUT \/p HTTP\/1\.1\r\n(.*\r\n)*content-length: 4\r\n\r\ntext$/],
+    [
+      2,
+      /^POST \/ HTTP\/1\.1\r\n(.*\r\n)*content-type: application\/json\r\n(.*\r\n)*\r\n\{"a":1\}$/,
+    ],
+  ] as const) {
+    const stream = streams[at] as FakeStream;
+    t.match(stream.written, expected);
+    answer(stream, 'HTTP/1.1 204 No Content\r\n\r\n');
+    t.equal(greets.look(idle()), 'enter');
+    streams[at + 1]?.onOpen();
+    if (at < 2) t.equal(greets.look(idle()), 'enter');
+  }
+  t.match(greets.look(idle()) as Frame['head'], { type: 'ready' });
+  t.equal(streams.length, 4);
+  t.equal(streams[3]?.written, '');
+});
+
 t.test('a server that listens on another port is told which', async (t) => {
-  const missing = (ports: number[]) => greeting(undefined, ports).greeting.missing;
+  const missing = (ports: number[]) => greeting([], ports).greeting.missing;
   t.equal(missing([]), 'the program does not listen on port 80');
   t.match(
     missing([3000]),

@@ -5,12 +5,13 @@
 
     MAYFLY_AGENT_STREAM  where the host is: a path, or fd:N  (default /dev/vsock/2/1024)
     MAYFLY_FUNCTION      the function's file, or FILE:NAME   (default /function/main.py)
-    MAYFLY_WARMUP        the path of a request that it answers before it is ready
+    MAYFLY_WARMUP        what it answers before it is ready: a list of WarmUpCall, as JSON
 """
 
 import base64
 import faulthandler
 import gc
+import json
 import os
 import sys
 import time
@@ -45,7 +46,7 @@ class Context:
 def main():
     stream = Stream(os.environ.pop("MAYFLY_AGENT_STREAM", PLACE_DEFAULT))
     entry = os.environ.pop("MAYFLY_FUNCTION", "/function/main.py")
-    warmup = os.environ.pop("MAYFLY_WARMUP", None)
+    warmup = json.loads(os.environ.pop("MAYFLY_WARMUP", "[]"))
     os.environ.pop("PYTHONCOERCECLOCALE", None)
     faulthandler.enable(sys.__stderr__)  # a crash leaves a traceback on the machine's console
     sys.argv = [entry.partition(":")[0]]
@@ -60,12 +61,12 @@ def main():
         os._exit(1)
     logs = console.take()
     warm_up(kind)
-    if warmup is not None:
-        try:
-            logs += warm_up_function(_CALLS[kind], function, warmup, Context)
-        except BaseException as error:
-            stream.write(error_head(error))
-            os._exit(1)
+    try:
+        for wanted in warmup:
+            logs += warm_up_function(_CALLS[kind], function, wanted, Context)
+    except BaseException as error:
+        stream.write(error_head(error))
+        os._exit(1)
     # What is there now is never garbage; looking at it again would write to its pages in each clone.
     gc.collect()
     gc.freeze()

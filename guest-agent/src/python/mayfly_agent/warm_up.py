@@ -36,25 +36,22 @@ def warm_up(kind):
     console.take()
 
 
-def warm_up_function(call, function, path, context_of):
-    """Calls the user's function once, as a GET of `path`, because its `warmup` asks for it. Gives the lines that it logged.
+def warm_up_function(call, function, wanted, context_of):
+    """Calls the user's function, because its `warmup` asks for it. Gives the lines that it logged.
 
     Raises FunctionError FUNCTION_WARMUP, and what the function raises.
     """
     head = {
-        "type": "request",
+        **wanted["head"],
         "id": "warm",
         "deadlineMs": time.time() * 1000 + 60_000,
         "generation": "warm",
-        "method": "GET",
-        "url": f"http://localhost{path}",
-        "headers": [["host", "localhost"], ["user-agent", "mayfly-warmup"]],
     }
     stream = _Memory()
     answer = Answer(stream)
-    what = f"GET {path}, which is to warm the function up,"
+    what = f"{_name_of(wanted['head'])}, which is to warm the function up,"
     try:
-        call(function, head, RequestBody(stream, head, b""), context_of(head), answer)
+        call(function, head, RequestBody(stream, head, wanted["body"].encode()), context_of(head), answer)
         answer.done()
     except failure.FunctionError:
         raise
@@ -63,6 +60,12 @@ def warm_up_function(call, function, path, context_of):
     if stream.status >= _FAILED_FROM:
         raise failure.FunctionError("FUNCTION_WARMUP", f"{what} was answered with {stream.status}")
     return stream.logs
+
+
+def _name_of(head):
+    if head["type"] == "event":
+        return "the event"
+    return f"{head['method']} {head['url'].removeprefix('http://localhost')}"
 
 
 class _Memory:

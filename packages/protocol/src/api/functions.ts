@@ -25,6 +25,36 @@ export const NetworkPolicy = Type.Object(
 );
 export type NetworkPolicy = Type.Static<typeof NetworkPolicy>;
 
+const WarmUpPath = Type.String({ pattern: '^/[!-~]*$', maxLength: 2048 });
+
+const WarmUpRequest = Type.Object(
+  {
+    method: Type.Optional(
+      Type.String({ pattern: '^[A-Z]{1,32}$', description: 'GET, or POST if there is a body' }),
+    ),
+    path: Type.Optional(WarmUpPath),
+    headers: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$" }),
+        Type.String({ pattern: '^[\\t -~]*$', maxLength: 8192 }),
+        { ...CLOSED, maxProperties: 64 },
+      ),
+    ),
+    body: Type.Optional(
+      Type.Unknown({ description: 'text; any other value is sent as JSON, with its content type' }),
+    ),
+  },
+  { ...CLOSED, description: 'a request' },
+);
+
+const WarmUpEvent = Type.Object(
+  { event: Type.Unknown() },
+  { ...CLOSED, description: 'an event, as POST /v1/functions/{name}/invocations gets it' },
+);
+
+const WarmUp = Type.Union([WarmUpPath, WarmUpRequest, WarmUpEvent]);
+export type WarmUp = Type.Static<typeof WarmUp>;
+
 /** Everything about a function but its code. Fields that are left out get their defaults. */
 const settings = {
   runtime: Type.Optional(Runtime),
@@ -81,9 +111,9 @@ const settings = {
   ),
   network: Type.Optional(NetworkPolicy),
   warmup: Type.Optional(
-    Type.Union([Type.Boolean(), Type.String({ pattern: '^/[!-~]*$', maxLength: 2048 })], {
+    Type.Union([Type.Boolean(), WarmUp, Type.Array(WarmUp, { minItems: 1, maxItems: 16 })], {
       description:
-        'call the function once before its template is made: with a GET of this path, or of / if true',
+        'call the function before its template is made: with a GET of this path, or of / if true, with this request or event, or with each of these',
     }),
   ),
 };
