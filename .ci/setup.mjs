@@ -28,7 +28,11 @@ const SYSTEM_TOOLS = [
 ];
 
 /** What some tests want, which are skipped without it: installed with --tests, where that is possible. */
-const TEST_TOOLS = [{ path: 'qemu-system-x86_64', debian: 'qemu-system-x86' }];
+const TEST_TOOLS = [
+  { path: 'qemu-system-x86_64', debian: 'qemu-system-x86' },
+  { path: 'curl', debian: 'curl' },
+  { path: 'openssl', debian: 'openssl' },
+];
 
 const at = (...parts) => join(ROOT, ...parts);
 const manifest = (folder) => JSON.parse(readFileSync(at(folder, 'package.json'), 'utf8'));

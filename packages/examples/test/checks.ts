@@ -58,9 +58,12 @@ function halves(width: number, height: number, opaque = true): Buffer {
   return data;
 }
 
+export const photo = (width: number, height: number) =>
+  jpeg.encode({ width, height, data: halves(width, height) }, 95).data;
+
 async function thumbnail(t: Test, call: Call): Promise<void> {
-  const photo = jpeg.encode({ width: 400, height: 300, data: halves(400, 300) }, 95).data;
-  const small = await call('/?width=40', post(new Uint8Array(photo)));
+  const large = photo(400, 300);
+  const small = await call('/?width=40', post(new Uint8Array(large)));
   t.equal(small.headers.get('content-type'), 'image/jpeg');
   const decoded = jpeg.decode(Buffer.from(await small.arrayBuffer()));
   t.match(decoded, { width: 40, height: 30 });
@@ -86,8 +89,8 @@ async function thumbnail(t: Test, call: Call): Promise<void> {
   for (const [status, path, body] of [
     [415, '/', 'GIF89a'],
     [422, '/', new Uint8Array(bomb)],
-    [422, '/', new Uint8Array(photo.subarray(0, 200))],
-    [400, '/?width=0', new Uint8Array(photo)],
+    [422, '/', new Uint8Array(large.subarray(0, 200))],
+    [400, '/?width=0', new Uint8Array(large)],
   ] as const) {
     t.equal((await call(path, post(body))).status, status);
   }

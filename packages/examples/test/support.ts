@@ -21,15 +21,15 @@ export function temporaryFolder(t: Test): string {
   return folder;
 }
 
+type Deploy = (name: string, folder: string, ...options: string[]) => Promise<Call>;
+
 /** Deploys as a user does; every invocation is a process of its own. */
-export async function deployer(
-  t: Test,
-): Promise<(name: string, folder: string, ...options: string[]) => Promise<Call>> {
+export async function deployer(t: Test): Promise<{ url: string; deploy: Deploy }> {
   const dataDir = temporaryFolder(t);
   const layers = new FileLayers(join(dataDir, 'layers'));
   const server = await startServer({ port: 0, dataDir, pool: new ProcessPool(), layers });
   t.teardown(() => server.close());
-  return async (name, folder, ...options) => {
+  const deploy: Deploy = async (name, folder, ...options) => {
     const said: string[] = [];
     const say = (text: string) => void said.push(text);
     const args = ['deploy', name, folder, '--url', server.url, ...options];
@@ -37,4 +37,5 @@ export async function deployer(
     if (code !== 0) throw new Error(`deploying ${name} failed with ${code}: ${said.join('')}`);
     return (path, init) => fetch(`${server.url}/fn/${name}${path}`, init);
   };
+  return { url: server.url, deploy };
 }
