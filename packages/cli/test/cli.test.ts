@@ -21,6 +21,7 @@ import { startServer } from '@mayfly/api';
 import type { HostHead } from '@mayfly/protocol';
 import type { InvokeFrame, Pool } from '@mayfly/vmm';
 import t from 'tap';
+import { processor } from '../src/commands/doctor.js';
 import { runCommandLine } from '../src/index.js';
 
 const TIMING = { guestMicros: 1, queueMicros: 1, cloneMicros: 1 };
@@ -706,6 +707,12 @@ t.test('doctor says what this host has', async (t) => {
   }
   for (const { result, advice } of findings) t.ok(result === 'ok' || advice);
   t.match(await mayfly('doctor'), { stdout: /^(ok|warn|fail) +\/dev\/kvm: / });
+});
+
+t.test('what a guest has shown is there, /proc/cpuinfo need not say', async (t) => {
+  const cpuinfo = 'model name\t: Some\nflags\t\t: fpu lm nx syscall xsave svm\n\n';
+  t.same(processor(cpuinfo, true), { check: 'processor', result: 'ok', detail: 'Some' });
+  t.match(processor(cpuinfo, false), { result: 'warn', detail: /^Some; .*need: fsgsbase$/ });
 });
 
 t.test(

@@ -1,5 +1,5 @@
 /** What programs can see of the processor: a checkpoint only runs where all of it is there. */
-import { cpuField, readCpuinfo } from '../machine/cpuinfo.js';
+import { cpuField, REQUIRED, readCpuinfo } from '../machine/cpuinfo.js';
 
 /** `features`: as /proc/cpuinfo names them, sorted. */
 export interface CpuDescription {
@@ -32,8 +32,11 @@ export function describeCpu(cpuinfo = readCpuinfo()): CpuDescription {
   };
 }
 
-/** The features that `host` lacks. */
+/**
+ * The features that `host` lacks. What no machine starts without is there where machines start, even if /proc/cpuinfo hides it as
+ * some kernels do with fsgsbase.
+ */
 export function missingFeatures(wanted: CpuDescription, host: CpuDescription): string[] {
-  const there = new Set(host.features);
+  const there = new Set([...host.features, ...REQUIRED]);
   return wanted.features.filter((feature) => !there.has(feature));
 }

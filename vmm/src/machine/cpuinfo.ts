@@ -1,8 +1,8 @@
 /** What /proc/cpuinfo says, and what Mayfly needs of it. Without the native addon, which a host may be without. */
 import { closeSync, openSync, readSync } from 'node:fs';
 
-/** What the guest kernel uses without asking: names as in /proc/cpuinfo. KVM refuses the control register bits that a missing one would need. */
-const REQUIRED = ['lm', 'nx', 'syscall', 'fsgsbase', 'xsave'] as const;
+/** What the guest kernel uses without asking: names as in /proc/cpuinfo. Mostly, KVM refuses the control register bits that a missing one would need. */
+export const REQUIRED: readonly string[] = ['lm', 'nx', 'syscall', 'fsgsbase', 'xsave'];
 
 /** More than /proc/cpuinfo says of one processor. */
 const CPUINFO_BYTES = 8192;

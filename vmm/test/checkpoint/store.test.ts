@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import type * as Tap from 'tap';
 import t from 'tap';
+import { missingFeatures } from '../../src/checkpoint/cpu.js';
 import type { Manifest } from '../../src/checkpoint/manifest.js';
 import { CheckpointStore } from '../../src/checkpoint/store.js';
 import { treeOf } from '../../src/checkpoint/tree.js';
@@ -371,4 +372,9 @@ t.test('damage is refused with what is wrong', async (t) => {
     );
     await t.rejects(store.get('json'), { ...code('DAMAGED'), message: new RegExp(name) });
   }
+});
+
+t.test('of processors, only what not every host of ours has is wanted', async (t) => {
+  const cpu = (...features: string[]) => ({ vendor: 'any', model: 'any', features });
+  t.same(missingFeatures(cpu('avx', 'fsgsbase', 'lm', 'sse'), cpu('sse')), ['avx']);
 });

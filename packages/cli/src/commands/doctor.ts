@@ -46,9 +46,12 @@ export function addDoctor(program: Command, io: Io): void {
 
 export async function examine(): Promise<Finding[]> {
   const cpuinfo = readCpuinfo();
+  const kvm = await examineKvm();
+  const runs = kvm.every(({ result }) => result === 'ok') ? await trial() : undefined;
   return [
-    ...(await examineKvm()),
-    processor(cpuinfo),
+    ...kvm,
+    ...(runs ? [runs] : []),
+    processor(cpuinfo, runs?.result === 'ok'),
     kindOfKvm(cpuinfo),
     memory(),
     hugePages(),
@@ -97,14 +100,34 @@ function capabilities(device: kvm.Kvm): Finding {
   return { check, result: 'fail', detail, advice: 'use a newer kernel' };
 }
 
-function processor(cpuinfo: string): Finding {
+/** Runs the smallest guest there is. */
+async function trial(): Promise<Finding> {
+  const check = 'machine';
+  try {
+    const { tryHost } = await import('@mayfly/vmm/machine');
+    tryHost();
+    return { check, result: 'ok', detail: 'a trial guest runs' };
+  } catch (error) {
+    const { code = '', message } = error as { code?: string; message: string };
+    const advice =
+      code === 'MAYFLY_HOST_CPU'
+        ? PROCESSOR_ADVICE
+        : 'build the guest kernel with `npm run setup`; if it is there, see the kernel’s log (dmesg)';
+    return { check, result: 'fail', detail: message, advice };
+  }
+}
+
+const PROCESSOR_ADVICE =
+  'use a newer processor; in a virtual machine, pass the features of its host on';
+
+/** What a guest that runs has shown is there, whatever /proc/cpuinfo says. */
+export function processor(cpuinfo: string, hasRun: boolean): Finding {
   const check = 'processor';
   const model = cpuField(cpuinfo, 'model name') || 'unknown';
-  const missing = missingCpuFeatures(cpuinfo);
+  const missing = hasRun ? [] : missingCpuFeatures(cpuinfo);
   if (missing.length === 0) return { check, result: 'ok', detail: model };
-  const detail = `${model}, which lacks what guests need: ${missing.join(', ')}`;
-  const advice = 'use a newer processor; in a virtual machine, pass the features of its host on';
-  return { check, result: 'fail', detail, advice };
+  const detail = `${model}; /proc/cpuinfo does not have what guests need: ${missing.join(', ')}`;
+  return { check, result: 'warn', detail, advice: PROCESSOR_ADVICE };
 }
 
 function kindOfKvm(cpuinfo: string): Finding {
