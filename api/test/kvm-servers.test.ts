@@ -46,6 +46,31 @@ async function servers(): Promise<void> {
     t.equal(seen.size, 2, 'Math.random differs between clones');
   });
 
+  t.test('a server in Python, unmodified', async (t) => {
+    const server = `
+import os, random
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args): pass
+    def do_GET(self):
+        print("asked for", self.path)
+        body = str(random.random()).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()`;
+    const settings = { command: ['python3', 'app.py'], port: 8000 };
+    await deploy('python', httpProgram, { 'app.py': server }, settings);
+    const seen = new Set<string>();
+    for (let i = 0; i < 2; i++) {
+      const answer = await invoke('python', request('/a'));
+      t.match(answer.head, { status: 200, logs: [{ text: 'asked for /a' }] });
+      seen.add(answer.text);
+    }
+    t.equal(seen.size, 2, 'random differs between clones');
+  });
+
   t.test('a server that is warmed up', async (t) => {
     const server = `
       const { createServer } = require('node:http');

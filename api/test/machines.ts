@@ -40,9 +40,18 @@ export async function machines(t: Test): Promise<Machines> {
         ([path, content]) =>
           [path, { bytes: Buffer.from(content as string), executable: false }] as const,
       );
-      const program = await runtime({ name, files: new Map(all), ...rest }, layers);
+      const { defaults, env, ...program } = await runtime(
+        { name, files: new Map(all), ...rest },
+        layers,
+      );
       const memoryBytes = 256 * 1024 * 1024;
-      const spec = { name, ...program, memoryBytes, bootTimeoutMs: 300_000 };
+      const spec = {
+        name,
+        ...program,
+        env: { ...defaults, ...env },
+        memoryBytes,
+        bootTimeoutMs: 300_000,
+      };
       return (await pool.deploy(spec)).readyHead as Record<string, unknown>;
     },
     invoke: async (name, head, body = '') => {

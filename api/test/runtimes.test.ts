@@ -127,10 +127,13 @@ t.test('programs of each runtime', async (t) => {
   const flask = { 'app.py': '', 'vendor/flask.py': '' };
   t.same((await httpProgram(source(flask, { command: ['python3', 'app.py'] }), layers)).defaults, {
     HOST: '127.0.0.1',
-    PYTHONPATH: '/function/vendor',
+    PYTHONPATH: '/function/vendor:/mayfly/python',
+    PYTHONDONTWRITEBYTECODE: '1',
+    PYTHONUNBUFFERED: '1',
   });
   t.match(await httpProgram(source({ p: plain }, { command: ['p'] }), layers), {
     argv: ['/function/p'],
+    defaults: { HOST: '127.0.0.1', PYTHONPATH: undefined },
     dialect: { kind: 'http', port: 8080 },
   });
   const module = Buffer.from('\0asm\x01\0\0\0', 'latin1');
