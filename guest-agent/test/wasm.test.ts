@@ -1,8 +1,9 @@
 /** WebAssembly modules in the agent for Node.js. */
 import { join } from 'node:path';
 import t from 'tap';
+import wabt from 'wabt';
 import { nodeAgentPath } from '../src/index.js';
-import { AgentProcess, folderWith } from './agent-process.js';
+import { AgentProcess, COMMON, folderWith } from './agent-process.js';
 
 const vector = (bytes: number[]) => [bytes.length, ...bytes];
 const text = (value: string) => vector([...Buffer.from(value)]);
@@ -94,6 +95,83 @@ t.test('a command: the body is its input, its output the answer', async (t) => {
     });
     t.equal(text, body);
   }
+});
+
+/** Copies all of its input to its output, in pieces of up to 64 bytes, or traps once that is longer than `limit`. */
+async function pipe(limit = 0x7fffffff): Promise<Uint8Array> {
+  const { parseWat } = await wabt();
+  const source = `(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 512) "begun\\n")
+    (func (export "_start") (local $sum i32)
+      (i32.store (i32.const 0) (i32.const 512)) (i32.store (i32.const 4) (i32.const 6))
+      (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16)))
+      (i32.store (i32.const 0) (i32.const 64))
+      (loop $more
+        (i32.store (i32.const 4) (i32.const 64))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (i32.store (i32.const 4) (i32.load (i32.const 16)))
+        (local.set $sum (i32.add (local.get $sum) (i32.load (i32.const 4))))
+        (if (i32.gt_u (local.get $sum) (i32.const ${limit})) (then (unreachable)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (br_if $more (i32.load (i32.const 4))))))`;
+  return parseWat('pipe.wat', source).toBinary({}).buffer;
+}
+
+t.test('both bodies stream: what waits for input has said what it had to say', async (t) => {
+  const agent = start(t, await pipe());
+  await agent.receive();
+  const url = 'http://h/';
+  agent.send({ ...COMMON, type: 'request', method: 'POST', url, headers: [], more: true }, 'one ');
+  t.match((await agent.receive()).head, {
+    ...{ type: 'response', status: 200, more: true },
+    headers: [['content-type', 'text/plain; charset=utf-8']],
+    logs: [{ level: 'error', text: 'begun' }],
+  });
+  t.equal((await agent.receive()).text, 'one ');
+  for (const piece of ['two ', 'x'.repeat(1000)]) {
+    agent.send({ type: 'chunk' }, piece);
+    t.equal((await agent.receive()).text, piece);
+  }
+  agent.send({ type: 'chunk', end: true }, '');
+  t.match((await agent.receive()).head, { type: 'chunk', end: true });
+  const body = Buffer.alloc(300_000, 'long ');
+  const long = await agent.request('/', { method: 'POST', body });
+  t.ok(long.body.equals(body), 'a long one comes back as it was');
+  t.ok(long.pieces.length > 2 && Math.max(...long.pieces) <= 65_536, 'in pieces');
+  t.match(await agent.request('/', { method: 'HEAD', body: 'x' }), {
+    head: { status: 200 },
+    text: '',
+  });
+});
+
+t.test('an answer that has begun and fails, and memory that is not there', async (t) => {
+  const agent = start(t, await pipe(100_000));
+  await agent.receive();
+  const failing = agent.request('/', { method: 'POST', body: Buffer.alloc(200_000) });
+  await t.rejects(failing, /FUNCTION_THREW/, 'behind its head');
+  const { parseWat } = await wabt();
+  // The exit code is what fd_read and fd_write say of addresses outside: EFAULT, both.
+  const outside = parseWat(
+    'outside.wat',
+    `(module
+      (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "handle") (result i32)
+        (i32.store (i32.const 0) (i32.const 65530)) (i32.store (i32.const 4) (i32.const 7))
+        (i32.add
+          (i32.mul (i32.const 100) (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 16)))
+          (i32.add
+            (call $write (i32.const 1) (i32.const -4) (i32.const 1) (i32.const 16))
+            (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 65534))))))`,
+  ).toBinary({}).buffer;
+  const wrong = start(t, outside);
+  await wrong.receive();
+  t.match((await wrong.request('/')).head, { code: 'FUNCTION_FAILED', message: /exit code 2142$/ });
 });
 
 t.test('a reactor, and modules that fail', async (t) => {

@@ -3,6 +3,8 @@ import type { AgentHead, Frame } from '@mayfly/protocol';
 
 export interface Wire {
   write(head: object, body?: Uint8Array): void;
+  /** The next frame of the host; its body is there until something is written. undefined at the end of the stream. */
+  read(): Frame | undefined;
   /** The next frame of the host, without holding the event loop up; undefined at the end of the stream. */
   readLater(): Promise<Frame | undefined>;
 }
@@ -18,6 +20,10 @@ export class Channel {
   /** Blocks while the host takes no more: whoever reads the answer slowly holds up the function that makes it. */
   write(head: AgentHead, body?: Uint8Array): void {
     if (this.#open) this.#wire.write(head, body);
+  }
+
+  read(): Frame | undefined {
+    return this.#wire.read();
   }
 
   readLater(): Promise<Frame | undefined> {

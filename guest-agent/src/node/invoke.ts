@@ -26,9 +26,13 @@ export async function call(
   firstBytes: Frame['body'],
   channel: Channel,
 ): Promise<void> {
+  if (user.exports === 'program') {
+    // It may write before it reads, and what is written takes the place of what was read.
+    return user.call(head, new RequestBody(head, Buffer.from(firstBytes), channel), channel);
+  }
+  const body = new RequestBody(head, firstBytes, channel);
   const background = new Background();
   const context = contextOf(head, background);
-  const body = new RequestBody(head, firstBytes, channel);
   const reply =
     user.exports === 'fetch'
       ? await callFetch(user.call, head, body, context)

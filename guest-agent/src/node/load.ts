@@ -1,8 +1,11 @@
 /** Loads the user's module and finds the function in it. */
 import { pathToFileURL } from 'node:url';
+import type { EventHead, RequestHead } from '@mayfly/protocol';
+import type { Channel } from './channel.js';
 import { compileWhole } from './compilation.js';
 import type { InvocationContext } from './context.js';
 import { FunctionError } from './failure.js';
+import type { RequestBody } from './request-body.js';
 
 /** `env`: the environment variables, as in process.env. */
 export type FetchFunction = (
@@ -12,7 +15,15 @@ export type FetchFunction = (
 ) => unknown;
 export type HandlerFunction = (event: unknown, context: InvocationContext) => unknown;
 
+/** Writes its answer itself. @throws FunctionError FUNCTION_FAILED; what the program throws */
+export type ProgramFunction = (
+  head: RequestHead | EventHead,
+  body: RequestBody,
+  channel: Channel,
+) => void;
+
 export type UserFunction =
+  | { exports: 'program'; call: ProgramFunction; renew: () => void }
   /** `renew`: makes it again what it was when it was loaded, after a call that used it up. */
   | { exports: 'fetch'; call: FetchFunction; renew?: () => void }
   | { exports: 'handler'; call: HandlerFunction; renew?: never };
@@ -24,7 +35,7 @@ export type UserFunction =
 export async function loadFunction(path: string): Promise<UserFunction> {
   if (path.endsWith('.wasm')) {
     const { loadWasm } = await import('./wasm.js'); // node:wasi warns when it is loaded
-    return { exports: 'fetch', ...loadWasm(path) };
+    return { exports: 'program', ...loadWasm(path) };
   }
   process.setSourceMapsEnabled(true); // stacks name the user's files; maps are decoded when a stack is asked for
   let module: Record<string, unknown>;
@@ -53,7 +64,7 @@ function findFunction(module: Record<string, unknown>): UserFunction {
     return { exports: 'handler', call: handler as HandlerFunction };
   }
   const found = Object.keys(module).join(', ') || 'nothing';
-  const wanted: Record<UserFunction['exports'], string> = {
+  const wanted = {
     fetch: 'export default { fetch(request, env, ctx) { ... } }',
     handler: 'export function handler(event, context) { ... }',
   };

@@ -71,7 +71,8 @@ async function main(): Promise<void> {
   }
   const { version, pid } = process;
   ready = true;
-  stream.write({ type: 'ready', exports: user.exports, version, pid, logs });
+  const exports = user.exports === 'handler' ? 'handler' : 'fetch';
+  stream.write({ type: 'ready', exports, version, pid, logs });
   await serve(stream, user);
 }
 

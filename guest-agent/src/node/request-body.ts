@@ -40,16 +40,33 @@ export class RequestBody {
     );
   }
 
-  async #take(): Promise<Uint8Array | undefined> {
+  /** Whether the next piece is, or the end, so that nobody waits for it. */
+  get isAtHand(): boolean {
+    return this.#next !== undefined || !this.#more;
+  }
+
+  /** The next piece, waited for without anything else going on; undefined at the end. */
+  takeNow(): Uint8Array | undefined {
     while (!this.#next && this.#more) {
-      const frame = await this.#channel.readLater();
-      if (!frame) throw new Error('the body of the request broke off');
-      this.#more = frame.head.end !== true;
-      if (frame.body.byteLength > 0) this.#next = frame.body;
+      this.#came(this.#channel.read());
+      this.#next &&= Buffer.from(this.#next);
     }
     const piece = this.#next;
     this.#next = undefined;
     return piece;
+  }
+
+  async #take(): Promise<Uint8Array | undefined> {
+    while (!this.#next && this.#more) this.#came(await this.#channel.readLater());
+    const piece = this.#next;
+    this.#next = undefined;
+    return piece;
+  }
+
+  #came(frame: Frame | undefined): void {
+    if (!frame) throw new Error('the body of the request broke off');
+    this.#more = frame.head.end !== true;
+    if (frame.body.byteLength > 0) this.#next = frame.body;
   }
 }
 

@@ -35,6 +35,7 @@ const nowhere: Wire = {
     if ('code' in head) throw new Error(`the warm-up failed: ${JSON.stringify(head)}`);
     encodeFrameInto(room, head, body);
   },
+  read: () => undefined,
   readLater: async () => ({ head: { type: 'chunk', end: true }, body: Buffer.from(text) }),
 };
 
@@ -94,6 +95,7 @@ export async function warmUpFunction(user: UserFunction, wanted: WarmUpCall): Pr
       if ('logs' in head) logs.push(...(head.logs as LogLine[]));
       if ('status' in head) status = head.status as number;
     },
+    read: () => undefined,
     readLater: async () => undefined,
   });
   const head = { ...wanted.head, ...invocation() };

@@ -3,25 +3,29 @@
  * standard output, or a reactor, whose `handle()` does. It is compiled, instantiated and, if a reactor, initialised before the
  * template is captured.
  */
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WASI } from 'node:wasi';
+import { CHUNK_BYTES } from '@mayfly/protocol';
+import type { Channel } from './channel.js';
 import { compileOptimised } from './compilation.js';
+import { flushLogs, takeLogs } from './console.js';
 import { FunctionError } from './failure.js';
-import type { FetchFunction } from './load.js';
+import type { ProgramFunction } from './load.js';
+import type { RequestBody } from './request-body.js';
+import { type Ends, WasiStdio } from './wasi-stdio.js';
 import type {} from './webassembly-types.js';
 
 const IMPORTS_NAMED_MAX = 20;
 
 interface Prepared {
   /** Runs it; gives its exit code. */
-  run(): number;
-  files: { stdin: number; stdout: number; stderr: number };
+  run(ends: Ends): number;
 }
 
 /** @throws FunctionError FUNCTION_SYNTAX, FUNCTION_NO_EXPORT, FUNCTION_NO_IMPORT; whatever a reactor's initialisation throws */
-export function loadWasm(path: string): { call: FetchFunction; renew: () => void } {
+export function loadWasm(path: string): { call: ProgramFunction; renew: () => void } {
   const module = compile(path);
   const exported = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
   if (!exported.has('_start') && !exported.has('handle')) {
@@ -30,27 +34,94 @@ export function loadWasm(path: string): { call: FetchFunction; renew: () => void
     throw new FunctionError('FUNCTION_NO_EXPORT', `the module exports ${found}; ${wanted}`);
   }
   checkImports(module);
-  const folder = mkdtempSync(join(tmpdir(), 'wasm-'));
-  const prepare = () => prepared(module, exported.has('_start'), folder);
+  const file = emptyFile();
+  const prepare = () => prepared(module, exported.has('_start'), file);
   let ready: Prepared | undefined = prepare();
-  const call: FetchFunction = async (request) => {
-    const { run, files } = ready ?? prepare();
+  const call: ProgramFunction = (head, body, channel) => {
+    const { run } = ready ?? prepare();
     ready = undefined; // an instance is for one request
-    writeAll(files.stdin, new Uint8Array(await request.arrayBuffer()));
-    const code = run();
-    const [answer, errors] = [join(folder, 'stdout'), join(folder, 'stderr')].map((file) =>
-      readFileSync(file),
-    ) as [Buffer, Buffer];
-    for (const file of Object.values(files)) closeSync(file);
-    const lines = errors.toString().trimEnd();
-    if (lines !== '') for (const line of lines.split('\n')) console.error(line);
-    if (code === 0) return new Response(answer, { headers: { 'content-type': typeOf(answer) } });
-    throw new FunctionError('FUNCTION_FAILED', `the module ended with exit code ${code}`);
+    const answer = new Answer(channel, head.type === 'request' && head.method === 'HEAD');
+    const code = run(answer.endsWith(body));
+    if (code !== 0) {
+      throw new FunctionError('FUNCTION_FAILED', `the module ended with exit code ${code}`);
+    }
+    answer.end();
   };
   const renew = () => {
     ready = prepare();
   };
   return { call, renew };
+}
+
+/**
+ * What the module writes: in one frame with its head if it is short, in chunks if it is longer or the module waits before it
+ * is over.
+ */
+class Answer {
+  readonly #channel: Channel;
+  /** Nobody reads the body. */
+  readonly #isHead: boolean;
+  readonly #bytes = new Uint8Array(CHUNK_BYTES);
+  #length = 0;
+  #begun = false;
+
+  constructor(channel: Channel, isHead: boolean) {
+    this.#channel = channel;
+    this.#isHead = isHead;
+  }
+
+  endsWith(body: RequestBody): Ends {
+    return {
+      read: () => {
+        if (!body.isAtHand) this.#flush();
+        return body.takeNow();
+      },
+      write: (bytes) => this.#write(bytes),
+      writeError: (bytes) => void process.stderr.write(bytes),
+      waits: () => this.#flush(),
+    };
+  }
+
+  end(): void {
+    if (this.#begun) {
+      this.#flush();
+      flushLogs();
+      this.#channel.write({ type: 'chunk', end: true });
+    } else this.#channel.write({ ...this.#head(), logs: takeLogs() }, this.#taken());
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (this.#isHead) return;
+    for (let at = 0; at < bytes.byteLength; ) {
+      const part = bytes.subarray(at, at + this.#bytes.byteLength - this.#length);
+      this.#bytes.set(part, this.#length);
+      this.#length += part.byteLength;
+      at += part.byteLength;
+      if (this.#length === this.#bytes.byteLength) this.#flush();
+    }
+  }
+
+  #flush(): void {
+    if (this.#length === 0) return;
+    if (!this.#begun) this.#channel.write({ ...this.#head(), logs: takeLogs(), more: true });
+    this.#begun = true;
+    this.#channel.write({ type: 'chunk' }, this.#taken());
+  }
+
+  #taken(): Uint8Array {
+    const taken = this.#bytes.subarray(0, this.#length);
+    this.#length = 0;
+    return taken;
+  }
+
+  #head() {
+    const type = typeOf(this.#bytes.subarray(0, this.#length));
+    return {
+      type: 'response' as const,
+      status: 200,
+      headers: [['content-type', type]] as [string, string][],
+    };
+  }
 }
 
 function compile(path: string): WebAssembly.Module {
@@ -77,35 +148,48 @@ function checkImports(module: WebAssembly.Module): void {
   throw new FunctionError('FUNCTION_NO_IMPORT', message);
 }
 
-function prepared(module: WebAssembly.Module, isCommand: boolean, folder: string): Prepared {
-  const open = (name: string) => openSync(join(folder, name), 'w+');
-  const files = { stdin: open('stdin'), stdout: open('stdout'), stderr: open('stderr') };
+/** What node:wasi takes the three descriptors for: a file that stays empty. */
+function emptyFile(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'wasm-'));
+  const file = openSync(join(folder, 'empty'), 'w+');
+  rmSync(folder, { recursive: true });
+  return file;
+}
+
+function prepared(module: WebAssembly.Module, isCommand: boolean, file: number): Prepared {
   const env = process.env as Record<string, string>;
   const wasi = new WASI({
     version: 'preview1',
     args: ['function'],
     env,
     returnOnExit: true,
-    ...files,
+    stdin: file,
+    stdout: file,
+    stderr: file,
   });
-  const instance = new WebAssembly.Instance(module, wasi.getImportObject() as WebAssembly.Imports);
-  if (isCommand) return { run: () => wasi.start(instance), files };
-  wasi.initialize(instance);
-  const handle = instance.exports.handle as () => unknown;
-  return { run: () => Number(handle() ?? 0), files };
+  const stdio = new WasiStdio();
+  const { wasi_snapshot_preview1: calls, ...imports } = wasi.getImportObject() as Imports;
+  const instance = new WebAssembly.Instance(module, {
+    ...imports,
+    wasi_snapshot_preview1: stdio.over(calls),
+  });
+  const { memory, handle } = instance.exports as { memory?: WebAssembly.Memory; handle?: Handle };
+  stdio.memory = memory;
+  if (!isCommand) wasi.initialize(instance);
+  const run = (ends: Ends) => {
+    stdio.ends = ends;
+    return isCommand ? wasi.start(instance) : Number(handle?.() ?? 0);
+  };
+  return { run };
 }
 
-/** Into a file that is read from its start: what was written does not move the place. */
-function writeAll(file: number, bytes: Uint8Array): void {
-  ftruncateSync(file, 0);
-  for (let at = 0; at < bytes.byteLength; ) {
-    at += writeSync(file, bytes, at, bytes.byteLength - at, at);
-  }
-}
+type Imports = { wasi_snapshot_preview1: Record<string, (...args: never[]) => unknown> };
+type Handle = () => unknown;
 
-function typeOf(body: Uint8Array): string {
+/** By the start of a body, which may end within a character. */
+function typeOf(start: Uint8Array): string {
   try {
-    new TextDecoder('utf-8', { fatal: true }).decode(body);
+    new TextDecoder('utf-8', { fatal: true }).decode(start, { stream: true });
     return 'text/plain; charset=utf-8';
   } catch {
     return 'application/octet-stream';

@@ -11,6 +11,9 @@ declare global {
       constructor(module: Module, imports: Imports);
       readonly exports: Record<string, unknown>;
     }
+    class Memory {
+      readonly buffer: ArrayBuffer;
+    }
     class CompileError extends Error {}
   }
 }
