@@ -13,6 +13,7 @@ static void cpu_model(char model[49]) {
 }
 
 static void cpu_flags(struct text *out) {
+  enum { EXTENDED = 0 }; /* leaf 0x80000001 */
   static const struct {
     u8 leaf, reg, bit;
     const char *name;
@@ -23,8 +24,13 @@ static void cpu_flags(struct text *out) {
       {1, 2, 23, "popcnt"}, {1, 2, 25, "aes"},     {1, 2, 26, "xsave"},  {1, 2, 28, "avx"},    {1, 2, 29, "f16c"},
       {1, 2, 30, "rdrand"}, {7, 1, 0, "fsgsbase"}, {7, 1, 3, "bmi1"},    {7, 1, 5, "avx2"},    {7, 1, 8, "bmi2"},
       {7, 1, 9, "erms"},    {7, 1, 16, "avx512f"}, {7, 1, 29, "sha_ni"},
+      {1, 2, 13, "cx16"},   {7, 1, 17, "avx512dq"}, {7, 1, 18, "rdseed"}, {7, 1, 19, "adx"}, {7, 1, 28, "avx512cd"},
+      {7, 1, 30, "avx512bw"}, {7, 1, 31, "avx512vl"}, {7, 2, 8, "gfni"}, {7, 2, 9, "vaes"}, {7, 2, 10, "vpclmulqdq"},
+      {EXTENDED, 3, 11, "syscall"}, {EXTENDED, 3, 20, "nx"}, {EXTENDED, 3, 26, "pdpe1gb"}, {EXTENDED, 3, 27, "rdtscp"},
+      {EXTENDED, 3, 29, "lm"}, {EXTENDED, 2, 0, "lahf_lm"}, {EXTENDED, 2, 5, "abm"}, {EXTENDED, 2, 6, "sse4a"},
   };
   u32 regs[8][4] = {{0}};
+  cpuid(0x80000001, 0, regs[EXTENDED]);
   cpuid(1, 0, regs[1]);
   cpuid(7, 0, regs[7]);
   text_print(out, "flags\t\t:");
@@ -33,11 +39,18 @@ static void cpu_flags(struct text *out) {
   text_print(out, "\n");
 }
 
+/* The rate of the time-stamp counter stands for the processor's, which nobody tells. */
+static u64 cpu_khz(void) {
+  return SHARED->tsc_mult == 0 ? 0 : (1000000ull << SHARED->tsc_shift) / SHARED->tsc_mult;
+}
+
 static void generate_cpuinfo(struct inode *inode, struct text *out) {
   _Alignas(4) char model[52], vendor[13] = {0};
-  u32 id[4], version[4];
+  u32 id[4], version[4], level2[4], sizes[4];
   cpuid(0, 0, id);
   cpuid(1, 0, version);
+  cpuid(0x80000006, 0, level2);
+  cpuid(0x80000008, 0, sizes);
   memcpy(vendor, &id[1], 4);
   memcpy(vendor + 4, &id[3], 4);
   memcpy(vendor + 8, &id[2], 4);
@@ -47,9 +60,13 @@ static void generate_cpuinfo(struct inode *inode, struct text *out) {
   if (family == 15) family += version[0] >> 20 & 0xff;
   text_print(out, "processor\t: 0\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\n", vendor, family, number);
   text_print(out, "model name\t: %s\nstepping\t: %u\n", model, version[0] & 15);
-  text_print(out, "physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\nfpu\t\t: yes\n");
+  u64 khz = cpu_khz();
+  text_print(out, "cpu MHz\t\t: %lu.%03lu\ncache size\t: %u KB\n", khz / 1000, khz % 1000, level2[2] >> 16);
+  text_print(out, "physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\napicid\t\t: 0\nfpu\t\t: yes\n");
+  text_print(out, "fpu_exception\t: yes\ncpuid level\t: %u\nwp\t\t: yes\n", id[0]);
   cpu_flags(out);
-  text_print(out, "\n");
+  text_print(out, "bogomips\t: %lu.%02lu\nclflush size\t: 64\ncache_alignment\t: 64\n", khz / 500, khz / 5 % 100);
+  text_print(out, "address sizes\t: %u bits physical, %u bits virtual\n\n", sizes[0] & 255, sizes[0] >> 8 & 255);
 }
 
 static void generate_meminfo(struct inode *inode, struct text *out) {

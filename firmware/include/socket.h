@@ -128,7 +128,7 @@ struct transport {
   void (*close)(struct socket *s); /* let go of everything but the struct and its inbox */
 };
 
-enum { OPTION_COUNT = 40 };
+enum { OPTION_COUNT = 64 };
 
 enum socket_state { SOCKET_FRESH, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_CLOSED };
 

@@ -23,7 +23,7 @@ enum {
   SO_PROTOCOL = 38,
   SO_DOMAIN = 39,
 };
-enum { TCP_INFO = 11, TCP_CONGESTION = 13 };
+enum { TCP_INFO = 11, TCP_CONGESTION = 13, IPV6_MTU = 24, IPV6_MTU_LEAST = 1280 };
 
 /* Options with an integer value and what it is before it is set. */
 static const struct row {
@@ -42,7 +42,12 @@ static const struct row {
     {SOL_SOCKET, 16, 0}, /* SO_PASSCRED */
     {SOL_SOCKET, 18, 1}, /* SO_RCVLOWAT */
     {SOL_SOCKET, 29, 0}, /* SO_TIMESTAMP */
+    {SOL_SOCKET, 35, 0}, /* SO_TIMESTAMPNS */
+    {SOL_SOCKET, 36, 0}, /* SO_MARK */
+    {SOL_SOCKET, 40, 0}, /* SO_RXQ_OVFL */
+    {SOL_SOCKET, 45, 0}, /* SO_SELECT_ERR_QUEUE */
     {SOL_SOCKET, 46, 0}, /* SO_BUSY_POLL */
+    {SOL_SOCKET, 47, -1}, /* SO_MAX_PACING_RATE */
     {SOL_SOCKET, 49, 0}, /* SO_INCOMING_CPU */
     {SOL_TCP, 1, 0},     /* TCP_NODELAY */
     {SOL_TCP, 2, 65483}, /* TCP_MAXSEG: of the loopback device */
@@ -51,22 +56,41 @@ static const struct row {
     {SOL_TCP, 5, 75},    /* TCP_KEEPINTVL */
     {SOL_TCP, 6, 9},     /* TCP_KEEPCNT */
     {SOL_TCP, 7, 6},     /* TCP_SYNCNT */
+    {SOL_TCP, 8, 60},    /* TCP_LINGER2 */
     {SOL_TCP, 9, 0},     /* TCP_DEFER_ACCEPT */
     {SOL_TCP, 12, 1},    /* TCP_QUICKACK */
+    {SOL_TCP, 16, 0},    /* TCP_THIN_LINEAR_TIMEOUTS */
     {SOL_TCP, 18, 0},    /* TCP_USER_TIMEOUT */
     {SOL_TCP, 23, 0},    /* TCP_FASTOPEN */
+    {SOL_TCP, 25, 0},    /* TCP_NOTSENT_LOWAT */
     {SOL_IP, 1, 0},      /* IP_TOS */
     {SOL_IP, 2, 64},     /* IP_TTL */
     {SOL_IP, 8, 0},      /* IP_PKTINFO */
     {SOL_IP, 10, 1},     /* IP_MTU_DISCOVER */
     {SOL_IP, 11, 0},     /* IP_RECVERR */
+    {SOL_IP, 12, 0},     /* IP_RECVTTL */
+    {SOL_IP, 13, 0},     /* IP_RECVTOS */
     {SOL_IP, 15, 0},     /* IP_FREEBIND */
+    {SOL_IP, 19, 0},     /* IP_TRANSPARENT */
+    {SOL_IP, 24, 0},     /* IP_BIND_ADDRESS_NO_PORT */
     {SOL_IP, 33, 1},     /* IP_MULTICAST_TTL */
+    {SOL_IP, 34, 1},     /* IP_MULTICAST_LOOP */
+    {SOL_IP, 49, 1},     /* IP_MULTICAST_ALL */
     {SOL_IPV6, 16, 64},  /* IPV6_UNICAST_HOPS */
+    {SOL_IPV6, 18, 1},   /* IPV6_MULTICAST_HOPS */
+    {SOL_IPV6, 19, 1},   /* IPV6_MULTICAST_LOOP */
+    {SOL_IPV6, 23, 1},   /* IPV6_MTU_DISCOVER */
+    {SOL_IPV6, IPV6_MTU, 65536},
     {SOL_IPV6, 25, 0},   /* IPV6_RECVERR */
     {SOL_IPV6, 26, 0},   /* IPV6_V6ONLY */
     {SOL_IPV6, 49, 0},   /* IPV6_RECVPKTINFO */
+    {SOL_IPV6, 51, 0},   /* IPV6_RECVHOPLIMIT */
+    {SOL_IPV6, 62, 0},   /* IPV6_DONTFRAG */
+    {SOL_IPV6, 66, 0},   /* IPV6_RECVTCLASS */
     {SOL_IPV6, 67, 0},   /* IPV6_TCLASS */
+    {SOL_IPV6, 70, 1},   /* IPV6_AUTOFLOWLABEL */
+    {SOL_IPV6, 75, 0},   /* IPV6_TRANSPARENT */
+    {SOL_IPV6, 78, 0},   /* IPV6_FREEBIND */
 };
 _Static_assert(COUNT(rows) <= OPTION_COUNT, "socket->options has room for all rows");
 
@@ -130,6 +154,7 @@ static i64 set_integer(struct socket *s, i32 level, i32 option, u64 user, u64 si
   memcpy(&value, (const void *)user, byte ? 1 : sizeof value);
   bool buffer = level == SOL_SOCKET && (option == SO_SNDBUF || option == SO_RCVBUF);
   if (buffer) value = MAX(MIN(value, 212992) * 2, 2304); /* doubled and bounded, as Linux does */
+  if (level == SOL_IPV6 && option == IPV6_MTU && value != 0 && value < IPV6_MTU_LEAST) return -EINVAL;
   return set_value(s, row, value);
 }
 
@@ -141,7 +166,7 @@ i64 sys_setsockopt(const u64 *a) {
   u64 user = a[3], size = (u32)a[4];
   if (s == NULL) return error;
   if ((i32)size < 0) return -EINVAL;
-  if (!level_applies(s, level)) return level == SOL_TCP || level == SOL_UDP ? -EOPNOTSUPP : -ENOPROTOOPT;
+  if (!level_applies(s, level)) return -ENOPROTOOPT;
   if (level == AF_VSOCK || (level == SOL_TCP && option == TCP_CONGESTION)) return 0;
   if (level != SOL_SOCKET) return set_integer(s, level, option, user, size);
   switch (option) {

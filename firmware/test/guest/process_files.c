@@ -92,7 +92,7 @@ int main(void) {
   keys("/proc/stat", "cpu cpu0 intr ctxt btime processes procs_running procs_blocked");
   keys("/proc/vmstat", "nr_free_pages pswpin pswpout pgfault pgmajfault");
   keys("/proc/self/smaps_rollup", "Rss: Pss: Private_Clean: Private_Dirty: Swap:");
-  keys("/proc/cpuinfo", "processor vendor_id cpu model flags");
+  keys("/proc/cpuinfo", "processor vendor_id cpu model flags cache bogomips address clflush fpu");
   keys("/proc/filesystems", "nodev\tproc nodev\ttmpfs");
   keys("/proc/swaps", "Filename");
   static const struct {

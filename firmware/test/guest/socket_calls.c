@@ -174,11 +174,42 @@ static void refused(void) {
   close(fd);
 }
 
+/* Options that are only kept: what they are at first, and after 1 was written. */
+static void keep(int family, int type, int level, int option) {
+  long fd = CALL(socket, family, type, 0);
+  int first = -2, value = 1, then = -2;
+  socklen_t size = sizeof value;
+  long got = CALL(getsockopt, fd, level, option, &first, &size), set = CALL(setsockopt, fd, level, option, &value, size);
+  CALL(getsockopt, fd, level, option, &then, &size);
+  printf("%d %d %d %d: %ld %d, %ld, %d\n", family, type, level, option, got, first, set, then);
+  CALL(close, fd);
+}
+
+static void kept(void) {
+  static const int of_sockets[] = {SO_TIMESTAMPNS, SO_MARK, SO_RXQ_OVFL, SO_SELECT_ERR_QUEUE, SO_MAX_PACING_RATE};
+  static const int of_ip[] = {IP_RECVTTL, IP_RECVTOS, IP_FREEBIND, IP_TRANSPARENT, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_TTL,
+                              IP_MULTICAST_LOOP, IP_MULTICAST_ALL};
+  static const int of_ip6[] = {IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MTU_DISCOVER, IPV6_RECVHOPLIMIT, IPV6_DONTFRAG,
+                               IPV6_RECVTCLASS, IPV6_AUTOFLOWLABEL, IPV6_TRANSPARENT, IPV6_FREEBIND};
+  static const int of_tcp[] = {TCP_LINGER2, TCP_THIN_LINEAR_TIMEOUTS, TCP_NOTSENT_LOWAT};
+  for (int i = 0; i < sizeof of_sockets / sizeof(int); i++) keep(AF_INET, SOCK_STREAM, SOL_SOCKET, of_sockets[i]);
+  for (int i = 0; i < sizeof of_ip / sizeof(int); i++) keep(AF_INET, SOCK_DGRAM, SOL_IP, of_ip[i]);
+  for (int i = 0; i < sizeof of_ip6 / sizeof(int); i++) keep(AF_INET6, SOCK_DGRAM, SOL_IPV6, of_ip6[i]);
+  for (int i = 0; i < sizeof of_tcp / sizeof(int); i++) keep(AF_INET, SOCK_STREAM, SOL_TCP, of_tcp[i]);
+  keep(AF_INET, SOCK_DGRAM, SOL_TCP, TCP_LINGER2);
+  long fd = CALL(socket, AF_INET6, SOCK_DGRAM, 0);
+  int mtu[] = {1279, 1280};
+  SHOW(setsockopt, fd, SOL_IPV6, IPV6_MTU, &mtu[0], sizeof mtu[0]);
+  SHOW(setsockopt, fd, SOL_IPV6, IPV6_MTU, &mtu[1], sizeof mtu[1]);
+  CALL(close, fd);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   several();
   listening();
   options();
+  kept();
   reset();
   refused();
   return 0;

@@ -285,3 +285,23 @@ t.test(
     t.notOk(bare.get(packages));
   },
 );
+
+t.test('who has an interpreter as a library brings that one’s files too', async (t) => {
+  const root = hostWith({
+    '/usr/bin/gdb': { type: 'dyn', needed: ['libpython3.11.so.1.0'] },
+    '/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0': { type: 'dyn' },
+    '/usr/lib/python3.11/encodings/utf_8.py': 'utf-8',
+    '/usr/bin/pypy3': { type: 'dyn' },
+    '/usr/lib/pypy3.9/json/decoder.py': 'json',
+    '/usr/lib/ocaml/stublibs/dllunix.so': { type: 'dyn' },
+    '/usr/lib/ocaml/unix.cmi': 'unix',
+    '/usr/bin/ocaml': '->ocamlrun',
+    '/usr/bin/ocamlrun': { type: 'dyn' },
+  });
+  for (const name of ['pypy3', 'ocamlrun']) chmodSync(join(root, 'usr/bin', name), 0o755);
+  const tree = (name: string) => treeFromPrograms([{ path: `/usr/bin/${name}` }], { root });
+  has(t, await tree('gdb'), '/usr/lib/python3.11/encodings/utf_8.py');
+  has(t, await tree('pypy3'), '/usr/lib/pypy3.9/json/decoder.py');
+  has(t, await tree('ocaml'), '/usr/lib/ocaml/stublibs/dllunix.so', '/usr/lib/ocaml/unix.cmi');
+  t.notOk((await tree('ocamlrun')).get('/usr/lib/ocaml/unix.cmi'));
+});

@@ -46,9 +46,17 @@ const RULES: Rule[] = [
   { for: /^(.*)\/libcrypto\.so\.3$/, bring: ['$1/ossl-modules', '/usr/lib/ssl/openssl.cnf'] },
   { for: /\/lib(tinfo|ncurses)w?\.so/, bring: ['/lib/terminfo', '/usr/share/terminfo'] },
   { for: /\/libmagic\.so/, bring: ['/etc/magic*', '/usr/share/misc/magic*', '/usr/lib/file'] },
-  // An interpreter's own files lie where its prefix is; a distribution's prefix is /usr.
   {
-    for: /^(.*)\/bin\/python(?=3)/,
+    for: /\/libfontconfig\.so/,
+    bring: ['/etc/fonts', '/usr/share/fontconfig', '/usr/share/fonts'],
+  },
+  {
+    for: /^(.*)\/libMagickCore-6/,
+    bring: ['/etc/ImageMagick-6', '/usr/share/ImageMagick-6', '$1/ImageMagick-6*'],
+  },
+  // An interpreter's own files lie where its prefix is; a distribution's prefix is /usr. Others have it as a library.
+  {
+    for: /^(.*)\/(?:bin\/python(?=3)|lib\/(?:[^/]+-linux-gnu\/)?libpython3\.)/,
     bring: [
       '$1/lib/python3.*',
       '$1/lib64/python3.*',
@@ -86,7 +94,11 @@ const RULES: Rule[] = [
     ],
   },
   { for: /^(.*)\/bin\/php[^/]*$/, bring: ['/etc/php*', '$1/lib/php', '$1/share/php', ...ZONES] },
-  { for: /^(.*)\/bin\/lua[^/]*$/, bring: ['$1/share/lua', '$1/lib/x86_64-linux-gnu/lua'] },
+  { for: /^(.*)\/bin\/pypy3[^/]*$/, bring: ['$1/lib/pypy3*', ...ZONES] },
+  {
+    for: /^(.*)\/bin\/lua[^/]*$/,
+    bring: ['$1/share/lua', '$1/share/luajit*', '$1/lib/x86_64-linux-gnu/lua'],
+  },
   { for: /^(.*)\/bin\/tclsh[^/]*$/, bring: ['$1/share/tcltk', '$1/lib/tcltk', ...ZONES] },
   {
     for: /^(.*)\/bin\/guile[^/]*$/,
@@ -96,6 +108,30 @@ const RULES: Rule[] = [
       '$1/lib/x86_64-linux-gnu/gconv', // its ports convert from and to any encoding
     ],
   },
+  { for: /^(.*)\/bin\/racket$/, bring: ['/etc/racket', '$1/share/racket', '$1/lib/racket'] },
+  { for: /^(.*)\/bin\/sbcl$/, bring: ['$1/lib/sbcl'] },
+  { for: /^(.*)\/bin\/(chezscheme|scheme|petite)[^/]*$/, bring: ['$1/lib/csv*'] },
+  { for: /^(.*)\/lib\/swi-prolog\/bin\//, bring: ['$1/lib/swi-prolog'] },
+  { for: /^(.*)\/bin\/ocamlrun$/, bring: ['$1/lib/ocaml/ld.conf', '$1/lib/ocaml/stublibs'] },
+  {
+    for: /^(.*)\/bin\/ocaml$/,
+    bring: ['cma', 'cmi', 'cmo'].map((end) => `$1/lib/ocaml/*.${end}`),
+  },
+  { for: /^(.*\/lib\/R)\/bin\/exec\/R$/, bring: ['$1', '/etc/R', '/usr/share/R', ...ZONES] },
+  {
+    for: /^(.*)\/bin\/octave[^/]*$/,
+    bring: ['$1/share/octave', '$1/lib/x86_64-linux-gnu/octave'],
+  },
+  { for: /^(.*)\/bin\/julia$/, bring: ['/share', '/lib', '/etc'].map((dir) => `$1${dir}/julia`) },
+  {
+    for: /\/libgs\.so/,
+    bring: ['/usr/share/ghostscript', '/usr/share/color/icc/ghostscript', '/var/lib/ghostscript'],
+  },
+  {
+    for: /^(.*\/lib\/postgresql\/\d+)\/bin\//,
+    bring: ['$1/lib', '/usr/share/postgresql', ...ZONES],
+  },
+  { for: /^(.*\/dotnet)\/dotnet$/, bring: ['$1'] },
   { for: /^(.*)\/bin\/(gawk|awk)$/, bring: ['$1/share/awk', '$1/lib/x86_64-linux-gnu/gawk'] },
   { for: /^(.*)\/bin\/vim[^/]*$/, bring: ['/etc/vim', '$1/share/vim'] },
   { for: /^(.*)\/bin\/git$/, bring: ['/etc/gitconfig', '$1/share/git-core'] },
