@@ -50,6 +50,7 @@ t.test('import, ls, inspect, diff', async (t) => {
   t.match(await run('import', golden), { status: 0, stdout: imported, stderr: '' });
   t.match(await run('ls'), { stdout: /^NAME .*\nfirst .* 32K +4M .*golden an argument/ });
   t.match(await run('ls', '--tree'), { stdout: /\n└─ first .*\n {3}└─ second +first +4K/ });
+  t.match(await run('ls', '-q'), { stdout: 'first\nsecond\n' });
   t.match(await json('ls'), {
     broken: [],
     checkpoints: [{ parentName: null }, { parentName: 'first', storedBytes: 4096 }],

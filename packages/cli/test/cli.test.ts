@@ -691,10 +691,17 @@ t.test('completion scripts are valid and complete commands and options', async (
   t.ok(complete('logs', '--').includes('--follow'));
   t.same(complete('logs', 'na'), ['names']);
   t.same(complete('fn', 'rm', '--q'), ['']);
+  t.same(complete('checkpoint', 'diff', 'a', 'che'), ['checkpoint']);
+  t.same(complete('clone', 'ls'), ['ls'], 'names of checkpoint ls --quiet');
+  t.same(complete('checkpoint', 'create', 'ls'), [''], 'a new name is nobody’s');
   t.match(await mayfly('completion', 'zsh'), { stdout: /^#compdef mayfly\n/ });
   const fish = (await mayfly('completion', 'fish')).stdout;
   t.match(fish, /^complete -c mayfly -n '__fish_use_subcommand' -f -a deploy -d '/m);
   t.match(fish, /seen_subcommand_from env; and __fish_seen_subcommand_from set' -a '\(mayfly ls/);
+  t.match(
+    fish,
+    /from checkpoint; and __fish_seen_subcommand_from rm' -a '\(mayfly checkpoint ls -/,
+  );
   t.match(await mayfly('completion', 'tcsh'), { code: 2, stderr: /bash, zsh and fish/ });
 });
 

@@ -42,7 +42,8 @@ export function addCheckpoint(program: Command, io: Io): void {
   examples(ofStore(checkpoint.command('ls').alias('list')), 'mayfly checkpoint ls --tree')
     .description('List checkpoints.')
     .option('--tree', 'show which is a difference to which')
-    .action((flags: StoreFlags & { tree?: boolean }) => list(flags, io));
+    .option('-q, --quiet', 'only their names')
+    .action((flags: ListFlags) => list(flags, io));
   examples(
     ofStore(checkpoint.command('inspect').argument('<name>', 'a name or an id')),
     'mayfly checkpoint inspect py',
@@ -108,9 +109,15 @@ async function described(manifest: Manifest, all: readonly Manifest[]): Promise<
   };
 }
 
-async function list(flags: StoreFlags & { tree?: boolean }, io: Io): Promise<void> {
+interface ListFlags extends StoreFlags {
+  tree?: boolean;
+  quiet?: boolean;
+}
+
+async function list(flags: ListFlags, io: Io): Promise<void> {
   const store = await openStore(flags, io);
   const all = await store.list();
+  if (flags.quiet) return io.stdout(all.map(({ name }) => `${name}\n`).join(''));
   const broken = await store.broken();
   const checkpoints = await Promise.all(all.map((m) => described(m, all)));
   if (flags.json) return printJson(io, { checkpoints, broken });

@@ -5,11 +5,12 @@ import type { Io } from '../output.js';
 /** What can follow a sequence of commands: 'fn' → ['ls', 'rm', '--help', ...]. */
 interface Words {
   byPath: Map<string, { word: string; about: string }[]>;
-  /** Sequences that names of functions follow. */
-  functions: string[];
+  /** Sequences that names follow, with the command that prints them. */
+  names: Map<string, string>;
 }
 
-const FUNCTIONS = 'mayfly ls --quiet 2>/dev/null';
+const FUNCTIONS = 'mayfly ls --quiet';
+const CHECKPOINTS = 'mayfly checkpoint ls --quiet';
 
 const SHELLS = { bash, zsh, fish };
 type Shell = keyof typeof SHELLS;
@@ -39,7 +40,7 @@ function parseShell(text: string): Shell {
 function wordsOf(
   command: Command,
   path: string[] = [],
-  words: Words = { byPath: new Map(), functions: [] },
+  words: Words = { byPath: new Map(), names: new Map() },
 ): Words {
   const commands = command.commands.map((sub) => ({
     word: sub.name(),
@@ -50,11 +51,18 @@ function wordsOf(
     .visibleOptions(command)
     .flatMap(({ long, description }) => (long ? [{ word: long, about: description }] : []));
   words.byPath.set(path.join(' '), [...commands, ...options]);
-  const [first] = command.registeredArguments;
-  const isRemote = options.some(({ word }) => word === '--url');
-  if (isRemote && /^names?$/.test(first?.name() ?? '')) words.functions.push(path.join(' '));
+  const lister = listerFor(command, (option) => options.some(({ word }) => word === option));
+  if (lister !== undefined) words.names.set(path.join(' '), lister);
   for (const sub of command.commands) wordsOf(sub, [...path, sub.name()], words);
   return words;
+}
+
+/** What prints the names that can be its first argument, if that names something that there is. */
+function listerFor(command: Command, has: (option: string) => boolean): string | undefined {
+  const first = command.registeredArguments[0]?.name() ?? '';
+  if (has('--url') && /^names?$/.test(first)) return FUNCTIONS;
+  const isOfCheckpoint = /^(names?|from|checkpoint)$/.test(first) && command.name() !== 'create';
+  return has('--store') && isOfCheckpoint ? CHECKPOINTS : undefined;
 }
 
 function firstSentence(text: string): string {
@@ -62,12 +70,15 @@ function firstSentence(text: string): string {
 }
 
 /** The commands on the line, without options, as far as there are such commands; then file names. */
-function bash({ byPath, functions }: Words): string {
+function bash({ byPath, names }: Words): string {
   const cases = [...byPath].map(
     ([path, all]) =>
       `    ${quoted(path)}) words=${quoted(all.map(({ word }) => word).join(' '))} ;;`,
   );
-  const named = functions.map(quoted).join(' | ');
+  const named = [...new Set(names.values())].map((lister) => {
+    const paths = [...names].filter(([, other]) => other === lister).map(([path]) => quoted(path));
+    return `      ${paths.join(' | ')}) words="$words $(${lister} 2>/dev/null)" ;;`;
+  });
   return `# bash completion for mayfly; written by \`mayfly completion bash\`.
 _mayfly_words() {
   case "$1" in
@@ -86,7 +97,9 @@ _mayfly() {
   done
   case "$path:\${COMP_WORDS[COMP_CWORD]}" in
     *:-*) ;;
-    *) case "$path" in ${named}) words="$words $(${FUNCTIONS})" ;; esac ;;
+    *) case "$path" in
+${named.join('\n')}
+    esac ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
@@ -101,7 +114,7 @@ autoload -U +X bashcompinit && bashcompinit
 ${bash(words)}`;
 }
 
-function fish({ byPath, functions }: Words): string {
+function fish({ byPath, names }: Words): string {
   const lines = [...byPath].flatMap(([path, all]) => {
     const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);
     const condition = path === '' ? '__fish_use_subcommand' : seen.join('; and ');
@@ -110,7 +123,8 @@ function fish({ byPath, functions }: Words): string {
       const what = word.startsWith('--') ? `-l ${word.slice(2)}` : `-f -a ${word}`;
       return `${complete} ${what} -d ${quoted(about)}`;
     });
-    return functions.includes(path) ? [...lines, `${complete} -a '(${FUNCTIONS})'`] : lines;
+    const lister = names.get(path);
+    return lister ? [...lines, `${complete} -a '(${lister} 2>/dev/null)'`] : lines;
   });
   return `# fish completion for mayfly; written by \`mayfly completion fish\`.\n${lines.join('\n')}\n`;
 }
