@@ -47,6 +47,8 @@ export interface Manifest {
   parent?: string;
   /** ISO 8601. */
   createdAt: string;
+  /** Version of Mayfly that took it, for people: what it needs is in the other fields. Older ones do not say. */
+  mayfly?: string;
   /** What ran: the program and its arguments. */
   command: string[];
   /** What it might connect to (docs/networking.md), and its clones may. Absent: nobody said. */
@@ -110,6 +112,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   name: (x) => matches(x, NAME),
   parent: (x) => x === undefined || matches(x, ID),
   createdAt: (x) => isText(x) && !Number.isNaN(Date.parse(x)),
+  mayfly: (x) => x === undefined || isText(x),
   command: isTexts,
   network: (x) => x === undefined || isTexts(x),
   labels: (x) => x === undefined || (isObject(x) && Object.values(x).every(isText)),

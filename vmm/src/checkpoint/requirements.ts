@@ -26,6 +26,8 @@ export function unmetText(
   manifest: Manifest,
 ): string | undefined {
   const all = [...versions];
+  if (all.length > 0 && manifest.mayfly)
+    all.push(`${all.pop()}; Mayfly ${manifest.mayfly} took it`);
   if (cpuFeatures.length > 0) {
     all.push(`CPU features ${cpuFeatures.join(', ')} (it was taken on ${manifest.cpu.model})`);
   }

@@ -16,6 +16,12 @@ function ofSystem(error: unknown): error is NodeJS.ErrnoException {
   return syscall !== undefined && /^E[A-Z0-9]+$/.test(code ?? '');
 }
 
+/** Whether a file system that can be read takes no new file, or no more bytes. */
+export function isUnwritable(error: unknown): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return ['EROFS', 'EACCES', 'EPERM', 'ENOSPC', 'EDQUOT', 'EOPNOTSUPP'].includes(code);
+}
+
 function storeError(dir: string, cause: NodeJS.ErrnoException): MayflyError {
   const { code, path } = cause;
   if (code === 'ENOSPC' || code === 'EDQUOT') {

@@ -18,7 +18,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import * as durable from '@mayfly/image/durable';
-import { abi, MayflyError } from '@mayfly/protocol';
+import { abi, MayflyError, VERSION } from '@mayfly/protocol';
 import type { GuestMemory } from '../kvm/index.js';
 import { KernelImage } from '../machine/kernel-image.js';
 import type { MachineSource, MachineState } from '../machine/machine-state.js';
@@ -40,7 +40,7 @@ import {
   writeParts,
 } from './parts.js';
 import { checkRunsHere } from './requirements.js';
-import { inStore } from './store-error.js';
+import { inStore, isUnwritable } from './store-error.js';
 import { alone, ifAlone, type OnWait } from './store-lock.js';
 import { readWorkingSet, writeWorkingSet } from './working-set.js';
 
@@ -88,6 +88,10 @@ const isBroken = (m: Manifest | Broken): m is Broken => 'reason' in m;
 export function defaultCheckpointDir(): string {
   const base = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share');
   return join(base, 'mayfly', 'checkpoints');
+}
+
+function defaultCacheDir(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mayfly');
 }
 
 export class CheckpointStore {
@@ -383,8 +387,23 @@ export class CheckpointStore {
   /** The memory of a chain; the descriptor is the caller's. */
   async openMemory(chain: readonly Link[]): Promise<number> {
     const [first] = chain;
-    if (chain.length > 1) return flatten(this.checkpoints, chain);
+    if (chain.length > 1) return this.#flattened(chain);
     return openSync(join(first!.folder, first!.manifest.memory.file), 'r');
+  }
+
+  /** Beside the store's files, or in the user's cache where these can only be read, or fill their disk. */
+  async #flattened(chain: readonly Link[]): Promise<number> {
+    try {
+      return await flatten(this.checkpoints, chain);
+    } catch (error) {
+      if (!isUnwritable(error)) throw error;
+      const cache = defaultCacheDir();
+      return mkdir(cache, { recursive: true, mode: 0o700 })
+        .then(() => flatten(cache, chain))
+        .catch(() => {
+          throw error; // of the two, the store is what the user knows
+        });
+    }
   }
 
   /* ---- parts ---- */
@@ -408,6 +427,7 @@ export class CheckpointStore {
       name,
       ...(parent && { parent: parent.id }),
       createdAt: new Date().toISOString(),
+      mayfly: VERSION,
       abi: abi.ABI_VERSION,
       kernel: parent?.kernel ?? KernelImage.default().digest, // in memory it is the parent's still
       cpu: describeCpu(),

@@ -326,7 +326,7 @@ t.test('damage is refused with what is wrong', async (t) => {
     (m.cpu as { features: string[] }).features.push('warp');
     (m.state as { version: number }).version = 77;
   });
-  const all = /ABI 9999 .*; state version 77 .*; CPU features warp/;
+  const all = /ABI 9999 .*; state version 77 .*; Mayfly [0-9.]+ took it; CPU features warp/;
   await t.rejects(load('abi'), { ...code('VERSION'), message: all }, 'the whole list');
 
   ({ folder } = await fresh('kernel'));

@@ -179,7 +179,7 @@ async function inspect(name: string, flags: StoreFlags, io: Io): Promise<void> {
   const rows: string[][] = [
     ['name', found.name],
     ['id', id],
-    ['created', createdAt],
+    ['created', found.mayfly ? `${createdAt}, by Mayfly ${plain(found.mayfly)}` : createdAt],
     ['command', plain(command.join(' '))],
     [
       'network',
@@ -474,10 +474,10 @@ async function importFrom(
   if (flags.name !== undefined) checkCheckpointName(flags.name);
   const store = await openStore(flags, io);
   const dropped: string[] = [];
+  const total = file === '-' ? undefined : (await stat(file).catch(() => undefined))?.size;
   const imported = await withProgress((progress) =>
-    importCheckpoint(store, bytesOf(file), {
+    importCheckpoint(store, bytesOf(file, progress.counter('importing', total)), {
       ...(flags.name !== undefined && { name: flags.name }),
-      onBytes: progress.counter('importing'),
       onNetwork: (name, rules) => dropped.push(`${name} ${rules.join(' ')}`),
     }),
   );
@@ -489,9 +489,15 @@ async function importFrom(
 }
 
 /** Errors of reading say which file. */
-async function* bytesOf(file: string): AsyncGenerator<Uint8Array> {
+async function* bytesOf(
+  file: string,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
   try {
-    yield* file === '-' ? process.stdin : createReadStream(file);
+    for await (const chunk of file === '-' ? process.stdin : createReadStream(file)) {
+      onBytes(chunk.length);
+      yield chunk;
+    }
   } catch (cause) {
     throw unreadable(file, cause);
   }
