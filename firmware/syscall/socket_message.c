@@ -122,15 +122,9 @@ static i64 read_control(struct transfer *t, u64 address, u64 size) {
   return 0;
 }
 
-/* Where the control messages of a receive go. */
-struct control_out {
-  u8 *at;
-  u64 room, used;
-  u32 flags; /* MSG_CTRUNC */
-};
-
-static void put_control(struct control_out *out, i32 type, const void *data, u64 size, u64 wanted) {
-  struct cmsghdr c = {sizeof c + size, SOL_SOCKET, type};
+void control_put(struct control_out *out, i32 level, i32 type, const void *data, u64 wanted) {
+  u64 size = MIN(wanted, out->room > sizeof(struct cmsghdr) ? out->room - sizeof(struct cmsghdr) : 0);
+  struct cmsghdr c = {sizeof c + size, level, type};
   if (size < wanted) out->flags |= MSG_CTRUNC;
   if (out->room < sizeof c) {
     out->flags |= MSG_CTRUNC;
@@ -155,15 +149,14 @@ static void deliver_rights(struct transfer *t, struct control_out *out) {
     fds[n] = fd_install(r->files[n], 0, t->m.flags & MSG_CMSG_CLOEXEC);
     if (fds[n] < 0) break;
   }
-  if (n > 0) put_control(out, SCM_RIGHTS, fds, n * sizeof(i32), r->count * sizeof(i32));
-  else out->flags |= MSG_CTRUNC;
+  if (n > 0) control_put(out, SOL_SOCKET, SCM_RIGHTS, fds, n * sizeof(i32));
+  if (n < r->count) out->flags |= MSG_CTRUNC;
 }
 
 static void deliver_credentials(struct transfer *t, struct control_out *out) {
   if (t->socket->family != AF_UNIX || !socket_option(t->socket, SOL_SOCKET, SO_PASSCRED)) return;
   u32 credentials[3] = {(u32)process_id(), 0, 0};
-  u64 room = out->room > sizeof(struct cmsghdr) ? out->room - sizeof(struct cmsghdr) : 0;
-  put_control(out, SCM_CREDENTIALS, credentials, MIN(room, sizeof credentials), sizeof credentials);
+  control_put(out, SOL_SOCKET, SCM_CREDENTIALS, credentials, sizeof credentials);
 }
 
 /* ---- sending ---- */
@@ -263,6 +256,7 @@ static i64 finish_header(struct transfer *t, struct msghdr *h, u32 asked) {
     out.room = h->control_size;
   }
   t->m.flags = asked;
+  packet_control(t->socket, &t->address, &out);
   deliver_credentials(t, &out);
   deliver_rights(t, &out);
   h->control_size = out.used;

@@ -204,12 +204,61 @@ static void kept(void) {
   CALL(close, fd);
 }
 
+/* ---- what is told of datagrams ---- */
+
+static void tell(const struct msghdr *m) {
+  printf("  flags %x\n", m->msg_flags);
+  for (struct cmsghdr *c = CMSG_FIRSTHDR((struct msghdr *)m); c != NULL; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+    const unsigned char *data = CMSG_DATA(c);
+    printf("  %d %d, %zu bytes:", c->cmsg_level, c->cmsg_type, c->cmsg_len - sizeof *c);
+    for (size_t i = 0; c->cmsg_level != SOL_SOCKET && i < c->cmsg_len - sizeof *c; i++) printf(" %02x", data[i]);
+    puts("");
+  }
+}
+
+static void told(const char *what, int family, const char *bound, int from, const char *to, size_t room) {
+  int fd = socket(family, SOCK_DGRAM, 0), sender = socket(from, SOCK_DGRAM, 0), one = 1;
+  struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+  struct sockaddr_in in = {.sin_family = AF_INET};
+  socklen_t size = family == AF_INET ? sizeof in : sizeof in6;
+  void *name = family == AF_INET ? (void *)&in : (void *)&in6;
+  inet_pton(family, bound, family == AF_INET ? (void *)&in.sin_addr : (void *)&in6.sin6_addr);
+  printf("%s: %s\n", what, bind(fd, name, size) == 0 ? "bound" : strerrorname_np(errno));
+  getsockname(fd, name, &size);
+  static const int options[][2] = {{SOL_SOCKET, SO_TIMESTAMP}, {SOL_IP, IP_PKTINFO}, {SOL_IP, IP_RECVTTL}, {SOL_IP, IP_RECVTOS},
+                                   {SOL_IPV6, IPV6_RECVPKTINFO}, {SOL_IPV6, IPV6_RECVHOPLIMIT}, {SOL_IPV6, IPV6_RECVTCLASS}};
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+    if (family == AF_INET ? options[i][0] != SOL_IPV6 : options[i][0] != SOL_IP) setsockopt(fd, options[i][0], options[i][1], &one, sizeof one);
+  in.sin_port = family == AF_INET ? in.sin_port : in6.sin6_port;
+  in6.sin6_port = in.sin_port;
+  in.sin_family = AF_INET, in6.sin6_family = AF_INET6;
+  inet_pton(from, to, from == AF_INET ? (void *)&in.sin_addr : (void *)&in6.sin6_addr);
+  sendto(sender, "x", 1, 0, from == AF_INET ? (void *)&in : (void *)&in6, from == AF_INET ? sizeof in : sizeof in6);
+  char byte;
+  _Alignas(8) char control[256];
+  struct iovec v = {&byte, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room};
+  printf("  got %zd\n", recvmsg(fd, &m, MSG_DONTWAIT));
+  tell(&m);
+  close(fd), close(sender);
+}
+
+static void told_of_datagrams(void) {
+  told("IPv4", AF_INET, "0.0.0.0", AF_INET, "127.0.0.1", 256);
+  told("IPv4, bound", AF_INET, "127.0.0.1", AF_INET, "127.0.0.1", 256);
+  told("IPv4, no room", AF_INET, "0.0.0.0", AF_INET, "127.0.0.1", 0);
+  told("IPv4, little room", AF_INET, "0.0.0.0", AF_INET, "127.0.0.1", 40);
+  told("IPv6", AF_INET6, "::", AF_INET6, "::1", 256);
+  told("IPv6, IPv4 sender", AF_INET6, "::", AF_INET, "127.0.0.1", 256);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   several();
   listening();
   options();
   kept();
+  told_of_datagrams();
   reset();
   refused();
   return 0;
