@@ -1,5 +1,5 @@
 /** Machines on their way to a checkpoint, and machines that begin with one. */
-import { abi, MayflyError } from '@mayfly/protocol';
+import { MayflyError } from '@mayfly/protocol';
 import type { ConsoleOptions } from '../devices/index.js';
 import { GuestMemory } from '../kvm/index.js';
 import { checkCpl0, checkSource, isAtCpl0 } from '../machine/cpl0.js';
@@ -27,6 +27,7 @@ import {
   waitUntil,
 } from '../machine/run-to-end.js';
 import type { WayIn } from '../network/way-in.js';
+import { streamsOut } from '../network/way-out.js';
 import { IDLE_MS, IdleWatch } from './idle-watch.js';
 import type { Manifest } from './manifest.js';
 import { countPages, type OnBytes } from './pages.js';
@@ -111,7 +112,7 @@ async function takeTurns(
 
 /** Whether nothing comes to a machine that waits, if something could. */
 async function isQuiet(machine: Machine, deadline: number): Promise<boolean> {
-  if (!isConnected(machine)) return true;
+  if (streamsOut(machine.devices.vsock).length === 0) return true;
   const until = Math.min(performance.now() + IDLE_MS, deadline);
   await waitForInput(machine, undefined, until);
   return performance.now() >= until;
@@ -121,11 +122,6 @@ function isMoment(stop: Stop, moment: Moment, isIdle: boolean): boolean {
   return moment === 'idle' ? isIdle : stop.kind === 'checkpoint' && moment === 'asked';
 }
 
-/** It has connections that leave the guest. */
-function isConnected({ devices }: Machine): boolean {
-  return devices.vsock.streams.some(({ hostPort }) => hostPort === abi.network.NET_PORT);
-}
-
 function checkGoesOn(machine: Machine, stop: Stop, moment: Moment, wayIn: WayIn | undefined): void {
   if (stop.kind === 'failed') throw failureError(stop);
   if (stop.kind === 'exited') {
@@ -133,7 +129,8 @@ function checkGoesOn(machine: Machine, stop: Stop, moment: Moment, wayIn: WayIn 
     throw new MayflyError('MAYFLY_CHECKPOINT_ENDED', message);
   }
   const waits = stop.kind === 'idle' && stop.deadline === undefined;
-  if (waits && moment === 'asked' && wayIn === undefined && !isConnected(machine)) {
+  const isConnected = streamsOut(machine.devices.vsock).length > 0;
+  if (waits && moment === 'asked' && wayIn === undefined && !isConnected) {
     const message = 'the program waits for input and did not ask for a checkpoint';
     throw new MayflyError('MAYFLY_CHECKPOINT_NEVER', message);
   }

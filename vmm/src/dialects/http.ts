@@ -13,11 +13,15 @@ import {
 import type { VsockStream } from '../devices/index.js';
 import type { Machine, Stop } from '../machine/machine.js';
 import { Dial } from '../network/dial.js';
+import { streamsOut } from '../network/way-out.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { HttpAnswer } from './http-answer.js';
 import { announcedBytes, chunk, LAST_CHUNK, methodOf, requestHead } from './http-request.js';
 import { HttpWarmUp } from './http-warm-up.js';
 import { Pieces } from './pieces.js';
+
+/** Until the next timer of a guest that has nothing to do before it. */
+const FAR_NS = 10_000_000_000n;
 
 export class HttpGreeting implements Greeting {
   readonly #machine: Machine;
@@ -75,9 +79,15 @@ export class HttpGreeting implements Greeting {
     }
   }
 
-  /** Without a timer, nothing will ever listen, or answer; but what listens now may have begun after it was asked. */
-  #waiting({ deadline }: { deadline?: unknown }): 'wait' | 'enter' {
-    if (deadline !== undefined) {
+  /**
+   * At rest, nothing will ever listen, or answer; but what listens now may have begun after it was asked. One that listens
+   * elsewhere, and whose next timer is far, has started: Node.js' servers look after their connections now and then.
+   */
+  #waiting({ deadline }: { deadline: bigint | undefined }): 'wait' | 'enter' {
+    const { devices, shared } = this.#machine;
+    const isFar = deadline !== undefined && deadline - process.hrtime.bigint() > FAR_NS;
+    const rests = (deadline === undefined || isFar) && streamsOut(devices.vsock).length === 0;
+    if (!rests) {
       this.#askedAtRest = false;
       return 'wait';
     }
@@ -86,6 +96,7 @@ export class HttpGreeting implements Greeting {
       this.#dial.askNow();
       return 'enter';
     }
+    if (isFar && (this.#warmUp || shared.listeningPorts.length === 0)) return 'wait';
     this.#dial?.stop();
     throw new MayflyError('MAYFLY_BOOT_FAILED', this.missing);
   }

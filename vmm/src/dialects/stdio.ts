@@ -5,6 +5,7 @@
  */
 import { decodeWholeFrame, FRAME_LIMITS, type LogLine, MayflyError } from '@mayfly/protocol';
 import type { Machine, Stop } from '../machine/machine.js';
+import { streamsOut } from '../network/way-out.js';
 import type { Greeting, Talk, TalkEvents } from './dialect.js';
 import { Pieces } from './pieces.js';
 
@@ -30,7 +31,9 @@ export class StdioGreeting implements Greeting {
     if (this.#machine.devices.console.inputOpened) {
       return { type: 'ready', exports: 'stdin', version: '', pid: 1, logs: this.#logs() };
     }
-    if (stop.deadline !== undefined) return 'wait';
+    if (stop.deadline !== undefined || streamsOut(this.#machine.devices.vsock).length > 0) {
+      return 'wait';
+    }
     const message = 'the program waits for something that is not its standard input';
     throw new MayflyError('MAYFLY_BOOT_FAILED', message);
   }

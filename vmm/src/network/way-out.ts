@@ -3,6 +3,11 @@ import { abi } from '@mayfly/protocol';
 import type { VsockDevice, VsockStream } from '../devices/index.js';
 import type { Egress, EgressOptions, EgressStats } from './egress.js';
 
+/** The guest's connections that leave it, or are about to. */
+export function streamsOut({ streams }: Pick<VsockDevice, 'streams'>): VsockStream[] {
+  return streams.filter(({ hostPort }) => hostPort === abi.network.NET_PORT);
+}
+
 export class WayOut {
   readonly #options: EgressOptions;
   #egress: Egress | undefined;
@@ -12,8 +17,7 @@ export class WayOut {
   constructor(vsock: VsockDevice, options: EgressOptions) {
     this.#options = options;
     // Those of a checkpoint lead nowhere any more: the guest reads a reset.
-    const before = vsock.streams.filter(({ hostPort }) => hostPort === abi.network.NET_PORT);
-    for (const stream of before) stream.destroy();
+    for (const stream of streamsOut(vsock)) stream.destroy();
     vsock.listen(abi.network.NET_PORT, (stream) => {
       if (this.#egress !== undefined) this.#egress.accept(stream);
       else void this.#load(stream);

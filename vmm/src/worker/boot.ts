@@ -74,8 +74,9 @@ async function firstHead(
       throw bootError(new MayflyError('', `the program ended with exit code ${code}`), output);
     }
     if (performance.now() >= deadlineMs) {
-      const { missing = 'not ready' } = greeting;
-      throw new MayflyError('MAYFLY_BOOT_TIMEOUT', `${missing} in time\n${output.text}`);
+      const { missing } = greeting;
+      const late = missing === undefined ? 'not ready in time' : `not ready in time: ${missing}`;
+      throw new MayflyError('MAYFLY_BOOT_TIMEOUT', `${late}\n${output.text}`);
     }
     if (found !== 'enter') await betweenTurns(machine, stop, deadlineMs);
   }

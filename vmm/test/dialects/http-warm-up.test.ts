@@ -30,6 +30,7 @@ class FakeStream {
 function greeting(warmup: WarmUpCall[] = [], listeningPorts: number[] = []) {
   const streams: FakeStream[] = [];
   const vsock = {
+    streams: [] as { hostPort: number }[],
     connect: () => {
       streams.push(new FakeStream());
       return streams.at(-1);
@@ -37,7 +38,8 @@ function greeting(warmup: WarmUpCall[] = [], listeningPorts: number[] = []) {
   };
   const devices = { vsock, console: { endInput: () => {} } };
   const machine = { devices, shared: { listeningPorts } } as unknown as Machine;
-  return { greeting: new HttpGreeting(machine, { port: 80, warmup }, () => []), streams };
+  const greeting = new HttpGreeting(machine, { port: 80, warmup }, () => []);
+  return { greeting, streams, out: vsock.streams };
 }
 
 const idle = (deadline?: bigint) => ({ kind: 'idle', deadline }) as unknown as Stop;
@@ -137,6 +139,36 @@ t.test('a server that listens on another port is told which', async (t) => {
     /^the program does not listen on port 80 but on port 3000: set "port": 3000 in/,
   );
   t.match(missing([81, 443]), /but on ports 81, 443: set "port": 81 in/);
+});
+
+t.test('a server that waits for the outside before it listens is waited for', async (t) => {
+  const { greeting: greets, out } = greeting();
+  out.push({ hostPort: 1025 });
+  t.equal(greets.look(idle()), 'enter', 'it is asked for a connection');
+  t.equal(greets.look(idle()), 'wait');
+  out.pop();
+  t.throws(() => greets.look(idle()), { code: 'MAYFLY_BOOT_FAILED' });
+});
+
+t.test('one that listens elsewhere is given up when its next timer is far', async (t) => {
+  const after = (seconds: number) => idle(process.hrtime.bigint() + BigInt(seconds) * 10n ** 9n);
+  const refuse = (streams: FakeStream[]) => streams.at(-1)?.onClose('refused');
+  for (const [ports, seconds, is] of [
+    [[3000], 30, 'given up'],
+    [[3000], 1, 'waited for'],
+    [[], 30, 'waited for'],
+  ] as const) {
+    const { greeting: greets, streams } = greeting(undefined, [...ports]);
+    t.equal(greets.look(after(seconds)), 'enter');
+    refuse(streams);
+    if (seconds === 30) {
+      t.equal(greets.look(after(seconds)), 'enter', 'it is asked once more');
+      refuse(streams);
+    }
+    const look = () => greets.look(after(seconds));
+    if (is === 'waited for') t.equal(look(), 'wait');
+    else t.throws(look, { code: 'MAYFLY_BOOT_FAILED', message: /but on port 3000/ });
+  }
 });
 
 t.test('an answer that ends with its connection', async (t) => {

@@ -1,6 +1,8 @@
 /** Programs that know nothing of frames: filters of standard input and HTTP servers, in pristine clones. */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageStore, treeFromPrograms } from '@mayfly/image';
@@ -26,11 +28,18 @@ t.teardown(async () => {
 const STDIO: Dialect = { kind: 'stdio' };
 const HTTP: Dialect = { kind: 'http', port: 8080 };
 
-const deploy = (what: string, dialect: Dialect, bootTimeoutMs = 60_000) =>
+const deploy = (
+  what: string,
+  dialect: Dialect,
+  bootTimeoutMs = 60_000,
+  args: string[] = [],
+  network: string[] = [],
+) =>
   pool.deploy({
     name: what,
     images: [image.path],
-    argv: [program, what],
+    argv: [program, what, ...args],
+    network,
     env: {},
     memoryBytes: 64 << 20,
     bootTimeoutMs,
@@ -175,4 +184,15 @@ await t.test('a server that is slow to listen, and programs that never do', asyn
     code: 'MAYFLY_BOOT_FAILED',
     message: /exit code 4 before it listened/,
   });
+});
+
+await t.test('programs that wait for the outside before they are ready', async (t) => {
+  const server = createServer((socket) => void setTimeout(() => socket.end('x'), 1000));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const network = [`host.mayfly:${port}`];
+  const ready = { readyHead: { type: 'ready' } };
+  t.match(await deploy('asks', HTTP, 60_000, [String(port)], network), ready);
+  t.match(await deploy('asks', STDIO, 60_000, [String(port), 'filter'], network), ready);
 });
