@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "mapping.h"
 
@@ -235,6 +236,40 @@ static void maps(void) {
   show_maps(p, 64 * PAGE);
 }
 
+/* ---- the process's own memory, as another one's ---- */
+
+static void told(const char *what, long n) {
+  if (n < 0) printf("%s: %s\n", what, strerrorname_np(errno));
+  else printf("%s: %ld\n", what, n);
+}
+
+static void own_memory(void) {
+  char *p = mmap(NULL, 3 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), to[PAGE * 3];
+  for (size_t i = 0; i < 3 * PAGE; i++) p[i] = (char)(i * 7);
+  munmap(p + 2 * PAGE, PAGE);
+  struct iovec local[2] = {{to, 100}, {to + 200, PAGE}}, remote[2] = {{p + 10, 3000}, {p + PAGE - 5, 2000}};
+  memset(to, 0, sizeof to);
+  told("read", process_vm_readv(getpid(), local, 2, remote, 2, 0));
+  printf("%d %d %d\n", memcmp(to, p + 10, 100), memcmp(to + 200, p + 110, 2900), memcmp(to + 3100, p + PAGE - 5, 1196));
+  remote[1] = (struct iovec){p + 2 * PAGE - 50, 100};
+  told("up to the hole", process_vm_readv(getpid(), local, 2, remote, 2, 0));
+  told("in the hole", process_vm_readv(getpid(), local, 1, &(struct iovec){p + 2 * PAGE, 10}, 1, 0));
+  told("nowhere", process_vm_readv(getpid(), local, 1, &(struct iovec){(void *)8, 10}, 1, 0));
+  told("to nowhere", process_vm_readv(getpid(), &(struct iovec){p + 2 * PAGE, 10}, 1, remote, 1, 0));
+  told("write", process_vm_writev(getpid(), &(struct iovec){"hello", 5}, 1, &(struct iovec){p + PAGE - 2, 5}, 1, 0));
+  printf("%.5s\n", p + PAGE - 2);
+  mprotect(p, PAGE, PROT_NONE);
+  told("hidden", process_vm_readv(getpid(), local, 1, remote, 1, 0));
+  told("nothing", process_vm_readv(getpid(), local, 0, remote, 1, 0));
+  told("nothing there", process_vm_readv(getpid(), local, 1, remote, 0, 0));
+  told("flags", process_vm_readv(getpid(), local, 1, remote, 1, 1));
+  told("too many", process_vm_readv(getpid(), local, 1025, remote, 1, 0));
+  told("bad vectors", process_vm_readv(getpid(), (void *)8, 1, remote, 1, 0));
+  told("bad vectors there", process_vm_readv(getpid(), local, 1, (void *)8, 1, 0));
+  told("no such process", process_vm_readv(0x3fffffff, local, 1, remote, 1, 0));
+  munmap(p, 2 * PAGE);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   fixed();
@@ -246,5 +281,6 @@ int main(void) {
   many();
   heap();
   maps();
+  own_memory();
   return 0;
 }
