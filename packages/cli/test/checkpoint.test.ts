@@ -165,6 +165,23 @@ t.test('verify, revert, rm', async (t) => {
   t.match(await run('verify', '--all'), { status: 0, stdout: 'second is right\n' });
 });
 
+t.test('what changes a store is JSON, too', async (t) => {
+  const { json } = storeOf('json');
+  t.match(await json('import', golden), {
+    status: 0,
+    imported: [{ name: 'first' }, { name: 'second', mayfly: undefined }],
+  });
+  const { id } = await json('inspect', 'first');
+  t.match(await json('revert', 'second'), { status: 0, name: 'second', parent: id });
+  t.same(await json('rm', 'first'), { removed: ['first'], stderr: '', status: 0 });
+  t.match(await json('rm', 'first', 'second'), {
+    removed: ['second'],
+    stderr: /CHECKPOINT_UNKNOWN/,
+    status: 1,
+  });
+  t.same(await json('verify', '--all'), { results: [], stderr: '', status: 0 });
+});
+
 t.test('a parent that is removed with its child is not merged with it', async (t) => {
   const { run, json } = storeOf('both');
   await run('import', golden);

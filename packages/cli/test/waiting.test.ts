@@ -1,6 +1,7 @@
 /** Commands that wait until another process is done with their store. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Tap from 'tap';
@@ -86,8 +87,8 @@ t.test('Ctrl-C ends it, and changes nothing', async (t) => {
     start(t, bin, 'checkpoint', 'rm', '--store', store, 'first'),
     start(t, bin, 'checkpoint', 'import', '--store', store, golden, '--name', 'third'),
   ];
+  await Promise.all(waiting.map(({ child }) => once(child.stderr, 'data')));
   for (const { child, closed } of waiting) {
-    await once(child.stderr, 'data');
     child.kill('SIGINT');
     t.match(await closed, { code: null, signal: 'SIGINT' }, 'which shells call 130');
   }
@@ -98,5 +99,10 @@ t.test('Ctrl-C ends it, and changes nothing', async (t) => {
   t.same(
     checkpoints.map(({ name }: { name: string }) => name),
     ['first', 'second'],
+  );
+  t.same(
+    readdirSync(join(store, 'checkpoints')).sort(),
+    ['first', 'second'],
+    'nothing is left over',
   );
 });
