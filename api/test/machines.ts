@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { defaultImageDir, ImageStore } from '@mayfly/image';
 import { MachinePool } from '@mayfly/vmm';
 import type { Runtime, Source } from '../src/index.js';
@@ -67,8 +68,11 @@ export async function machines(t: Test): Promise<Machines> {
       const lines: unknown[] = [];
       const onLogs = (more: unknown) => void lines.push(...(more as unknown[]));
       const result = await pool.invoke(name, frame, { timeoutMs: 60_000, place, onLogs });
+      const text =
+        result.body instanceof Uint8Array
+          ? Buffer.from(result.body).toString()
+          : await textOf(result.body);
       await result.end;
-      const text = Buffer.from(result.body as Uint8Array).toString();
       const said = result.head as { logs?: unknown[] };
       return { head: { ...said, logs: [...(said.logs ?? []), ...lines] }, text };
     },
