@@ -46,7 +46,7 @@ export class Target {
    */
   async steady(perSecond: number, durationMs: number): Promise<number[]> {
     const start = performance.now();
-    const count = Math.floor((perSecond * durationMs) / 1000);
+    const count = Math.max(1, Math.floor((perSecond * durationMs) / 1000));
     const answers: Promise<number>[] = [];
     for (let sent = 0; sent < count; await new Promise((resolve) => setTimeout(resolve, 1))) {
       const due = Math.min(count, ((performance.now() - start) * perSecond) / 1000);
