@@ -7,6 +7,12 @@
 
 typedef i64 syscall_fn(const u64 *a);
 
+/* A piece of the program's memory, as calls with vectors get it (readv(2)). */
+struct iovec {
+  u64 base, size;
+};
+enum { IOV_MAX = 1024 };
+
 #define SYSCALL(number, name, format, support, missing) i64 sys_##name(const u64 *a);
 #include "../syscall/table.def"
 #undef SYSCALL

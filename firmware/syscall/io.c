@@ -2,7 +2,7 @@
 #include "path.h"
 #include "syscall.h"
 
-enum { VECTORS_MAX = 1024, VECTORS_ON_STACK = 8 };
+enum { VECTORS_ON_STACK = 8 };
 
 bool seekable(const struct file *f) {
   u32 type = f->inode == NULL ? 0 : f->inode->mode & S_IFMT;
@@ -82,10 +82,6 @@ i64 sys_pwrite64(const u64 *a) { return transfer_at(a[0], a[1], a[2], a[3], writ
 
 /* ---- Vectors -------------------------------------------------------------------------------- */
 
-struct iovec {
-  u64 base, size;
-};
-
 static i64 check_vectors(const struct iovec *v, u64 count) {
   u64 total = 0;
   for (u64 i = 0; i < count; i++) {
@@ -121,7 +117,7 @@ static i64 transfer_each(struct file *f, const struct iovec *v, u64 count, off_t
 /* Works on a copy: the program's other threads may change or unmap the vectors while this one sleeps. */
 static i64 transfer_vectors(struct file *f, u64 address, u64 count, off_t *pos, transfer_fn *fn) {
   struct iovec few[VECTORS_ON_STACK], *v = few;
-  if (count > VECTORS_MAX) return -EINVAL;
+  if (count > IOV_MAX) return -EINVAL;
   if (!user_readable(address, count * sizeof *v)) return -EFAULT;
   if (count > VECTORS_ON_STACK && (v = kmalloc(count * sizeof *v)) == NULL) return -ENOMEM;
   memcpy(v, (const void *)address, count * sizeof *v);

@@ -6,12 +6,6 @@
 #include "sched.h"
 #include "syscall.h"
 
-enum { VECTORS_MAX = 1024 };
-
-struct iovec {
-  u64 base, size;
-};
-
 /* Where a walk through vectors is. */
 struct place {
   const struct iovec *v;
@@ -56,7 +50,7 @@ static i64 size_of(const struct iovec *v, u64 count) {
 
 static i64 transfer(const u64 *a, bool write) {
   struct iovec *v = NULL;
-  if (a[5] != 0 || a[2] > VECTORS_MAX || a[4] > VECTORS_MAX) return -EINVAL;
+  if (a[5] != 0 || a[2] > IOV_MAX || a[4] > IOV_MAX) return -EINVAL;
   if (!user_readable(a[1], a[2] * sizeof *v) || !user_readable(a[3], a[4] * sizeof *v)) return -EFAULT;
   v = kmalloc((a[2] + a[4] + 1) * sizeof *v);
   if (v == NULL) return -ENOMEM;

@@ -6,9 +6,6 @@
 #include "socket_calls.h"
 #include "syscall.h"
 
-struct iovec {
-  u64 base, size;
-};
 struct msghdr {
   u64 name;
   u32 name_size, pad0;
@@ -27,7 +24,7 @@ struct cmsghdr {
 _Static_assert(sizeof(struct msghdr) == 56 && sizeof(struct mmsghdr) == 64 && sizeof(struct cmsghdr) == 16, "Linux's");
 
 enum { SOL_SOCKET = 1, SCM_RIGHTS = 1, SCM_CREDENTIALS = 2, SO_PASSCRED = 16 };
-enum { IOV_MAX = 1024, RIGHTS_MAX = 253, SPANS_ON_STACK = 8 };
+enum { RIGHTS_MAX = 253, SPANS_ON_STACK = 8 };
 #define SIZE_MAX_TRANSFER 0x7ffff000ull
 
 /* A call under way: the file (referenced) and the message with the memory it needs. */
